@@ -11,15 +11,15 @@ use jsonwebtoken::Algorithm;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// `[auth]`: whose credentials are accepted.
+/// `[auth]`: accepted credentials.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct AuthConfig {
-    /// Issuers of tokens, by a name of your own.
+    /// Issuers of tokens, each under a name of your choice.
     pub issuers: BTreeMap<String, IssuerConfig>,
     /// Whether API keys are accepted.
     pub api_keys: bool,
-    /// The difference between clocks that a token's times may have; at most a minute.
+    /// Clock skew allowed when the times of a token are checked; at most one minute.
     #[serde(with = "cardea_core::time::text")]
     #[schemars(with = "LengthText")]
     pub leeway: Millis,
@@ -54,76 +54,77 @@ impl AuthConfig {
     }
 }
 
-/// Which tokens of an issuer are taken for access tokens.
+/// Which tokens of an issuer count as access tokens.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum TokenKind {
-    /// No `typ`, `JWT` or `at+jwt`: for issuers that do not mark their access tokens. What looks like an ID token or a
-    /// logout token is refused all the same; one that does not look it passes if its `aud` fits, so prefer `at_jwt`.
+    /// No `typ`, `JWT` or `at+jwt`: for issuers that do not mark their access tokens. Tokens that look like ID tokens
+    /// or logout tokens are still refused. An ID token that does not look like one passes if its `aud` matches, so
+    /// prefer `at_jwt`.
     #[default]
     Unmarked,
     /// Only `typ: at+jwt` (RFC 9068).
     AtJwt,
 }
 
-/// One issuer of tokens. Exactly one of `secret`, `pem`, `pem_file`, `jwks`, `jwks_file` and `jwks_url` says how to
-/// verify them.
+/// An issuer of tokens. Exactly one of `secret`, `pem`, `pem_file`, `jwks`, `jwks_file` and `jwks_url` gives the key
+/// to verify them.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct IssuerConfig {
     /// The `iss` of its tokens, compared byte for byte.
     pub issuer: String,
-    /// The `aud` of which a token must carry one. Where `server.public_url` is set, the resource identifier of `/mcp`
-    /// (`<public_url>/mcp`, as its metadata names it) is good as well.
+    /// Accepted `aud` values; a token must carry one of them. If `server.public_url` is set, the resource identifier
+    /// of `/mcp` (`<public_url>/mcp`, as in its metadata) is accepted as well.
     pub audience: Vec<String>,
-    /// The algorithms that its tokens may use. Empty: HS256 for a secret, else RS256, PS256, ES256, ES384 and EdDSA
-    /// as far as the keys are of that kind.
+    /// Algorithms that its tokens may use. Empty: HS256 for a secret, else those of RS256, PS256, ES256, ES384 and
+    /// EdDSA that fit the type of the keys.
     #[serde(default)]
     #[schemars(with = "Vec<String>")]
     pub algorithms: Vec<Algorithm>,
-    /// A shared secret of at least 32 bytes (HS256). For small set-ups.
+    /// Shared secret of at least 32 bytes (HS256), for small installations.
     #[serde(default)]
     #[schemars(with = "Option<SecretText>")]
     pub secret: Option<SecretString>,
-    /// A public key in PEM form.
+    /// Public key in PEM format.
     #[serde(default)]
     pub pem: Option<String>,
-    /// A file with one public key in PEM form.
+    /// File with one public key in PEM format.
     #[serde(default)]
     pub pem_file: Option<PathBuf>,
-    /// A JSON key set, as text.
+    /// JSON Web Key Set, as text.
     #[serde(default)]
     pub jwks: Option<String>,
-    /// A file with a JSON key set.
+    /// File with a JSON Web Key Set.
     #[serde(default)]
     pub jwks_file: Option<PathBuf>,
-    /// The address of a JSON key set, fetched in the background.
+    /// URL of a JSON Web Key Set, fetched in the background.
     #[serde(default)]
     pub jwks_url: Option<String>,
-    /// Which tokens are taken for access tokens.
+    /// Which tokens count as access tokens.
     #[serde(default)]
     pub token_kind: TokenKind,
-    /// Where the roles stand in a token, such as `realm_access.roles`.
+    /// Claim that holds the roles, such as `realm_access.roles`.
     #[serde(default = "roles")]
     pub roles_claim: String,
-    /// Where the scopes stand in a token: `scope`, `scp`, …
+    /// Claim that holds the scopes: `scope`, `scp`, …
     #[serde(default = "scope")]
     pub scopes_claim: String,
-    /// Where the client stands in a token. Absent: `client_id`, then `azp`.
+    /// Claim that holds the client. If absent: `client_id`, then `azp`.
     #[serde(default)]
     pub client_claim: Option<String>,
-    /// Where the tenant stands in a token. Absent: all users of this issuer are of the tenant `tenant`.
+    /// Claim that holds the tenant. If absent, all users of this issuer belong to the tenant `tenant`.
     #[serde(default)]
     pub tenant_claim: Option<String>,
-    /// The tenant of users whose token does not say. Absent: `default` if no `tenant_claim` is set, else such
-    /// tokens are refused.
+    /// Tenant of users whose token names none. If absent: `default` without a `tenant_claim`; with one, such tokens
+    /// are refused.
     #[serde(default)]
     pub tenant: Option<String>,
-    /// The tenants that this issuer may name; tokens of others are refused. Empty: any. Set it where several issuers name
-    /// tenants, or each of them can speak for all.
+    /// Tenants that this issuer may name; tokens for others are refused. Empty: any. Set it if several issuers name
+    /// tenants, since otherwise each of them can vouch for users of every tenant.
     #[serde(default)]
     pub tenants: Vec<String>,
-    /// Claims that policies and handlers may see beside the usual ones.
+    /// Further claims that policies and handlers may see.
     #[serde(default)]
     pub metadata_claims: Vec<String>,
 }
@@ -137,7 +138,7 @@ fn scope() -> String {
 }
 
 impl IssuerConfig {
-    /// An issuer without keys; set one of the key fields.
+    /// Creates an issuer without keys; set one of the key fields.
     #[must_use]
     pub fn new(issuer: impl Into<String>, audience: impl Into<String>) -> Self {
         Self {
@@ -161,28 +162,28 @@ impl IssuerConfig {
         }
     }
 
-    /// Verifies with a shared secret.
+    /// Verifies tokens with a shared secret.
     #[must_use]
     pub fn secret(mut self, secret: SecretString) -> Self {
         self.secret = Some(secret);
         self
     }
 
-    /// Verifies with one public key in PEM form.
+    /// Verifies tokens with one public key in PEM format.
     #[must_use]
     pub fn pem(mut self, pem: impl Into<String>) -> Self {
         self.pem = Some(pem.into());
         self
     }
 
-    /// Verifies with a JSON key set.
+    /// Verifies tokens with a JSON Web Key Set.
     #[must_use]
     pub fn jwks(mut self, jwks: impl Into<String>) -> Self {
         self.jwks = Some(jwks.into());
         self
     }
 
-    /// Verifies with a JSON key set that is fetched.
+    /// Verifies tokens with a JSON Web Key Set that is fetched.
     #[must_use]
     pub fn jwks_url(mut self, url: impl Into<String>) -> Self {
         self.jwks_url = Some(url.into());
@@ -203,7 +204,7 @@ impl IssuerConfig {
         self
     }
 
-    /// Takes only tokens that are marked as access tokens.
+    /// Accepts only tokens that are marked as access tokens.
     #[must_use]
     pub fn at_jwt(mut self) -> Self {
         self.token_kind = TokenKind::AtJwt;

@@ -1,8 +1,8 @@
-//! Agents: what a file in `agents/` says.
+//! Agents, as files in `agents/` define them.
 //!
-//! Promises: an [`Agent`] that was read is complete and bounded, and its version changes with every byte of its file.
-//! Refuses: unknown keys, an agent without instructions, limits of nothing. Called by the configuration, which
-//! reads the folder, and by every room that asks what an agent may do.
+//! Promises: a loaded [`Agent`] is complete and bounded, and its version changes with every byte of its file. Refuses:
+//! unknown keys, an agent without instructions, limits of zero. Called by the configuration, which reads the folder,
+//! and by every room that asks what an agent may do.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -20,52 +20,53 @@ use crate::{
 /// An agent: a model with instructions, tools and limits.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Agent {
-    /// Its name: that of its file without `.toml`. Clients ask for the model `agent/NAME`.
+    /// Name of the agent: its file name without `.toml`. Clients ask for the model `agent/NAME`.
     pub name: AgentName,
-    /// The first 16 hexadecimal digits of the SHA-256 of its file: cached answers and turns remember it.
+    /// First 16 hexadecimal digits of the SHA-256 of the file. Cached answers and turns keep it.
     pub version: String,
-    /// What the file says.
+    /// Content of the file.
     pub spec: AgentSpec,
 }
 
-/// The file of an agent.
+/// Content of an agent file.
 #[derive(Debug, Clone, PartialEq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct AgentSpec {
-    /// One sentence for people who choose among agents.
+    /// One sentence that helps people choose an agent.
     #[serde(default)]
     pub about: String,
-    /// The model that thinks, as `models.aliases` names it.
+    /// Model to use: a name of `models.aliases`.
     pub model: String,
-    /// What the agent is told first. Users never see or change it.
+    /// Instructions given to the model first. Users never see or change them.
     pub instructions: String,
-    /// The tools it may ask for: names, with `*` for any run of characters. Policy decides about each call as well.
+    /// Tools the agent may call: names, in which `*` stands for any run of characters. Policies decide on each call as
+    /// well.
     #[serde(default)]
     pub tools: Vec<String>,
-    /// Of those, the ones that are always offered to the model, however unlike the question they are.
+    /// Tools among `tools` that are offered to the model for every question, even if they seem unrelated to it.
     #[serde(default)]
     pub always_tools: Vec<String>,
-    /// The most tools that are offered to the model at one time; the nearest to the question are taken.
+    /// Limit of tools offered to the model at a time. Those most relevant to the question are chosen.
     #[serde(default = "offered")]
     #[schemars(range(min = 1, max = 128))]
     pub offered_tools: u16,
-    /// The guard profile. Absent: the one that the configuration names.
+    /// Guard profile. If absent: the one that the configuration names.
     #[serde(default)]
     pub guard: Option<String>,
-    /// The labels of placeholders, such as `EMAIL`, whose values the owner of a conversation may be shown again. The
-    /// model never sees them.
+    /// Placeholder labels, such as `EMAIL`, whose original values may be shown to the owner of the conversation.
+    /// The model never sees the values.
     #[serde(default)]
     pub restore: Vec<String>,
-    /// How far one turn may go.
+    /// Limits of one turn.
     #[serde(default)]
     pub limits: TurnLimits,
-    /// Whose answers may be given again.
+    /// Caching of answers.
     #[serde(default)]
     pub cache: AnswerCache,
-    /// How much of the conversation the model is shown.
+    /// Part of the conversation that the model sees.
     #[serde(default)]
     pub memory: MemoryWindow,
-    /// How the model writes.
+    /// Sampling parameters of the model.
     #[serde(default)]
     pub sampling: Sampling,
 }
@@ -74,34 +75,34 @@ const fn offered() -> u16 {
     12
 }
 
-/// How far one turn may go. Each limit ends the turn in its own, clear way.
+/// Limits of one turn. Reaching a limit ends the turn with an error of its own.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct TurnLimits {
-    /// How often the model may look at tool results and think again.
+    /// How often the model may read tool results and continue.
     #[schemars(range(min = 0, max = 50))]
     pub reflections: u32,
-    /// The most tool calls.
+    /// Limit of tool calls.
     #[schemars(range(min = 0, max = 200))]
     pub tool_calls: u32,
-    /// The longest that one tool call may take; a shorter `timeout` of its upstream or connector counts as well. A read
-    /// that takes longer has failed, and the model is told; a write is then unknown, and the turn ends there.
+    /// Time limit of one tool call; a shorter `timeout` of its upstream or connector applies as well. A read that
+    /// takes longer fails, and the model is told. A write that takes longer has an unknown outcome, and the turn ends.
     #[serde(with = "crate::time::text")]
     #[schemars(with = "LengthText")]
     pub tool_timeout: Millis,
-    /// How long the whole turn may work. Waiting for a person does not count.
+    /// Limit of the turn's working time. Waiting for an approval does not count.
     #[serde(with = "crate::time::text")]
     #[schemars(with = "LengthText")]
     pub time: Millis,
-    /// The most that the turn's model calls may cost, by the file of prices and an estimate of what the next one reads. The
-    /// last answer is cut where the money ends, a call that cannot be paid is not made, and the turn ends with `money_spent`.
-    /// A model without a price costs nothing. An answer that costs more all the same, since its model could not be told the
-    /// limit (`max_output` of its alias), is not given. Absent: no limit.
+    /// Limit of what the turn's model calls may cost, by the price file and an estimate of what the next call reads.
+    /// The last answer is cut where the money ends. A call that cannot be paid is not made, and the turn ends with
+    /// `money_spent`. A model without a price costs nothing. An answer that exceeds the limit because its model could
+    /// not be told it (`max_output` of its alias) is not returned. If absent, there is no limit.
     #[schemars(range(min = 0.0001))]
     pub money: Option<f64>,
-    /// The most tokens, read and written, of all model calls of the turn. The last answer is cut where they end, and a
-    /// turn that needs more ends with `tokens_spent`; so does one whose last answer is longer, where its model could not be
-    /// told (`max_output` of its alias). Absent: no limit.
+    /// Limit of tokens, read and written, of all model calls of the turn. The last answer is cut at the limit, and a
+    /// turn that needs more ends with `tokens_spent`. So does a turn whose last answer is longer because its model
+    /// could not be told the limit (`max_output` of its alias). If absent, there is no limit.
     #[schemars(range(min = 1))]
     pub tokens: Option<u64>,
 }
@@ -120,25 +121,25 @@ impl Default for TurnLimits {
 }
 
 impl TurnLimits {
-    /// The money limit in millionths of a US dollar.
+    /// Returns the money limit in millionths of a US dollar.
     #[must_use]
     pub fn micros(&self) -> Option<u64> {
         self.money.map(millionths)
     }
 }
 
-/// Whose answers may be given again.
+/// Caching of an agent's answers.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct AnswerCache {
     /// Who shares answers.
     pub scope: CacheScope,
-    /// Whether a question in other words may get the answer of one that meant the same.
+    /// Whether a reworded question may get the answer of a question with the same meaning.
     pub semantic: bool,
-    /// How near two questions must be, from 0.5 to 1, to count as the same. Absent: the measured default.
+    /// Similarity, from 0.5 to 1, above which two questions count as the same. If absent: the measured default.
     #[schemars(range(min = 0.5, max = 1))]
     pub threshold: Option<f32>,
-    /// How long an answer stays good. Absent: `cache.ttl` of the configuration.
+    /// Lifetime of a cached answer. If absent: `cache.ttl` of the configuration.
     #[serde(with = "maybe_length", skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<LengthText>")]
     pub ttl: Option<Millis>,
@@ -159,20 +160,21 @@ pub enum CacheScope {
     User,
     /// Only answers of the same conversation.
     Session,
-    /// All users of the tenant with the same roles and scopes. Only for agents whose answers hold nothing personal.
+    /// Answers of all users of the tenant with the same roles and scopes. Only for agents whose answers hold nothing
+    /// personal.
     Shared,
-    /// No answer is given twice.
+    /// No answer is cached.
     Off,
 }
 
-/// How much of the conversation the model is shown: the newest messages that fit both numbers.
+/// Part of the conversation that the model sees: the newest messages that fit both limits.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct MemoryWindow {
-    /// The most messages.
+    /// Limit of messages.
     #[schemars(range(min = 1, max = 1000))]
     pub messages: u32,
-    /// The most tokens, estimated.
+    /// Limit of tokens, estimated.
     #[schemars(range(min = 64))]
     pub tokens: u32,
 }
@@ -183,7 +185,7 @@ impl Default for MemoryWindow {
     }
 }
 
-/// An optional length of time as text.
+/// Serialises an optional length of time as text.
 mod maybe_length {
     use serde::{Deserialize, Deserializer, Serializer};
 
@@ -211,7 +213,7 @@ impl Agent {
     /// Reads the file of the agent `name`.
     ///
     /// # Errors
-    /// Everything that is wrong with it, with places.
+    /// All problems of the file, with their places.
     pub fn parse(name: &str, text: &str) -> Result<Self, Vec<Problem>> {
         let root = form::parse(text)?;
         let spec: AgentSpec = form::read(&root)?;
@@ -223,13 +225,13 @@ impl Agent {
         Ok(Self { name: AgentName::new(name), version: version(text), spec })
     }
 
-    /// True if the agent may ask for the tool at all.
+    /// Returns whether the agent may call the tool at all.
     #[must_use]
     pub fn may_use(&self, tool: &str) -> bool {
         self.spec.tools.iter().any(|pattern| matches(pattern, tool))
     }
 
-    /// True if the tool is offered to the model whatever the question is.
+    /// Returns whether the tool is offered to the model for every question.
     #[must_use]
     pub fn always_offers(&self, tool: &str) -> bool {
         self.may_use(tool) && self.spec.always_tools.iter().any(|pattern| matches(pattern, tool))
@@ -285,8 +287,8 @@ fn version(text: &str) -> String {
     hex(digest.as_ref().get(..8).unwrap_or_default())
 }
 
-/// True if `name` fits `pattern`, in which `*` stands for any run of characters. Time grows with the product of the
-/// lengths at worst.
+/// Returns whether `name` fits `pattern`, in which `*` stands for any run of characters. The time is at worst
+/// proportional to the product of the lengths.
 #[must_use]
 pub fn matches(pattern: &str, name: &str) -> bool {
     let mut parts = pattern.split('*');
@@ -301,7 +303,8 @@ pub fn matches(pattern: &str, name: &str) -> bool {
     rest.ends_with(last)
 }
 
-/// True if every name that fits `narrow` may be expected to fit `wide`: with each `*` of `narrow` read as a letter.
+/// Returns whether every name that fits `narrow` can be expected to fit `wide`, by reading each `*` of `narrow` as a
+/// letter.
 fn covers(wide: &str, narrow: &str) -> bool {
     matches(wide, narrow) || matches(wide, &narrow.replace('*', "x"))
 }

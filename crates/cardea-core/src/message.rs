@@ -1,7 +1,7 @@
-//! What is said in a conversation, kept apart by who said it.
+//! Messages of a conversation, kept apart by author.
 //!
-//! System, user, assistant and tool text are variants, not strings with a role beside them: a text that a tool
-//! returned cannot become an instruction by a slip of code.
+//! System, user, assistant and tool text are variants, not strings with a role beside them, so that a coding mistake
+//! cannot turn a tool result into an instruction.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -18,28 +18,28 @@ use crate::{
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "role", rename_all = "snake_case")]
 pub enum Message {
-    /// The agent's instructions. Only from agent files and configuration.
+    /// The agent's instructions. They come only from agent files and configuration.
     System {
         /// The text.
         text: String,
     },
-    /// What the user wrote.
+    /// A message of the user.
     User {
         /// The text, screened.
         text: String,
     },
-    /// What the model answered, or which tools it asked for.
+    /// An answer of the model, or its tool calls.
     Assistant {
-        /// The text; empty if it only calls tools.
+        /// The text; empty if the model only calls tools.
         text: String,
-        /// The calls it asked for.
+        /// The tool calls.
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
         calls: Vec<ToolCall>,
-        /// What it thought before these calls.
+        /// The model's thoughts before these calls.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         thoughts: Option<Thoughts>,
     },
-    /// What a tool returned: untrusted data.
+    /// The result of a tool: untrusted data.
     Tool {
         /// The [`ToolCall::id`] that this answers.
         call_id: String,
@@ -47,27 +47,28 @@ pub enum Message {
         name: String,
         /// The result as text (JSON), screened.
         text: String,
-        /// True if the call did not succeed.
+        /// Whether the call failed.
         #[serde(default)]
         failed: bool,
     },
 }
 
-/// What a model thought before it asked for tools. Some want to see it again with the results, and others refuse it.
+/// Thoughts of a model before it asked for tools. Some models need them back together with the results; others refuse
+/// them.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Thoughts {
-    /// The model as its provider calls it: no other one is shown them.
+    /// Name of the model at its provider. No other model is shown the thoughts.
     pub model: String,
-    /// The words, screened.
+    /// The thoughts, screened.
     pub text: String,
 }
 
-/// What one model call used, in tokens.
+/// Tokens used by model calls.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Usage {
     /// Tokens read.
     pub input: u64,
-    /// Of those, tokens that the provider had cached.
+    /// Input tokens that the provider had cached.
     #[serde(default)]
     pub cached_input: u64,
     /// Tokens written.
@@ -75,13 +76,13 @@ pub struct Usage {
 }
 
 impl Usage {
-    /// Both sides together.
+    /// Returns the sum of input and output.
     #[must_use]
     pub const fn total(self) -> u64 {
         self.input.saturating_add(self.output)
     }
 
-    /// Sum, without overflow.
+    /// Returns the sum of both, without overflow.
     #[must_use]
     pub const fn plus(self, other: Self) -> Self {
         Self {
@@ -92,46 +93,46 @@ impl Usage {
     }
 }
 
-/// How the model should write. Absent means the provider's default.
+/// Sampling parameters. An absent one means the provider's default.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Sampling {
-    /// 0 to 2.
+    /// Sampling temperature, 0 to 2.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0, max = 2))]
     pub temperature: Option<f64>,
-    /// 0 to 1.
+    /// Nucleus sampling, 0 to 1.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0, max = 1))]
     pub top_p: Option<f64>,
-    /// Most tokens to write.
+    /// Limit of tokens to write.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1))]
     pub max_tokens: Option<u32>,
     /// Texts that end the answer.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub stop: Vec<String>,
-    /// For providers that can repeat themselves.
+    /// Seed, for providers that support repeatable answers.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub seed: Option<i64>,
-    /// −2 to 2: how much less likely a word gets with each time it was written. Not for Anthropic.
+    /// −2 to 2: lowers the probability of a word with each of its occurrences so far. Not for Anthropic.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = -2, max = 2))]
     pub frequency_penalty: Option<f64>,
-    /// −2 to 2: how much less likely a word gets once it was written. Not for Anthropic.
+    /// −2 to 2: lowers the probability of a word that has occurred. Not for Anthropic.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = -2, max = 2))]
     pub presence_penalty: Option<f64>,
-    /// How long a reasoning model may think. For OpenAI's format; others decide for themselves.
+    /// How long a reasoning model may think. For OpenAI's format; other formats ignore it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reasoning_effort: Option<ReasoningEffort>,
-    /// How many words a model makes. For OpenAI's format; others decide for themselves.
+    /// How detailed the answer is. For OpenAI's format; other formats ignore it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub verbosity: Option<Verbosity>,
 }
 
 impl Sampling {
-    /// What a client asks for over what an agent's file says: the client's where it says something, and of the two limits
-    /// on tokens the smaller.
+    /// Combines a client's parameters with the agent's: the client's take precedence, and of two token limits the
+    /// smaller applies.
     #[must_use]
     pub fn over(self, own: &Self) -> Self {
         let most = self.max_tokens.into_iter().chain(own.max_tokens).min();
@@ -149,111 +150,111 @@ impl Sampling {
     }
 }
 
-/// How long a reasoning model may think, in OpenAI's words.
+/// How long a reasoning model may think, in OpenAI's terms.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum ReasoningEffort {
-    /// Not at all.
+    /// No reasoning.
     None,
-    /// Hardly.
+    /// Minimal reasoning.
     Minimal,
-    /// Little.
+    /// Little reasoning.
     Low,
-    /// The usual.
+    /// Medium reasoning.
     Medium,
-    /// Long.
+    /// Much reasoning.
     High,
-    /// As long as it likes.
+    /// Maximal reasoning.
     Xhigh,
 }
 
-/// How many words a model makes, in OpenAI's words.
+/// How detailed an answer is, in OpenAI's terms.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Verbosity {
-    /// Few.
+    /// Few words.
     Low,
-    /// The usual.
+    /// The usual length.
     Medium,
-    /// Many.
+    /// Many words.
     High,
 }
 
-/// Whether the model may, must or must not ask for tools.
+/// Whether the model may, must or must not call tools.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ToolChoice {
-    /// As it likes.
+    /// The model decides.
     #[default]
     Auto,
-    /// It must not.
+    /// The model must not call tools.
     None,
-    /// It must ask for at least one.
+    /// The model must call at least one tool.
     Required,
-    /// It must ask for this one.
+    /// The model must call this tool.
     Named(ToolName),
 }
 
-/// What the text of an answer must be.
+/// Required format of an answer's text.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum AnswerFormat {
-    /// Anything.
+    /// Any text.
     #[default]
     Text,
     /// One JSON object.
     JsonObject,
-    /// JSON that this JSON Schema describes.
+    /// JSON that fits this JSON Schema.
     JsonSchema {
-        /// Letters, digits, `_` and `-`.
+        /// Name: letters, digits, `_` and `-`.
         name: String,
         /// The JSON Schema.
         schema: Value,
-        /// Whether the provider must hold it to the letter.
+        /// Whether the provider must enforce the schema exactly.
         strict: Option<bool>,
     },
 }
 
-/// What a client demands of this one answer.
+/// A client's demands on one answer.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Demands {
-    /// May, must or must not tools be asked for.
+    /// Whether tools may, must or must not be called.
     pub tool_choice: ToolChoice,
-    /// Several calls in one answer; absent means the provider's default.
+    /// Whether one answer may contain several calls; absent means the provider's default.
     pub parallel_tool_calls: Option<bool>,
-    /// Those of the tools whose arguments must fit their schema to the letter. For OpenAI's format; others do not know it.
+    /// Tools whose arguments must fit their schema exactly. For OpenAI's format; other formats have no such option.
     pub strict: BTreeSet<ToolName>,
-    /// What the text must be.
+    /// Required format of the text.
     pub format: AnswerFormat,
-    /// The names of those who speak, by the place of their message. For OpenAI's format; others do not know them.
+    /// Names of the speakers, by the index of their message. For OpenAI's format; other formats have no such option.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub names: BTreeMap<usize, String>,
 }
 
-/// Everything that a model is given for one call.
+/// Complete input of one model call.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Prompt {
-    /// The model as configuration names it.
+    /// Name of the model in the configuration.
     pub model: String,
     /// The transcript, oldest first.
     pub messages: Vec<Message>,
-    /// The tools it may ask for.
+    /// Tools the model may call.
     #[serde(default)]
     pub tools: Vec<ToolSpec>,
-    /// How to write.
+    /// Sampling parameters.
     #[serde(default)]
     pub sampling: Sampling,
-    /// What the answer must be; an agent demands nothing.
+    /// Demands on the answer; an agent makes none.
     #[serde(default)]
     pub demands: Demands,
-    /// The most tokens that there is room for, where more than the author's own limit counts. A provider is told only
-    /// what it cannot refuse.
+    /// Tokens that there is room for, if a limit beyond the author's own applies. A provider is told a limit only if
+    /// it cannot refuse it.
     #[serde(default)]
     pub room: Option<u32>,
 }
 
 impl Prompt {
-    /// A rough count of its tokens: the transcript, and what the tools say of themselves.
+    /// Estimates the tokens: the transcript and the definitions of the tools.
     #[must_use]
     pub fn tokens(&self) -> u64 {
         let tools = self.tools.iter().map(|tool| estimate_tokens(&tool.description));
@@ -261,22 +262,22 @@ impl Prompt {
     }
 }
 
-/// Why a model stopped.
+/// Reason why a model stopped.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Finish {
-    /// It was done.
+    /// The answer is complete.
     Stop,
-    /// It reached its token limit: the text is cut.
+    /// The token limit was reached: the text is cut.
     Length,
-    /// It wants tools to be called.
+    /// The model calls tools.
     ToolCalls,
     /// The provider's own filter stopped it.
     ContentFilter,
 }
 
 impl Finish {
-    /// Its name, as logs and rows have it.
+    /// Returns the name used in logs and rows.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
@@ -288,32 +289,33 @@ impl Finish {
     }
 }
 
-/// One piece of a model's answer, in the order in which it arrives.
+/// One piece of a model's answer, in order of arrival.
 #[derive(Debug, Clone, PartialEq)]
 pub enum ModelEvent {
     /// More text.
     Text(String),
-    /// More of the words with which the model says that it will not answer.
+    /// More text of a refusal: the model says that it will not answer.
     Refusal(String),
-    /// A complete tool call (providers stream them in pieces; `cardea-model` puts them together).
+    /// A complete tool call. Providers stream calls in pieces; `cardea-model` assembles them.
     Call(ToolCall),
-    /// So many bytes more were written that nobody sees yet: thoughts, and pieces of calls. They are work that is paid.
+    /// Number of bytes written that are not visible yet: thoughts, and pieces of calls. They are work that is paid
+    /// for.
     Unseen(usize),
-    /// All that it thought before the calls of this answer, where its provider tells.
+    /// All thoughts before the calls of this answer, if the provider sends them.
     Thoughts(String),
-    /// What was used until an answer broke off: what the provider counted, or an estimate. Only an error follows.
+    /// Usage of an answer that broke off: as counted by the provider, or an estimate. Only an error follows.
     Spent(Usage),
-    /// The end. Always the last event of a good answer; a stream that ends without it was cut.
+    /// The end, always the last event of a complete answer. A stream that ends without it was cut.
     End {
-        /// Why it stopped.
+        /// Reason why the model stopped.
         finish: Finish,
-        /// What it used: what the provider counted, or an estimate where it does not say.
+        /// Usage: as counted by the provider, or an estimate if it sends none.
         usage: Usage,
     },
 }
 
 impl Message {
-    /// A rough count of its tokens.
+    /// Estimates the tokens.
     #[must_use]
     pub fn tokens(&self) -> u64 {
         match self {
@@ -330,15 +332,15 @@ impl Message {
     }
 }
 
-/// A rough count of tokens: four bytes each, at least one for a text that is not empty.
+/// Estimates the tokens of a text: four bytes each, at least one for a text that is not empty.
 ///
-/// Used to reserve a budget before the call and to cut a window. What is charged is what the provider counts.
+/// Used to reserve a budget before a call and to cut a window. Charges use the provider's own count.
 #[must_use]
 pub fn estimate_tokens(text: &str) -> u64 {
     tokens_of(text.len())
 }
 
-/// The same of a text of so many bytes.
+/// Estimates the tokens of a text of this many bytes.
 #[must_use]
 pub const fn tokens_of(bytes: usize) -> u64 {
     (bytes as u64).div_ceil(4)

@@ -1,4 +1,4 @@
-//! Sizes as configuration writes them.
+//! Sizes in configuration files.
 
 use std::{fmt, str::FromStr};
 
@@ -8,7 +8,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Bytes(pub u64);
 
-/// A text that is not a size.
+/// Error for a text that is not a size.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("`{0}` is not a size: write a whole number and one of B, KiB, MiB, GiB, for example \"64KiB\"")]
 pub struct BadSize(String);
@@ -16,25 +16,25 @@ pub struct BadSize(String);
 const UNITS: [(&str, u64); 4] = [("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10), ("B", 1)];
 
 impl Bytes {
-    /// Whole kibibytes.
+    /// Returns a size in kibibytes.
     #[must_use]
     pub const fn kib(count: u64) -> Self {
         Self(count.saturating_mul(1 << 10))
     }
 
-    /// Whole mebibytes.
+    /// Returns a size in mebibytes.
     #[must_use]
     pub const fn mib(count: u64) -> Self {
         Self(count.saturating_mul(1 << 20))
     }
 
-    /// As the length of something in memory.
+    /// Returns the size as a length in memory.
     #[must_use]
     pub fn len(self) -> usize {
         usize::try_from(self.0).unwrap_or(usize::MAX)
     }
 
-    /// True for no bytes at all.
+    /// Returns whether the size is zero.
     #[must_use]
     pub const fn is_empty(self) -> bool {
         self.0 == 0

@@ -1,4 +1,4 @@
-//! Points in time, lengths of time, and the clock that everybody asks.
+//! Points in time, lengths of time, and the clock that all rooms use.
 
 use std::{
     fmt,
@@ -17,26 +17,26 @@ use serde::{Deserialize, Serialize};
 pub struct Millis(pub u64);
 
 impl Millis {
-    /// Whole seconds as a length.
+    /// Returns a length of whole seconds.
     #[must_use]
     pub const fn from_secs(secs: u64) -> Self {
         Self(secs.saturating_mul(1_000))
     }
 
-    /// As the standard library's type.
+    /// Converts to the type of the standard library.
     #[must_use]
     pub const fn duration(self) -> Duration {
         Duration::from_millis(self.0)
     }
 
-    /// Seconds, rounded up: `Retry-After` counts in whole seconds and must not be early.
+    /// Returns the seconds, rounded up: `Retry-After` counts whole seconds and must not be early.
     #[must_use]
     pub const fn secs_up(self) -> u64 {
         self.0.div_ceil(1_000)
     }
 }
 
-/// A text that is not a length of time.
+/// Error for a text that is not a length of time.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
     "`{0}` is not a length of time: write a whole number and one of ms, s, min, h, d, for example \"30s\""
@@ -46,7 +46,7 @@ pub struct BadLength(String);
 impl std::str::FromStr for Millis {
     type Err = BadLength;
 
-    /// Reads `250ms`, `30s`, `5min`, `2h`, `7d`.
+    /// Parses `250ms`, `30s`, `5min`, `2h`, `7d`.
     fn from_str(text: &str) -> Result<Self, BadLength> {
         let bad = || BadLength(text.chars().take(32).collect());
         let digits = text.bytes().take_while(u8::is_ascii_digit).count();
@@ -63,7 +63,7 @@ impl std::str::FromStr for Millis {
     }
 }
 
-/// Lengths of time as configuration writes them: `#[serde(with = "cardea_core::time::text")]` on a [`Millis`].
+/// Lengths of time in configuration files: `#[serde(with = "cardea_core::time::text")]` on a [`Millis`].
 pub mod text {
     use serde::{Deserialize, Deserializer, Serializer};
 
@@ -114,31 +114,31 @@ impl fmt::Display for Millis {
 pub struct Timestamp(pub i64);
 
 impl Timestamp {
-    /// Whole seconds since 1970, as JSON Web Tokens count (RFC 7519 section 2, NumericDate).
+    /// Converts from whole seconds since 1970, as in JSON Web Tokens (RFC 7519 section 2, NumericDate).
     #[must_use]
     pub const fn from_secs(secs: i64) -> Self {
         Self(secs.saturating_mul(1_000))
     }
 
-    /// Whole seconds since 1970, rounded down.
+    /// Returns whole seconds since 1970, rounded down.
     #[must_use]
     pub const fn secs(self) -> i64 {
         self.0.div_euclid(1_000)
     }
 
-    /// This point moved on.
+    /// Returns this point moved forward.
     #[must_use]
     pub const fn plus(self, by: Millis) -> Self {
         Self(self.0.saturating_add_unsigned(by.0))
     }
 
-    /// This point moved back.
+    /// Returns this point moved back.
     #[must_use]
     pub const fn minus(self, by: Millis) -> Self {
         Self(self.0.saturating_sub_unsigned(by.0))
     }
 
-    /// How long it is from `earlier` to here; zero if `earlier` is later.
+    /// Returns the time from `earlier` to here; zero if `earlier` is later.
     #[must_use]
     pub fn since(self, earlier: Self) -> Millis {
         Millis(u64::try_from(self.0.saturating_sub(earlier.0)).unwrap_or(0))
@@ -146,7 +146,7 @@ impl Timestamp {
 }
 
 impl fmt::Display for Timestamp {
-    /// RFC 3339 in UTC with milliseconds. The calendar arithmetic is Howard Hinnant's `civil_from_days`.
+    /// Formats as RFC 3339 in UTC with milliseconds. The calendar arithmetic is Howard Hinnant's `civil_from_days`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (days, ms) = (self.0.div_euclid(86_400_000), self.0.rem_euclid(86_400_000));
         let z = days + 719_468;
@@ -164,7 +164,8 @@ impl fmt::Display for Timestamp {
         if !(0..=9_999).contains(&year) {
             return write!(f, "{year:04}-{month:02}-{day:02}T{h:02}:{m:02}:{s:02}.{ms:03}Z");
         }
-        // WHY: one stands in every line of the log and of the audit, and a padded number costs a call of the formatter.
+        // WHY: every line of the log and of the audit log holds one, and padding numbers would cost a call of the
+        // formatter.
         let mut text = *b"0000-00-00T00:00:00.000Z";
         for (number, from, to) in
             [(year, 0, 4), (month, 5, 7), (day, 8, 10), (h, 11, 13), (m, 14, 16), (s, 17, 19), (ms, 20, 23)]
@@ -179,18 +180,18 @@ impl fmt::Display for Timestamp {
     }
 }
 
-/// Tells the time. Every room asks the one it was given, so that tests can move it.
+/// Tells the time. Every room uses the clock that it was given, so that tests can move it.
 ///
 /// For lengths (deadlines, timings) use `tokio::time` or `std::time::Instant`, which no wall-clock jump disturbs.
 pub trait Clock: Send + Sync + fmt::Debug {
-    /// Now.
+    /// Returns the current time.
     fn now(&self) -> Timestamp;
 }
 
-/// A clock as it is handed from room to room.
+/// A clock shared between rooms.
 pub type SharedClock = Arc<dyn Clock>;
 
-/// The machine's clock: the one place that reads it.
+/// The system clock; the only place that reads it.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct SystemClock;
 
@@ -202,23 +203,23 @@ impl Clock for SystemClock {
     }
 }
 
-/// A clock that stands still until somebody moves it. For tests and replays.
+/// A clock that moves only when told to. For tests and replays.
 #[derive(Debug, Default)]
 pub struct ManualClock(AtomicI64);
 
 impl ManualClock {
-    /// A clock that shows `at`.
+    /// Creates a clock that shows `at`.
     #[must_use]
     pub fn at(at: Timestamp) -> Arc<Self> {
         Arc::new(Self(AtomicI64::new(at.0)))
     }
 
-    /// Moves the clock on.
+    /// Moves the clock forward.
     pub fn advance(&self, by: Millis) {
         self.0.fetch_add(i64::try_from(by.0).unwrap_or(i64::MAX), Ordering::SeqCst);
     }
 
-    /// Sets the clock, back as well.
+    /// Sets the clock; it may go back.
     pub fn set(&self, at: Timestamp) {
         self.0.store(at.0, Ordering::SeqCst);
     }

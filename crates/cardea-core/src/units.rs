@@ -1,9 +1,8 @@
-//! How lengths of time, sizes, rates and secrets are described in files, and rates themselves.
+//! Rates, and how lengths of time, sizes, rates and secrets are described in schemas.
 //!
-//! A length of time is a [`Millis`] with `#[serde(with = "cardea_core::time::text")]` and
-//! `#[schemars(with = "LengthText")]`; a size is [`Bytes`]; a secret is a `SecretString` with
-//! `#[schemars(with = "SecretText")]`. A number without a unit is refused everywhere: nobody should have to guess
-//! whether `30` means seconds.
+//! A length of time is a [`Millis`] with `#[serde(with = "cardea_core::time::text")]` and `#[schemars(with =
+//! "LengthText")]`; a size is [`Bytes`]; a secret is a `SecretString` with `#[schemars(with = "SecretText")]`. A
+//! number without a unit is always refused: nobody should have to guess whether `30` means seconds.
 
 use std::{borrow::Cow, fmt, str::FromStr};
 
@@ -12,21 +11,21 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
 
 use crate::{size::Bytes, time::Millis};
 
-/// A text that is not a rate.
+/// Error for a text that is not a rate.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("`{0}` is not a rate: write a whole number, `/` and one of s, min, h, d, for example \"60/min\"")]
 pub struct BadRate(String);
 
-/// How often something may happen. Written `"10/s"`, `"60/min"`, `"500/h"`, `"1000/d"`.
+/// A number of events per time window. Written `"10/s"`, `"60/min"`, `"500/h"`, `"1000/d"`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Rate {
-    /// How many times.
+    /// Number of events.
     pub count: u32,
-    /// In which time.
+    /// Time window.
     pub per: Window,
 }
 
-/// The time that a [`Rate`] counts in.
+/// Time window of a [`Rate`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Window {
     /// One second.
@@ -43,7 +42,7 @@ const WINDOWS: [(&str, Window); 4] =
     [("s", Window::Second), ("min", Window::Minute), ("h", Window::Hour), ("d", Window::Day)];
 
 impl Window {
-    /// Its length.
+    /// Returns the length of the window.
     #[must_use]
     pub const fn millis(self) -> Millis {
         match self {
@@ -56,7 +55,7 @@ impl Window {
 }
 
 impl Rate {
-    /// So many each minute.
+    /// Returns a rate per minute.
     #[must_use]
     pub const fn per_minute(count: u32) -> Self {
         Self { count, per: Window::Minute }
@@ -69,7 +68,7 @@ impl FromStr for Rate {
     fn from_str(text: &str) -> Result<Self, BadRate> {
         let bad = || BadRate(text.chars().take(32).collect());
         let (count, unit) = text.split_once('/').ok_or_else(bad)?;
-        // `u32::from_str` takes `+5` and `005`; a file should not.
+        // `u32::from_str` accepts `+5` and `005`; a file should not.
         let plain = count == "0" || (!count.starts_with(['+', '0']));
         let (_, per) = WINDOWS.iter().find(|(name, _)| *name == unit).ok_or_else(bad)?;
         let count = count.parse().ok().filter(|_| plain).ok_or_else(bad)?;
@@ -96,16 +95,16 @@ impl<'de> Deserialize<'de> for Rate {
     }
 }
 
-/// Stands in a schema for a [`Millis`] that is written with its unit.
+/// Schema stand-in for a [`Millis`] that is written with its unit.
 #[derive(Debug)]
 pub struct LengthText;
 
-/// Stands in a schema for a `SecretString`: a text that is never printed, and that a file may also give as
-/// `{ file = "…" }` or `{ env = "…" }`.
+/// Schema stand-in for a `SecretString`: a text that is never printed, which a file may also give as `{ file = "…" }`
+/// or `{ env = "…" }`.
 #[derive(Debug)]
 pub struct SecretText;
 
-/// Stands in a schema for an address with its port.
+/// Schema stand-in for an address with its port.
 #[derive(Debug)]
 pub struct SocketText;
 

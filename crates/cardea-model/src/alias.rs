@@ -1,4 +1,4 @@
-//! What the configuration says of one model: who has it, who stands in, and what it can be told.
+//! Configuration of one model: its provider, its fallbacks, and the parameters it accepts.
 
 use std::{borrow::Cow, collections::BTreeSet};
 
@@ -10,55 +10,56 @@ use serde::Deserialize;
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct AliasConfig {
-    /// The provider that has it: a key of `models.providers`.
+    /// Provider of the model: a key of `models.providers`.
     pub provider: String,
-    /// The model as the provider calls it.
+    /// Name of the model at its provider.
     pub model: String,
-    /// Other names of `models.aliases`, asked in this order while the ones before are away. Default: none.
-    /// A model of the kind `rehearsal` that stands in calls no tool: it says in words that the other one is away.
+    /// Other names of `models.aliases`, tried in this order while the earlier ones are unavailable. Default: none. A
+    /// fallback of kind `rehearsal` calls no tools: it only says that the other model is unavailable.
     #[serde(default)]
     pub fallback: Vec<String>,
-    /// The most tokens that this model can write in one answer; it is asked for no more. Default: none, and what is left of a
-    /// turn's `tokens` and `money` is told to the model only where it is 4,096 at most, since many refuse more than they
-    /// can write. Anthropic's format, which demands a limit, sends this one, or 4096, where there is no smaller one.
+    /// Limit of tokens that this model can write in one answer; it is never asked for more. Default: none. In that
+    /// case the rest of a turn's `tokens` and `money` is sent as a limit only if it is at most 4,096, since many
+    /// models refuse a limit beyond what they can write. Anthropic's format requires a limit: it gets this one, or
+    /// 4096, unless a smaller one applies.
     #[serde(default)]
     #[schemars(range(min = 1))]
     pub max_output: Option<u32>,
-    /// What of an agent's or client's sampling this model does not take, for example `["temperature", "top_p"]` for a reasoning
-    /// model: it is left out, where the provider would refuse the request. Default: none.
+    /// Sampling parameters that this model does not accept, for example `["temperature", "top_p"]` for a reasoning
+    /// model. They are left out, since the provider would refuse the request. Default: none.
     #[serde(default)]
     pub omit: BTreeSet<Omitted>,
 }
 
-/// A part of sampling that is not sent.
+/// A sampling parameter that is not sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Omitted {
-    /// How warm.
+    /// The temperature.
     Temperature,
-    /// How much of what is likely.
+    /// Nucleus sampling.
     TopP,
-    /// The limit of the answer. Anthropic's format demands one and is told it all the same.
+    /// The limit of the answer. Anthropic's format requires one and always gets it.
     MaxTokens,
-    /// What ends the answer.
+    /// Stop texts.
     Stop,
-    /// For repeats.
+    /// The seed.
     Seed,
-    /// Against words that were written often.
+    /// The penalty on frequent words.
     FrequencyPenalty,
-    /// Against words that were written.
+    /// The penalty on words that have occurred.
     PresencePenalty,
-    /// How long to think.
+    /// The reasoning effort.
     ReasoningEffort,
-    /// How many words to make.
+    /// The verbosity.
     Verbosity,
 }
 
-/// Every model that is in use can write so many tokens.
+/// Number of tokens that every model in use can write.
 pub(crate) const ALL_WRITE: u32 = 4_096;
 
 impl AliasConfig {
-    /// This model of this provider, with all defaults.
+    /// Creates an alias for this model of this provider, with all defaults.
     #[must_use]
     pub fn new(provider: &str, model: &str) -> Self {
         Self {
@@ -70,7 +71,7 @@ impl AliasConfig {
         }
     }
 
-    /// What its model is told of how to write; the limit stands apart ([`Self::limit`]).
+    /// Returns the sampling parameters to send, without the token limit ([`Self::limit`]).
     pub(crate) fn sampling<'a>(&self, prompt: &'a Prompt) -> Cow<'a, Sampling> {
         let mut told = Cow::Borrowed(&prompt.sampling);
         for omitted in &self.omit {
@@ -90,9 +91,10 @@ impl AliasConfig {
         told
     }
 
-    /// The most tokens that its model is told to write for this prompt.
+    /// Returns the token limit to send for this prompt.
     ///
-    /// WHY: what is left of a turn's tokens may be far more than a model can write, and most refuse such a limit.
+    /// WHY: what is left of a turn's tokens may be far more than a model can write, and most models refuse such a
+    /// limit.
     pub(crate) fn limit(&self, prompt: &Prompt) -> Option<u32> {
         if self.omit.contains(&Omitted::MaxTokens) {
             return None;

@@ -1,4 +1,4 @@
-//! What the `[models]` part of the configuration says.
+//! The `[models]` section of the configuration.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -18,7 +18,7 @@ use crate::alias::AliasConfig;
 /// ```toml
 /// [models.providers.openai]
 /// kind     = "openai"
-/// api_key  = "${OPENAI_API_KEY}"
+/// api_key  = { env = "OPENAI_API_KEY" }
 ///
 /// [models.aliases.main]
 /// provider = "openai"
@@ -27,21 +27,22 @@ use crate::alias::AliasConfig;
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct ModelsConfig {
-    /// Where models are, by a name of your own. Default: the rehearsal model alone.
+    /// Providers of models, each under a name of your choice. Default: only the built-in rehearsal model.
     pub providers: BTreeMap<String, ProviderConfig>,
-    /// The model names that agents and clients use. Default: `rehearsal`.
+    /// Model names that agents and clients use. Default: `rehearsal`.
     pub aliases: BTreeMap<String, AliasConfig>,
-    /// How long to wait, unless the provider says otherwise.
+    /// Time limits, unless the provider sets its own.
     pub timeouts: Timeouts,
-    /// How often one provider is asked again before the first piece of its answer. Default: 1.
+    /// How often a provider is tried again, as long as no piece of its answer has arrived. Default: 1.
     pub retries: u32,
-    /// The longest pause that a provider's `Retry-After` may ask for; a longer one goes to the fallback. Default: `"5s"`.
+    /// Longest pause that a provider's `Retry-After` may ask for; after a longer one the fallback is used. Default:
+    /// `"5s"`.
     #[serde(with = "cardea_core::time::text")]
     #[schemars(with = "LengthText")]
     pub patience: Millis,
-    /// The largest answer, counted as the provider sends it. Default: `"8MiB"`.
+    /// Size limit of an answer, counted as the provider sends it. Default: `"8MiB"`.
     pub max_answer: Bytes,
-    /// The largest single event of a stream. Default: `"1MiB"`.
+    /// Size limit of a single stream event. Default: `"1MiB"`.
     pub max_event: Bytes,
 }
 
@@ -60,22 +61,22 @@ impl Default for ModelsConfig {
     }
 }
 
-/// The wire format that a provider speaks.
+/// Wire format of a provider.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum ProviderKind {
-    /// `/chat/completions` as OpenAI made it and many others speak it.
+    /// `/chat/completions` as defined by OpenAI and offered by many others.
     OpenAi,
     /// Anthropic's `/v1/messages`.
     Anthropic,
     /// Google's `:streamGenerateContent`.
     Gemini,
-    /// The offline model that is built in: no network, no key, no language model.
+    /// The built-in offline model: no network, no key, no language model.
     Rehearsal,
 }
 
 impl ProviderKind {
-    /// The word in configuration, logs and metrics.
+    /// Returns the name used in configuration, logs and metrics.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
@@ -86,7 +87,7 @@ impl ProviderKind {
         }
     }
 
-    /// The vendor's own address, used where `base_url` is absent.
+    /// Returns the vendor's address, used if `base_url` is absent.
     #[must_use]
     pub const fn default_base_url(self) -> &'static str {
         match self {
@@ -98,45 +99,45 @@ impl ProviderKind {
     }
 }
 
-/// One provider.
+/// A provider of models.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ProviderConfig {
-    /// Its wire format.
+    /// Wire format.
     pub kind: ProviderKind,
-    /// Where it is, up to and with the version (`http://localhost:11434/v1`). Default: the vendor's own address.
+    /// Base URL, up to and including the version (`http://localhost:11434/v1`). Default: the vendor's address.
     #[serde(default)]
     pub base_url: Option<String>,
-    /// Its key. Local servers often need none.
+    /// API key. Local servers often need none.
     #[serde(default)]
     #[schemars(with = "Option<SecretText>")]
     pub api_key: Option<SecretString>,
-    /// How long to wait for this provider. Default: `models.timeouts`.
+    /// Time limits for this provider. Default: `models.timeouts`.
     #[serde(default)]
     pub timeouts: Option<Timeouts>,
-    /// Headers to add to every request, for example a project or organisation. Kept as secrets, since some are keys.
+    /// Headers added to every request, for example a project or organisation. Treated as secrets, since some are keys.
     #[serde(default)]
     #[schemars(with = "BTreeMap<String, SecretText>")]
     pub headers: BTreeMap<String, SecretString>,
-    /// What the limit of an answer is called in OpenAI's format. Default: `"max_completion_tokens"` at OpenAI's and Azure's own
-    /// addresses, whose newer models refuse the older name, and `"max_tokens"` elsewhere, where many servers know only that.
-    /// With `"max_completion_tokens"`, ids of calls that are longer than OpenAI takes (40 bytes) are sent as shorter ones.
+    /// Name of the answer limit in OpenAI's format. Default: `"max_completion_tokens"` at OpenAI's and Azure's own
+    /// addresses, whose newer models refuse the older name, and `"max_tokens"` elsewhere, where many servers know only
+    /// that one. With `"max_completion_tokens"`, call ids longer than OpenAI's limit (40 bytes) are sent shortened.
     #[serde(default)]
     pub limit_name: Option<LimitName>,
 }
 
-/// What OpenAI's format calls the limit of an answer.
+/// Name of the answer limit in OpenAI's format.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum LimitName {
     /// The older name.
     MaxTokens,
-    /// The newer one.
+    /// The newer name.
     MaxCompletionTokens,
 }
 
 impl ProviderConfig {
-    /// A provider of this kind with all defaults.
+    /// Creates a provider of this kind with all defaults.
     #[must_use]
     pub const fn new(kind: ProviderKind) -> Self {
         Self {
@@ -149,13 +150,13 @@ impl ProviderConfig {
         }
     }
 
-    /// The address that requests go to, without a slash at its end.
+    /// Returns the base URL of requests, without a trailing slash.
     #[must_use]
     pub fn base(&self) -> &str {
         self.base_url.as_deref().unwrap_or(self.kind.default_base_url()).trim_end_matches('/')
     }
 
-    /// How OpenAI's format is spoken there.
+    /// Returns the variant of OpenAI's format that the server takes.
     pub(crate) fn dialect(&self) -> Dialect {
         let base = self.base();
         let vendor = base.contains("api.openai.com") || base.contains("openai.azure.com");
@@ -171,7 +172,7 @@ impl ProviderConfig {
     }
 }
 
-/// What differs between the servers that speak OpenAI's format.
+/// Differences between servers that speak OpenAI's format.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Dialect {
     pub(crate) limit: LimitName,
@@ -184,35 +185,35 @@ impl Dialect {
     pub(crate) const COMMON: Self = Self { limit: LimitName::MaxTokens, ids: CallIds::Any };
 }
 
-/// Which ids of calls a server takes.
+/// Call ids that a server accepts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum CallIds {
-    /// Any. WHY: proxies put hundreds of bytes that their model wants back into an id, and some models read theirs.
+    /// Any id. WHY: proxies put hundreds of bytes that their model wants back into an id, and some models read theirs.
     Any,
-    /// Those of at most 40 bytes: OpenAI.
+    /// At most 40 bytes: OpenAI.
     Short,
-    /// Those of nine letters and digits: Mistral.
+    /// Nine letters and digits: Mistral.
     Nine,
 }
 
-/// How long to wait for a provider.
+/// Time limits for a provider.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Timeouts {
-    /// For name resolution, connecting and the TLS handshake together. Default: `"3s"`.
+    /// Limit for name resolution, connecting and the TLS handshake together. Default: `"3s"`.
     #[serde(with = "cardea_core::time::text")]
     #[schemars(with = "LengthText")]
     pub connect: Millis,
-    /// To the first piece of the answer, connecting included.
+    /// Limit until the first piece of the answer, connecting included.
     /// Default: `"30s"`.
     #[serde(with = "cardea_core::time::text")]
     #[schemars(with = "LengthText")]
     pub first: Millis,
-    /// Between two pieces. Default: `"20s"`.
+    /// Limit between two pieces of the answer. Default: `"20s"`.
     #[serde(with = "cardea_core::time::text")]
     #[schemars(with = "LengthText")]
     pub idle: Millis,
-    /// For everything, fallbacks and pauses before retries included. Default: `"2min"`.
+    /// Limit for everything, including fallbacks and pauses before retries. Default: `"2min"`.
     #[serde(with = "cardea_core::time::text")]
     #[schemars(with = "LengthText")]
     pub total: Millis,
@@ -221,7 +222,7 @@ pub struct Timeouts {
 const VAIN: &str = "a wait of no time can never succeed";
 
 impl Timeouts {
-    /// True if one of them is no time at all.
+    /// Returns whether one of the limits is zero.
     fn is_vain(self) -> bool {
         [self.connect, self.first, self.idle, self.total].contains(&Millis(0))
     }
@@ -238,18 +239,18 @@ impl Default for Timeouts {
     }
 }
 
-/// A `[models]` part that cannot be used: the key and what is wrong with it.
+/// A problem of the `[models]` section: the key and what is wrong.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("`{key}`: {problem}")]
 pub struct BadModels {
-    /// The key, dotted, from the root of the file.
+    /// Full dotted key.
     pub key: String,
-    /// What is wrong, with what to do.
+    /// What is wrong and what to do.
     pub problem: String,
 }
 
 impl ModelsConfig {
-    /// Everything that is wrong with it, so that all can be shown at once.
+    /// Returns all problems, so that they can be reported together.
     #[must_use]
     pub fn problems(&self) -> Vec<BadModels> {
         let mut found = Vec::new();
@@ -307,7 +308,7 @@ impl ModelsConfig {
         found
     }
 
-    /// The names to ask for `name`, in order: itself, its fallbacks, their fallbacks, each once.
+    /// Returns the models to try for `name`, in order: itself, its fallbacks, their fallbacks, each once.
     #[must_use]
     pub fn chain(&self, name: &str) -> Vec<&str> {
         let (mut chain, mut seen) = (Vec::new(), BTreeSet::new());
@@ -330,7 +331,7 @@ fn base_url_problem(provider: &ProviderConfig) -> Option<String> {
             .is_some()
             .then(|| "the rehearsal model has no address: remove the key".into());
     }
-    // WHY: what a person has pasted into an address may be a password or a key, so none of it is repeated.
+    // WHY: an address may contain a password or key that was pasted by mistake, so no part of it is repeated.
     let bad = |why: &str| Some(why.to_owned());
     let Ok(uri) = provider.base().parse::<http::Uri>() else { return bad("is not an address") };
     match (uri.scheme_str(), uri.authority()) {

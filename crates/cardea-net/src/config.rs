@@ -1,4 +1,4 @@
-//! The `[net]` part of the configuration.
+//! The `[net]` section of the configuration.
 
 use std::path::PathBuf;
 
@@ -12,36 +12,37 @@ use crate::address::AllowList;
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct NetConfig {
-    /// Targets that may be reached although they are loopback or private: `host:port`, or a range such as
-    /// `10.1.0.0/16`. Plain `http` is spoken only to a listed `host:port`, and to an address of a listed range if
-    /// the URL holds the address itself and no name.
+    /// Loopback and private targets that may be reached: `host:port`, or a range such as `10.1.0.0/16`. Plain `http`
+    /// is allowed only to a listed `host:port`, and to an address of a listed range if the URL contains the address
+    /// itself and not a name.
     #[schemars(with = "Vec<String>")]
     pub allow: AllowList,
-    /// PEM files with certificate authorities to trust beside those of the operating system.
+    /// PEM files of certificate authorities to trust in addition to those of the operating system.
     pub extra_roots: Vec<PathBuf>,
-    /// How long name resolution, connecting and the TLS handshake may take together.
+    /// Time limit for name resolution, connecting and the TLS handshake together.
     #[serde(with = "cardea_core::time::text")]
     #[schemars(with = "LengthText")]
     pub connect_timeout: Millis,
-    /// How long a whole request may take where the caller does not say.
+    /// Time limit of a whole request if the caller sets none.
     #[serde(with = "cardea_core::time::text")]
     #[schemars(with = "LengthText")]
     pub timeout: Millis,
-    /// How long an answer may be silent between two pieces.
+    /// Longest pause between two pieces of an answer.
     #[serde(with = "cardea_core::time::text")]
     #[schemars(with = "LengthText")]
     pub idle_timeout: Millis,
-    /// The largest answer where the caller does not say.
+    /// Size limit of an answer if the caller sets none.
     pub max_body: Bytes,
-    /// Requests in flight to one host; more wait, but not longer than `queue_timeout`.
+    /// Limit of requests in progress to one host. Further ones wait, but no longer than `queue_timeout`.
     pub per_host: usize,
     /// How long a request may wait for its turn.
     #[serde(with = "cardea_core::time::text")]
     #[schemars(with = "LengthText")]
     pub queue_timeout: Millis,
-    /// Failures within ten seconds, if they are at least half of the requests, after which a host is left alone.
+    /// Number of failures within ten seconds that opens the circuit breaker of a host, if they are at least half of
+    /// its requests.
     pub breaker_failures: u32,
-    /// How long it is left alone before one request tries again.
+    /// How long the breaker stays open before one request tries again.
     #[serde(with = "cardea_core::time::text")]
     #[schemars(with = "LengthText")]
     pub breaker_pause: Millis,

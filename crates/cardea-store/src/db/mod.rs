@@ -50,23 +50,23 @@ use commit::Sql;
 use postgres::Postgres;
 use sqlite::{Place, Sqlite};
 
-/// Where the truth is kept.
+/// Configuration of the database.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct DbConfig {
-    /// `sqlite:PATH`, `sqlite::memory:` or `postgres://user@host:port/name`. The way to PostgreSQL on another machine is
-    /// encrypted and its certificate verified; `?sslmode=disable`, `require` or `verify-full` says otherwise, and
-    /// `sslrootcert=FILE` names the certificates to trust instead of the system's.
+    /// `sqlite:PATH`, `sqlite::memory:` or `postgres://user@host:port/name`. Connections to PostgreSQL on another
+    /// machine are encrypted, and its certificate is verified. `?sslmode=disable`, `require` or `verify-full`
+    /// overrides that, and `sslrootcert=FILE` names the certificates to trust instead of the system's.
     pub url: String,
-    /// The password for PostgreSQL. It may not stand in `url`, which is printed.
+    /// Password for PostgreSQL. It must not be part of `url`, which is printed.
     #[schemars(with = "Option<SecretText>")]
     pub password: Option<SecretString>,
-    /// This node's name: one audit chain for each. Two running nodes must not share it. Absent in a file: `main` with SQLite, the
-    /// name of the host with PostgreSQL.
+    /// Name of this node, which has an audit chain of its own. Two running nodes must not share a name. If absent from
+    /// a file: `main` with SQLite, the host name with PostgreSQL.
     pub node: String,
-    /// Threads (SQLite) or connections (PostgreSQL) that read.
+    /// Number of reader threads (SQLite) or reader connections (PostgreSQL).
     pub readers: usize,
-    /// Commits that may wait for the writer before callers wait as well.
+    /// Number of commits that may wait for the writer before callers have to wait as well.
     pub queue: usize,
 }
 

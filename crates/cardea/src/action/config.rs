@@ -1,4 +1,4 @@
-//! One entry of the `[upstreams]` part of the configuration.
+//! One entry of the `[upstreams]` section of the configuration.
 
 use std::collections::BTreeMap;
 
@@ -13,51 +13,51 @@ use cardea_core::{
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-/// One MCP server. Exactly one of `audience` and `credential` says how Cardea introduces itself; neither: not at all.
+/// An MCP server. Either `audience` or `credential` says how Cardea authenticates to it; with neither, it does not.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct UpstreamConfig {
-    /// Its address, such as `https://tools.example/mcp`.
+    /// URL, such as `https://tools.example/mcp`.
     pub url: String,
-    /// Cardea signs a short-lived token for this audience, with the user as subject. The user's own token is never
-    /// passed on.
+    /// Audience of the short-lived token that Cardea signs for this server, with the user as subject. The user's own
+    /// token is never passed on.
     #[serde(default)]
     pub audience: Option<String>,
-    /// A bearer credential of Cardea's own at that server, the same for all users.
+    /// Bearer credential of Cardea itself at that server, the same for all users.
     #[serde(default)]
     #[schemars(with = "Option<SecretText>")]
     pub credential: Option<SecretString>,
-    /// Roles that Cardea's own token carries when it reads the list of tools.
+    /// Roles in Cardea's own token when it lists the tools.
     #[serde(default)]
     pub list_roles: Vec<String>,
-    /// Scopes that Cardea's own token carries when it reads the list of tools.
+    /// Scopes in Cardea's own token when it lists the tools.
     #[serde(default)]
     pub list_scopes: Vec<String>,
-    /// How long one call may take.
+    /// Time limit of one call.
     #[serde(default = "call_timeout", with = "cardea_core::time::text")]
     #[schemars(with = "LengthText")]
     pub timeout: Millis,
-    /// The largest result of one call.
+    /// Size limit of one result.
     #[serde(default = "call_result")]
     pub max_result: Bytes,
-    /// What its tools do to the world, where the server's own word is not to be taken: `read`, `write` or
-    /// `destructive` by the tool's name. A tool of which nobody says anything counts as destructive.
+    /// Effects of tools, by tool name: `read`, `write` or `destructive`. They override what the server declares. A
+    /// tool without a declared effect counts as destructive.
     #[serde(default)]
     pub effects: BTreeMap<String, Effect>,
-    /// Tools that honour the idempotency key in `_meta`, so that a repeated call does the work once.
+    /// Tools that honour the idempotency key in `_meta`, so that a repeated call takes effect once.
     #[serde(default)]
     pub keyed: Vec<String>,
-    /// Which of its tools wait until a person has accepted what they say of themselves (`cardea tool changes`):
-    /// `changed`, those that speak otherwise than when they were first seen; `all`, new ones as well; `off`, none.
+    /// Which tools are held back until a person accepts their definition (`cardea tool changes`). `changed`: those
+    /// whose definition differs from the first one seen; `all`: new tools as well; `off`: none.
     #[serde(default)]
     pub pin: Pinning,
-    /// Whether the server's own annotations are believed where `effects` and `keyed` say nothing.
+    /// Whether the server's annotations are trusted for tools that `effects` and `keyed` do not mention.
     #[serde(default)]
     pub trust_annotations: bool,
 }
 
 impl UpstreamConfig {
-    /// A server at this address, to which Cardea does not introduce itself, with all defaults.
+    /// Creates a server at this URL, without authentication and with all defaults.
     #[must_use]
     pub fn new(url: impl Into<String>) -> Self {
         Self {

@@ -1,4 +1,4 @@
-//! What no single key can show: values that do not go together, files that a key names, names that must exist.
+//! Checks beyond single keys: values that contradict each other, files that a key names, names that must exist.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -23,7 +23,7 @@ use cardea_store::shared::cache::{PostgresCache, RedisCache};
 use super::{CacheBackend, Config, FileProblems, UpstreamConfig, folder::folder, guards};
 use crate::{context::cache::read_warm, identity::TRY_OUT_ISSUER};
 
-/// Collects problems and knows where each key stands.
+/// Collects problems and finds the place of each key.
 struct Findings<'a> {
     root: &'a Node,
     problems: Vec<Problem>,
@@ -42,7 +42,7 @@ impl Findings<'_> {
         self.problems.push(problem);
     }
 
-    /// The place of the key, or of the nearest table above it.
+    /// Returns the place of the key, or of the nearest table above it.
     fn place(&self, key: &str) -> Place {
         let mut key = key;
         loop {
@@ -57,13 +57,13 @@ impl Findings<'_> {
     }
 }
 
-/// The policy folder is not looked at more often than this.
+/// Lower limit of `policies.reload`.
 const SOONEST_RELOAD: Millis = Millis(100);
 
-/// No call waits for a person for less than this.
+/// Lower limit of `policies.approval`.
 const SHORTEST_APPROVAL: Millis = Millis::from_secs(60);
 
-/// Everything that is wrong with a configuration whose every key is good by itself.
+/// Finds the problems of a configuration whose keys are each valid on their own.
 pub(super) fn all(config: &Config, root: &Node, agents: &BTreeMap<String, Agent>) -> Vec<Problem> {
     let mut found = Findings { root, problems: Vec::new() };
     server(config, &mut found);
@@ -162,7 +162,7 @@ fn server(config: &Config, found: &mut Findings<'_>) {
     }
 }
 
-/// A folder that somebody names must be there: a slip in `policies.dir` would be an installation without policies.
+/// Checks that every configured folder exists: a slip in `policies.dir` would mean an installation without policies.
 fn folders(config: &Config, found: &mut Findings<'_>) {
     let named = [
         ("agents", "agents", &config.agents.dir),
@@ -230,10 +230,10 @@ fn data(config: &Config, found: &mut Findings<'_>) {
     }
 }
 
-/// The prices in a file.
+/// Reads a price file.
 ///
 /// # Errors
-/// Why there are none.
+/// Why the file cannot be used.
 pub(crate) fn prices(path: &Path) -> Result<Prices, String> {
     if !path.is_file() {
         return Err("there is no such file".to_owned());
@@ -287,7 +287,7 @@ fn one_issuer(path: &str, issuer: &IssuerConfig, found: &mut Findings<'_>) {
             found.say_help(&key("jwks_url"), "would be fetched without encryption", "use https://");
         }
     }
-    // What is missing or doubled was said above.
+    // Missing and conflicting keys were reported above.
     if ways.iter().filter(|given| **given).count() == 1
         && let Err((name, message)) = issuer.check()
         && !found.problems.iter().any(|problem| problem.key == key(name))
@@ -299,7 +299,7 @@ fn one_issuer(path: &str, issuer: &IssuerConfig, found: &mut Findings<'_>) {
     }
 }
 
-/// Two issuers with one `iss` would make it a matter of luck which one verifies a token.
+/// Finds issuers that share an `iss`: which of them verifies a token would be a matter of chance.
 fn twice(config: &Config, found: &mut Findings<'_>) {
     let mut seen = BTreeMap::new();
     for (name, issuer) in &config.auth.issuers {
@@ -314,7 +314,7 @@ fn twice(config: &Config, found: &mut Findings<'_>) {
     }
 }
 
-/// `host:port` of an address without encryption that may not be reached.
+/// Returns the `host:port` of an unencrypted address that may not be reached.
 fn plain_target(url: &str, config: &Config) -> Option<String> {
     let uri: http::Uri = url.strip_prefix("http://").and_then(|_| url.parse().ok())?;
     let (host, port) = (uri.host()?, uri.port_u16().unwrap_or(80));
@@ -422,7 +422,7 @@ fn cache(config: &Config, agents: &BTreeMap<String, Agent>, found: &mut Findings
     }
 }
 
-/// Answers that could never be given to anybody are a mistake in the file.
+/// Checks the warm-up file: an answer that no caller could ever get is a mistake.
 fn warm(path: &Path, agents: &BTreeMap<String, Agent>, found: &mut Findings<'_>) {
     let lines = match read_warm(path, None) {
         Ok(lines) => lines,
@@ -450,7 +450,7 @@ fn level_of(directive: &str) -> &str {
     directive.rsplit_once('=').map_or(directive, |(_, level)| level).trim()
 }
 
-/// A profile that nobody has would otherwise be found out by the first user.
+/// Checks the default profile at start; a missing one would otherwise fail the first request.
 fn profile(config: &Config, found: &mut Findings<'_>) {
     if let Some((message, help)) = unknown_profile(config, &config.guard.profile) {
         found.say_help("guard.profile", message, help);
@@ -468,7 +468,7 @@ fn unknown_profile(config: &Config, name: &str) -> Option<(String, String)> {
     (!known.contains(&name)).then(|| (format!("there is no guard profile `{name}`"), help()))
 }
 
-/// What an agent names and this installation does not have: the key in the agent's file, what is wrong, what to do.
+/// Finds names in an agent that this installation does not have: the key in the agent's file, the problem, the advice.
 pub(super) fn unknown_to(config: &Config, agent: &Agent) -> Vec<(&'static str, String, String)> {
     let mut unknown = Vec::new();
     let model = agent.spec.model.as_str();
@@ -491,7 +491,7 @@ pub(super) fn unknown_to(config: &Config, agent: &Agent) -> Vec<(&'static str, S
     unknown
 }
 
-/// A kind of value that no placeholder stands for would otherwise be restored to nobody, without a word.
+/// Checks a label of `restore`. An unknown label would otherwise silently restore nothing.
 fn unknown_label(label: &str) -> Option<(&'static str, String, String)> {
     let types = types().ok()?;
     let known: BTreeSet<&str> = types.iter().map(|known| known.label.as_str()).collect();
@@ -505,7 +505,7 @@ fn unknown_label(label: &str) -> Option<(&'static str, String, String)> {
     Some(("restore", format!("no placeholder stands for `{label}`"), help))
 }
 
-/// The connectors of the folder, and the problems of the files that are none.
+/// Reads the connectors of the folder, and the problems of invalid files.
 pub(super) fn connectors(config: &Config) -> (Vec<Connector>, Vec<FileProblems>) {
     let (mut connectors, mut broken) = (Vec::new(), Vec::new());
     let files = folder(&config.connectors.dir).unwrap_or_else(|unread| {
@@ -527,7 +527,7 @@ pub(super) fn connectors(config: &Config) -> (Vec<Connector>, Vec<FileProblems>)
     (connectors, broken)
 }
 
-/// One connector's file, whose name must be the connector's.
+/// Reads one connector file, whose name must be the connector's.
 pub(crate) fn connector(path: &Path) -> Result<(String, Connector), FileProblems> {
     let shown = path.display().to_string();
     let text = std::fs::read_to_string(path).map_err(|error| {
@@ -553,7 +553,7 @@ fn place_in(text: &str, key: &str) -> Place {
     root.and_then(|root| root.find(key).map(|node| node.place.clone())).unwrap_or(Place::Nowhere)
 }
 
-/// What is wrong with a connector in this installation.
+/// Finds what is wrong with a connector in this installation.
 fn placed(config: &Config, connector: &Connector, text: &str) -> Vec<Problem> {
     let mut problems = Vec::new();
     if config.upstreams.contains_key(&connector.name) {
@@ -572,7 +572,7 @@ fn placed(config: &Config, connector: &Connector, text: &str) -> Vec<Problem> {
     problems
 }
 
-/// Secrets of connectors that are not there.
+/// Finds secrets of connectors that do not exist.
 pub(super) fn secrets(config: &Config, root: &Node) -> Vec<Problem> {
     let mut found = Findings { root, problems: Vec::new() };
     let names: Vec<String> = folder(&config.connectors.dir)
@@ -591,7 +591,7 @@ pub(super) fn secrets(config: &Config, root: &Node) -> Vec<Problem> {
     found.problems
 }
 
-/// The agents of the folder, and the problems of the files that are none.
+/// Reads the agents of the folder, and the problems of invalid files.
 pub(super) fn agents(config: &Config) -> (BTreeMap<String, Agent>, Vec<FileProblems>) {
     let (mut agents, mut broken) = (BTreeMap::new(), Vec::new());
     let files = folder(&config.agents.dir).unwrap_or_else(|unread| {
@@ -633,12 +633,12 @@ fn web_address(key: &str, url: &str, found: &mut Findings<'_>) {
     }
 }
 
-/// What may be shown of an address that may carry a password.
+/// Returns the part of an address that may be shown, without a password.
 fn without_password(url: &str) -> &str {
     url.rsplit_once('@').map_or(url, |(_, rest)| rest)
 }
 
-/// The host and what follows it, of an address without user and fragment.
+/// Splits an address into the host and what follows it; `None` if it has a user or a fragment.
 fn host_of(url: &str) -> Option<(&str, &str)> {
     let rest = url.strip_prefix("https://").or_else(|| url.strip_prefix("http://"))?;
     let uri: http::Uri = url.parse().ok()?;

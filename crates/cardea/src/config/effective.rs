@@ -1,11 +1,11 @@
-//! What counts in the end, and where each value came from.
+//! The effective configuration: every value with its origin.
 
 use std::fmt::Write as _;
 
 use cardea_core::form::{Expects, Node, Place, Schema, Shape, position};
 use serde_json::{Map, Value, json};
 
-/// Every value that counts, with its origin. Holds no secret.
+/// Every effective value with its origin. Holds no secret.
 #[derive(Debug, Clone, Default)]
 pub struct Effective {
     values: Vec<Setting>,
@@ -17,9 +17,9 @@ struct Setting {
     key: Vec<String>,
     value: Option<Value>,
     origin: Origin,
-    /// Stands on a line of its own with a section above, not in a parent's list.
+    /// True for a value that is written on a line of its own below a section, not in its parent's list.
     secret: bool,
-    /// What the default has come to.
+    /// Actual value of a default that was computed.
     settled: bool,
 }
 
@@ -41,7 +41,7 @@ impl Effective {
         Self { values }
     }
 
-    /// Shows what a default has come to.
+    /// Records the actual value of a computed default.
     pub(super) fn settled(mut self, key: &str, value: &str) -> Self {
         let same = |setting: &&mut Setting| {
             setting.key.join(".") == key && matches!(setting.origin, Origin::Default)
@@ -52,11 +52,11 @@ impl Effective {
         self
     }
 
-    /// As TOML, each value with a remark that says where it came from; what has no value is left as a remark.
+    /// Formats as TOML, with a comment on the origin of each value. Keys without a value become comments.
     #[must_use]
     pub fn toml(&self) -> String {
         let (mut text, mut section) = (String::new(), Vec::new());
-        // Those of no section first: below the line of one they would be its.
+        // Keys of no section first: below a section line they would belong to that section.
         let (top, rest): (Vec<_>, Vec<_>) = self.values.iter().partition(|setting| setting.key.len() == 1);
         for setting in top.into_iter().chain(rest) {
             let Some((last, table)) = setting.key.split_last() else { continue };
@@ -82,7 +82,7 @@ impl Effective {
         text
     }
 
-    /// As JSON: `{ "server.bind": { "value": …, "from": … } }`, secrets starred.
+    /// Formats as JSON: `{ "server.bind": { "value": …, "from": … } }`, secrets masked.
     #[must_use]
     pub fn json(&self) -> Value {
         let each = self.values.iter().map(|setting| {
@@ -120,7 +120,7 @@ fn collect(
         }
         _ => return out.push(setting(shape, node, path, origin)),
     };
-    // Values first: below a `[section]` line TOML would count them to that section.
+    // Values first: below a `[section]` line TOML would assign them to that section.
     let (tables, values): (Vec<_>, Vec<_>) =
         inner.into_iter().partition(|(_, shape, node)| match shape.expects() {
             Expects::Table(_) => true,
@@ -151,7 +151,7 @@ fn setting(
     Setting { key: path.to_vec(), value, origin, secret, settled: false }
 }
 
-/// A secret, or a list with one in it: such a list is starred as a whole.
+/// Returns whether a value is a secret, or a list that contains one. Such a list is masked as a whole.
 fn holds_secrets(shape: Shape<'_>) -> bool {
     shape.is_secret()
         || match shape.expects() {

@@ -1,25 +1,25 @@
-//! `CARDEA_ROOM__KEY`: environment variables over the file.
+//! Environment variables `CARDEA_ROOM__KEY`, which override the file.
 
 use std::collections::BTreeMap;
 
 use cardea_core::form::{Entry, Expects, Kind, Node, Place, Problem, Schema, Shape, closest, parse};
 
-/// The environment as it was when the process began; nothing reads it later.
+/// The environment at the start of the process; nothing reads it later.
 #[derive(Debug, Clone, Default)]
 pub struct Environment {
     texts: BTreeMap<String, String>,
-    /// Variables of ours whose value is no text.
+    /// Cardea's variables whose value is not valid text.
     garbled: Vec<String>,
 }
 
-/// Variables that are not part of the configuration: they are for commands.
+/// Variables of commands, which are not part of the configuration.
 const OTHERS: &[&str] = &["CARDEA_CONFIG", "CARDEA_URL", "CARDEA_TOKEN"];
 
-/// Variables that tests of Cardea itself read begin so.
+/// Prefix of variables that Cardea's own tests read.
 const FOR_TESTS: &str = "CARDEA_TEST_";
 
-/// True for what Kubernetes puts into the environment of each pod where a service is named `cardea`: its address, as links
-/// between containers once told it.
+/// Returns whether Kubernetes has set the variable for a service named `cardea`: it puts the address of each service
+/// into the environment of every pod, as container links once did.
 fn is_of_a_service(name: &str) -> bool {
     let Some(rest) = name.strip_prefix("CARDEA_") else { return false };
     if matches!(rest, "SERVICE_HOST" | "SERVICE_PORT" | "PORT") || rest.starts_with("SERVICE_PORT_") {
@@ -33,7 +33,7 @@ fn is_of_a_service(name: &str) -> bool {
 }
 
 impl Environment {
-    /// The environment of this process.
+    /// Reads the environment of this process.
     #[must_use]
     pub fn of_process() -> Self {
         let mut all = Self::default();
@@ -48,7 +48,7 @@ impl Environment {
         all
     }
 
-    /// The value of one variable.
+    /// Returns the value of one variable.
     #[must_use]
     pub fn get(&self, name: &str) -> Option<&str> {
         self.texts.get(name).map(String::as_str)
@@ -62,12 +62,12 @@ impl<N: Into<String>, V: Into<String>> FromIterator<(N, V)> for Environment {
     }
 }
 
-/// The variable that sets a key.
+/// Returns the variable that sets a key.
 pub(super) fn variable_for(key: &str) -> String {
     format!("CARDEA_{}", key.replace('.', "__").replace('-', "_").to_uppercase())
 }
 
-/// Puts the values of the environment into the tree.
+/// Applies the values of the environment to the tree.
 pub(super) fn apply(environment: &Environment, schema: &Schema, root: &mut Node) -> Vec<Problem> {
     let ours = environment.texts.iter().filter(|(name, _)| is_ours(name));
     let garbled = environment.garbled.iter().map(|name| {
@@ -77,7 +77,7 @@ pub(super) fn apply(environment: &Environment, schema: &Schema, root: &mut Node)
     ours.filter_map(|(name, value)| set(name, value, schema, root).err()).chain(garbled).collect()
 }
 
-/// True of a variable that sets a key.
+/// Returns whether a variable sets a key.
 fn is_ours(name: &str) -> bool {
     let other = name.starts_with(FOR_TESTS) || OTHERS.contains(&name) || is_of_a_service(name);
     name.starts_with("CARDEA_") && !other
@@ -119,7 +119,7 @@ fn set(name: &str, value: &str, schema: &Schema, root: &mut Node) -> Result<(), 
     Ok(())
 }
 
-/// The key that a part of a variable's name means here, or the nearest one.
+/// Returns the key that a part of a variable's name stands for, or the most similar key as an error.
 fn step<'s>(shape: Shape<'s>, node: &Node, part: &str) -> Result<(String, Shape<'s>), Option<String>> {
     let same = |key: &str| key.to_uppercase().replace('-', "_") == part.to_uppercase();
     match shape.expects() {
@@ -127,7 +127,7 @@ fn step<'s>(shape: Shape<'s>, node: &Node, part: &str) -> Result<(String, Shape<
             Some((key, inner)) => Ok(((*key).to_owned(), *inner)),
             None => Err(closest(part, keys.iter().map(|(key, _)| *key)).map(str::to_owned)),
         },
-        // Names of the user's own must stand in the file: a slip would otherwise make a second, half empty one.
+        // The user's own names must exist in the file: otherwise a slip would create a second, half empty entry.
         Expects::Named(each) => {
             let keys = || node.entries().unwrap_or_default().iter().map(|entry: &Entry| entry.key.as_str());
             match keys().find(|key| same(key)) {
@@ -145,7 +145,7 @@ fn suggestion(so_far: &str, near: &str, path: &[&str], depth: usize) -> String {
     variable_for(&all.join("."))
 }
 
-/// For names with one underscore where two are needed: the nearest of all variables.
+/// Returns the most similar variable, for names with one underscore instead of two.
 fn whole(schema: &Schema, name: &str) -> Option<String> {
     let mut all = Vec::new();
     collect(schema.top(), "", &mut all);
@@ -164,7 +164,7 @@ fn collect(shape: Shape<'_>, path: &str, all: &mut Vec<String>) {
     }
 }
 
-/// The value in the kind that the key wants. What does not fit stays a text, and the check says so.
+/// Converts the value to the type of the key. A value that does not fit stays a text, which the check reports.
 fn typed(shape: Shape<'_>, value: &str, place: Place) -> Node {
     let kind = match shape.expects() {
         Expects::Whole(..) => value.parse().map(Kind::Whole).ok(),
@@ -176,7 +176,7 @@ fn typed(shape: Shape<'_>, value: &str, place: Place) -> Node {
     Node { kind: kind.unwrap_or_else(|| Kind::Text(value.to_owned())), place }
 }
 
-/// `a,b,c`, or a list as TOML writes it.
+/// Parses `a,b,c`, or a list in TOML syntax.
 fn list(each: Shape<'_>, value: &str, place: &Place) -> Vec<Node> {
     if value.trim_start().starts_with('[')
         && let Ok(root) = parse(&format!("list = {value}"))

@@ -1,4 +1,4 @@
-//! Folders of files that an installation is made of.
+//! Folders of configuration files.
 
 use std::{
     io,
@@ -10,8 +10,8 @@ use cardea_core::form::{Place, Problem};
 use super::FileProblems;
 use crate::control;
 
-/// The files of a folder that end in `.toml`, by name. A folder that is not there has none; one that cannot be read may
-/// have some.
+/// Returns the `.toml` files of a folder, by name. A missing folder has none; a folder that cannot be read is an
+/// error, since it may have some.
 pub(super) fn folder(dir: &Path) -> Result<Vec<PathBuf>, FileProblems> {
     match control::files(dir, "toml") {
         Ok(files) => Ok(files),

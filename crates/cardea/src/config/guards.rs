@@ -1,4 +1,4 @@
-//! Guard profiles of an installation's own: the files of `guard.dir`.
+//! Guard profiles of the installation: the files of `guard.dir`.
 
 use cardea_core::{
     form::{Place, Problem},
@@ -7,7 +7,7 @@ use cardea_core::{
 
 use super::{Config, folder::folder, report::FileProblems};
 
-/// The profiles of the folder, and the problems of the files that are none.
+/// Reads the profiles of the folder, and the problems of invalid files.
 pub(super) fn read(config: &Config) -> (Vec<Profile>, Vec<FileProblems>) {
     let (mut profiles, mut broken) = (Vec::new(), Vec::new());
     let files = folder(&config.guard.dir).unwrap_or_else(|unread| {
@@ -31,13 +31,13 @@ pub(super) fn read(config: &Config) -> (Vec<Profile>, Vec<FileProblems>) {
     (profiles, broken)
 }
 
-/// The names of the folder's files, also of those that are no profiles: these are told by themselves.
+/// Returns the names of the folder's files, invalid profiles included: those are reported on their own.
 pub(super) fn names(config: &Config) -> Vec<String> {
     let files = folder(&config.guard.dir).unwrap_or_default();
     files.iter().filter_map(|path| Some(path.file_stem()?.to_string_lossy().into_owned())).collect()
 }
 
-/// A profile that can be used under the name of its file.
+/// Reads a profile that can be used under the name of its file.
 fn one(stem: &str, text: &str) -> Result<Profile, String> {
     let profile = Profile::parse(text).map_err(|error| error.to_string())?;
     if profile.name != stem {
@@ -50,7 +50,7 @@ fn one(stem: &str, text: &str) -> Result<Profile, String> {
     masks_arguments(&profile).map_or(Ok(profile), Err)
 }
 
-/// What is wrong with a rule that wants to mask arguments and nothing else.
+/// Returns what is wrong with a rule that masks arguments and nothing else.
 fn masks_arguments(profile: &Profile) -> Option<String> {
     let only = |surfaces: &[Surface], action| surfaces == [Surface::ToolArguments] && action == Action::Mask;
     let rule = profile.rules.iter().position(|rule| only(&rule.surfaces, rule.action));
@@ -80,7 +80,7 @@ mod tests {
         for action in ["refuse", "warn", "pass"] {
             assert!(rule("[\"tool_arguments\"]", action).is_ok());
         }
-        // Elsewhere it masks; in arguments it refuses.
+        // On other surfaces it masks; on arguments it refuses.
         assert!(rule("[\"tool_arguments\", \"user\"]", "mask").is_ok() && rule("[]", "mask").is_ok());
     }
 }

@@ -1,11 +1,11 @@
-//! The configuration: one `cardea.toml`, environment variables over it, everything checked at start.
+//! The configuration: one `cardea.toml`, overridden by environment variables and checked at start.
 //!
-//! Promises: a [`Config`] that was loaded is usable; every key has a doc comment, a default where one is safe, and a
-//! line in `docs/reference/config.md`; all problems of all files are told at once, with file, line, key, what was
-//! expected and what was probably meant; secrets are never printed, not even inside the line of source that an error
-//! shows. Refuses: unknown keys, values without their unit, anything that still contains `${…}`, signing secrets
-//! under 32 bytes. Each room owns its part; this one only nests them, loads them and says what is wrong.
-//! Called by `main` and `app`. Nothing reads the environment later.
+//! Promises: a loaded [`Config`] is usable. Every key has a doc comment, a default where one is safe, and a line in
+//! `docs/reference/config.md`. All problems of all files are reported at once, with file, line, key, what was expected
+//! and what was probably meant. Secrets are never printed, not even inside the source line that an error shows.
+//! Refuses: unknown keys, values without their unit, anything that still contains `${…}`, signing secrets under 32
+//! bytes. Each room owns its part; this one nests the parts, loads them and reports what is wrong. Called by `main`
+//! and `app`. Nothing reads the environment later.
 
 mod checks;
 mod effective;
@@ -48,50 +48,50 @@ pub use crate::{
     action::UpstreamConfig, identity::Config as LocalIssuerConfig, vault::Config as VaultConfig,
 };
 
-/// The name of the file that is looked for where none is named.
+/// Name of the configuration file that is used if none is given.
 pub const FILE: &str = "cardea.toml";
 
-/// Everything that an installation can decide.
+/// The whole configuration of an installation.
 #[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Config {
     /// The HTTP server.
     pub server: ServerConfig,
-    /// The folder of what must not be lost.
+    /// The data folder.
     pub data: DataConfig,
-    /// The database. `url` absent: SQLite in `data.dir`.
+    /// The database. If `url` is absent: SQLite in `data.dir`.
     pub db: cardea_store::DbConfig,
-    /// The key that seals secrets at rest.
+    /// Encryption of secrets at rest.
     pub vault: VaultConfig,
-    /// Who may sign in, and how they prove it.
+    /// Authentication: accepted issuers of tokens, and API keys.
     pub auth: cardea_auth::AuthConfig,
     /// The built-in issuer of tokens, for trying out.
     pub local_issuer: LocalIssuerConfig,
     /// The language models.
     pub models: cardea_model::ModelsConfig,
-    /// What model calls cost.
+    /// Prices of model calls.
     pub cost: CostConfig,
-    /// Where the agents are described.
+    /// The agents.
     pub agents: AgentsConfig,
-    /// Where the policies are, and how long a question to a person stays open.
+    /// The policies, and approvals.
     pub policies: PoliciesConfig,
-    /// MCP servers whose tools are offered, by a name of your own: their tools are called `NAME__TOOL`.
+    /// MCP servers whose tools are offered, each under a name of your choice; their tools are called `NAME__TOOL`.
     pub upstreams: BTreeMap<String, UpstreamConfig>,
-    /// Where the HTTP connectors are described.
+    /// The HTTP connectors.
     pub connectors: ConnectorsConfig,
-    /// Outbound HTTP, and which private addresses may be reached.
+    /// Outbound HTTP, and the private addresses that may be reached.
     pub net: cardea_net::NetConfig,
-    /// How much one user, one tenant and everybody together may ask for.
+    /// Rate limits, concurrency limits and budgets.
     pub limits: LimitsConfig,
-    /// Answers that may be given again.
+    /// The answer cache.
     pub cache: CacheConfig,
-    /// What the guardrails look for.
+    /// The guardrails.
     pub guard: GuardConfig,
-    /// The log.
+    /// Logging.
     pub log: LogConfig,
 }
 
-/// A configuration that was read, with the agents it names and where each value came from.
+/// A loaded configuration, with the files it names and the origin of each value.
 #[derive(Debug, Clone)]
 pub struct Loaded {
     /// The checked values. Relative paths are resolved against the file's folder.
@@ -102,9 +102,9 @@ pub struct Loaded {
     pub connectors: Vec<Connector>,
     /// The guard profiles of `guard.dir`.
     pub guards: Vec<Profile>,
-    /// Every value and where it came from, for `cardea config show`.
+    /// Every value with its origin, for `cardea config show`.
     pub effective: Effective,
-    /// The file; `None` where there was none and defaults count.
+    /// The file; `None` if there was none and the defaults apply.
     pub file: Option<PathBuf>,
 }
 
@@ -121,7 +121,7 @@ impl Config {
         Ok(loaded)
     }
 
-    /// The same for a text whose relative paths are meant from `folder`.
+    /// Does the same for a text whose relative paths start at `folder`.
     ///
     /// # Errors
     /// All problems of all files.
@@ -172,7 +172,7 @@ impl Config {
         Ok(Loaded { config, agents, connectors, guards, effective, file: None })
     }
 
-    /// Adds what is built in, and makes relative paths absolute enough: from the folder of the file, not from wherever the process stands.
+    /// Adds the built-in parts and resolves relative paths against the folder of the file, not the working directory.
     fn settle(&mut self, folder: &Path, has_url: bool) {
         let paths = [
             &mut self.data.dir,
@@ -189,7 +189,7 @@ impl Config {
         } else if let Some(path) = self.db.url.strip_prefix("sqlite:").filter(|path| !path.starts_with(':')) {
             self.db.url = format!("sqlite:{}", folder.join(path).display());
         }
-        // The built-in model needs no configuration, also where others are configured.
+        // The built-in model is always present, also beside configured ones.
         let built_in = cardea_model::ModelsConfig::default();
         for (name, provider) in built_in.providers {
             self.models.providers.entry(name).or_insert(provider);
@@ -209,8 +209,8 @@ impl Config {
     }
 }
 
-/// The name of this machine or pod, as a node can have it. One that must be changed for that ends in a digest of the whole,
-/// since what tells two hosts apart may stand anywhere in their names.
+/// Returns the host or pod name in the form of a node name. A name that must be altered for that gets a digest of the
+/// whole name as its end, since the part that tells two hosts apart may stand anywhere in it.
 fn host_name(environment: &Environment) -> Option<String> {
     const LONGEST: usize = 64;
     const DIGITS: usize = 16;
@@ -226,11 +226,12 @@ fn host_name(environment: &Environment) -> Option<String> {
     Some(name.chars().map(plain).take(LONGEST - 1 - DIGITS).chain(end).collect())
 }
 
-/// Where clients find the server of a configuration, whatever else is in it: what it says of secrets is for the server
-/// alone. `None` if it says nothing, or if there is no file of the usual name.
+/// Returns the address at which clients reach the server of a configuration. Nothing else of the file is checked: its
+/// secrets, for example, only concern the server. `None` if the file sets no address, or if the file of the default
+/// name does not exist.
 ///
 /// # Errors
-/// The file cannot be read, or is no TOML.
+/// The file cannot be read, or is not TOML.
 pub(crate) fn address(path: &Path, environment: &Environment) -> Result<Option<String>, ConfigError> {
     let text = match std::fs::read_to_string(path) {
         Ok(text) => text,
@@ -242,7 +243,7 @@ pub(crate) fn address(path: &Path, environment: &Environment) -> Result<Option<S
     let broken =
         |problems| ConfigError::one(FileProblems::broken(&path.display().to_string(), &text, problems));
     let mut root = form::parse(&text).map_err(broken)?;
-    // What is wrong in other keys is the server's business.
+    // Problems of other keys are for the server to report.
     drop(env::apply(environment, &Schema::of::<Config>(), &mut root));
     let said = |key: &str| match &root.find(key)?.kind {
         form::Kind::Text(text) => Some(text.clone()),
@@ -261,7 +262,7 @@ pub(crate) fn address(path: &Path, environment: &Environment) -> Result<Option<S
 }
 
 impl Loaded {
-    /// What policies may name here, beside tools.
+    /// Returns the names that policies may use here beside tools.
     #[must_use]
     pub fn names(&self) -> Installation {
         let config = &self.config;
@@ -275,7 +276,7 @@ impl Loaded {
         }
     }
 
-    /// A configuration that a program made itself, with its agents: checked as a file would be.
+    /// Checks a configuration that a program has built, with its agents, as a file would be checked.
     ///
     /// # Errors
     /// All problems, by key.
@@ -302,7 +303,7 @@ impl Loaded {
     }
 }
 
-/// Every text in which a variable was meant to be filled in and was not.
+/// Finds every text that still contains an unexpanded variable.
 fn unexpanded(root: &Node) -> Vec<Problem> {
     let mut problems = Vec::new();
     root.walk(&mut |key, node| {

@@ -1,4 +1,4 @@
-//! The reference page of the configuration, written from the types themselves.
+//! The reference page of the configuration, generated from the types.
 
 use std::fmt::Write as _;
 
@@ -11,31 +11,32 @@ use super::{Config, effective::toml_value, env::variable_for};
 
 const HEAD: &str = "# Configuration reference
 
-One file, `cardea.toml`, holds the whole configuration; everything in it may be left out. `cardea check` says what is
-wrong with one, `cardea config show` prints what counts in the end and where each value came from, secrets starred.
+The file `cardea.toml` holds the whole configuration. Every key that is not marked as required is optional.
+`cardea check` validates a file. `cardea config show` prints the effective values and their origins, with secrets
+masked.
 
 - Lengths of time, sizes and rates carry their unit: `\"30s\"`, `\"64KiB\"`, `\"60/min\"`.
 - A secret is a text, or `{ file = \"path\" }`, or `{ env = \"NAME\" }`. Relative paths start at the file's folder.
 - An environment variable sets one key: `CARDEA_SERVER__BIND` sets `server.bind`. Lists are written `a,b,c`.
-  Names of your own, such as those of issuers and upstreams, must stand in the file before a variable can set a key
-  below them. Variables that name no key are refused.
+  A name of your choice, such as that of an issuer or an upstream, must exist in the file before a variable can set a
+  key below it. Variables that match no key are refused.
 - `${…}` is never expanded and therefore refused.
 
-This page is written from the types; a test fails if it is out of date
-(`just bless` writes it anew).
+This page is generated from the types, and a test fails if it is out of date.
+`just bless` writes it anew.
 ";
 
 const AGENT_HEAD: &str = "# Agent reference
 
-Each file `agents/NAME.toml` is one agent; clients ask for the model `agent/NAME`. `cardea check` reads all of them and
-says what is wrong, with line and key. The version of an agent is the digest of its file: any change, however small,
-makes a new version, and answers that were cached for the old one are not given again.
+Each file `agents/NAME.toml` defines one agent; clients ask for the model `agent/NAME`. `cardea check` validates all
+agent files and reports problems with line and key. The version of an agent is the digest of its file. Any change to the
+file, however small, makes a new version, and answers cached for the old version are not used again.
 
-This page is written from the types; a test fails if it is out of date
-(`just bless` writes it anew).
+This page is generated from the types, and a test fails if it is out of date.
+`just bless` writes it anew.
 ";
 
-/// The reference of agent files, as Markdown.
+/// Generates the reference of agent files, as Markdown.
 #[must_use]
 pub fn agent_reference() -> String {
     let schema = Schema::of::<AgentSpec>();
@@ -44,7 +45,7 @@ pub fn agent_reference() -> String {
     page.text
 }
 
-/// The reference of the configuration, as Markdown.
+/// Generates the reference of the configuration, as Markdown.
 #[must_use]
 pub fn reference() -> String {
     let schema = Schema::of::<Config>();
@@ -59,7 +60,7 @@ pub fn reference() -> String {
 
 struct Page {
     text: String,
-    /// Whether environment variables set these keys.
+    /// Whether environment variables can set these keys.
     variables: bool,
 }
 

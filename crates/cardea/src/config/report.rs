@@ -1,4 +1,4 @@
-//! What is wrong with the files, for people and for machines.
+//! Problems of configuration files, formatted for people and for machines.
 
 use std::{fmt, io, ops::Range, path::Path};
 
@@ -8,31 +8,31 @@ use miette::{
 };
 use serde::Serialize;
 
-/// Everything that is wrong, file by file.
+/// All problems, file by file.
 #[derive(Debug, Clone)]
 pub struct ConfigError {
     files: Vec<FileProblems>,
-    /// The configuration itself could not be read.
+    /// True if the configuration file itself could not be read.
     unread: bool,
 }
 
-/// What is wrong with one file.
+/// The problems of one file.
 #[derive(Debug, Clone)]
 pub struct FileProblems {
     name: String,
-    /// The text with its secrets starred; as long as the real one, so that places fit.
+    /// The text with its secrets masked, of the same length, so that positions stay valid.
     shown: String,
     problems: Vec<Problem>,
 }
 
-/// One problem as a line: for tests, for machines and for terminals without room.
+/// One problem as a line: for tests, machines and narrow terminals.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Line {
     /// The file, or the environment variable.
     pub file: String,
-    /// The line, from 1; 0 where there is none.
+    /// The line, from 1; 0 if there is none.
     pub line: usize,
-    /// The column, from 1; 0 where there is none.
+    /// The column, from 1; 0 if there is none.
     pub column: usize,
     /// The full key.
     pub key: String,
@@ -44,13 +44,13 @@ pub struct Line {
 }
 
 impl FileProblems {
-    /// Problems of a file that is TOML.
+    /// Problems of a file that is valid TOML.
     #[must_use]
     pub fn new(name: &str, text: &str, hidden: &[Range<usize>], problems: Vec<Problem>) -> Self {
         Self { name: name.to_owned(), shown: starred(text, hidden), problems }
     }
 
-    /// Problems of a file that is not TOML: nobody can say what is a secret in it, so no quoted text is shown.
+    /// Problems of a file that is not TOML. No source text is shown, since its secrets cannot be told from the rest.
     #[must_use]
     pub fn broken(name: &str, text: &str, problems: Vec<Problem>) -> Self {
         let mut shown = String::with_capacity(text.len());
@@ -128,19 +128,19 @@ impl ConfigError {
         }
     }
 
-    /// True if there is no file to find fault with: the configuration itself could not be read.
+    /// Returns whether the configuration file itself could not be read.
     #[must_use]
     pub fn is_unread(&self) -> bool {
         self.unread
     }
 
-    /// Every problem as a line, in the order of the files.
+    /// Returns every problem as a line, in the order of the files.
     #[must_use]
     pub fn lines(&self) -> Vec<Line> {
         self.files.iter().flat_map(|file| file.problems.iter().map(|problem| file.line(problem))).collect()
     }
 
-    /// For people: each problem with the line of source that it is about.
+    /// Formats for people: each problem with the source line that it is about.
     #[must_use]
     pub fn pretty(&self, colours: bool) -> String {
         let mut theme = GraphicalTheme::ascii();
@@ -195,7 +195,7 @@ impl fmt::Display for Line {
     }
 }
 
-/// The length of a span up to the end of its first line: a label should not frame half a file.
+/// Returns the length of a span up to the end of its first line: a label should not frame half a file.
 fn first_line_of(text: &str, span: &Range<usize>) -> usize {
     let inside = text.get(span.clone()).unwrap_or_default();
     inside.lines().next().unwrap_or_default().len()
@@ -216,7 +216,7 @@ fn starred(text: &str, hidden: &[Range<usize>]) -> String {
     shown
 }
 
-/// As many bytes, all stars; the ends of lines stay.
+/// Masks a text with the same number of bytes; line ends stay.
 fn stars(text: &str) -> String {
     text.bytes().map(|byte| if matches!(byte, b'\n' | b'\r') { char::from(byte) } else { '*' }).collect()
 }

@@ -1,4 +1,4 @@
-//! Secrets in files: where they come from, and that no message shows one.
+//! Secrets in files: where they come from, and how messages hide them.
 
 use std::{ops::Range, path::Path};
 
@@ -6,8 +6,8 @@ use cardea_core::form::{Expects, Kind, Node, Place, Problem, Schema, Shape};
 
 use super::Environment;
 
-/// The bytes of the file that no message may show: values of secrets, and of keys that nobody knows, which may be a
-/// secret under a misspelt name.
+/// Returns the byte ranges of the file that no message may show: values of secrets, and of unknown keys, which may be
+/// secrets under a misspelt name.
 pub(super) fn spans(schema: &Schema, root: &Node) -> Vec<Range<usize>> {
     let mut found = Vec::new();
     hide(Some(schema.top()), root, &mut found);
@@ -30,7 +30,7 @@ fn hide(shape: Option<Shape<'_>>, node: &Node, found: &mut Vec<Range<usize>>) {
             let each = if let Expects::List(each) = shape.expects() { Some(each) } else { None };
             items.iter().for_each(|item| hide(each, item, found));
         }
-        // An address may carry a password where none belongs, in front of the host or behind it.
+        // An address may carry a password where none belongs, before the host or after it.
         Kind::Text(text) if text.contains('@') || (text.contains("://") && text.contains('?')) => {
             if let Place::File(span) = &node.place {
                 found.push(span.clone());
@@ -40,7 +40,7 @@ fn hide(shape: Option<Shape<'_>>, node: &Node, found: &mut Vec<Range<usize>>) {
     }
 }
 
-/// Puts the secret in the place of `{ file = "…" }` and `{ env = "…" }`.
+/// Replaces `{ file = "…" }` and `{ env = "…" }` by the secret.
 pub(super) fn resolve(
     schema: &Schema,
     root: &mut Node,

@@ -1,4 +1,4 @@
-//! The parts of the configuration, one for each room.
+//! The sections of the configuration that belong to this crate.
 
 use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf};
 
@@ -16,43 +16,43 @@ use tracing_subscriber::{EnvFilter, filter::ParseError};
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct ServerConfig {
-    /// The address and port to listen on. Only this machine can reach `127.0.0.1`.
+    /// Address and port to listen on. `127.0.0.1` can be reached from this machine only.
     #[schemars(with = "SocketText")]
     pub bind: SocketAddr,
-    /// The address under which clients reach Cardea, such as `https://agents.example`; for links, for the `resource` of
-    /// its metadata, and for what proofs of bound tokens must name (RFC 9449). Absent: made from `bind`.
+    /// Public base URL of Cardea, such as `https://agents.example`. It is used for links, for the `resource` of the
+    /// metadata, and as the URL that DPoP proofs must name (RFC 9449). If absent, it is made from `bind`.
     pub public_url: Option<String>,
-    /// Further `Host` names that are accepted at `/mcp`, beside the one of `public_url` and those of this machine.
+    /// Further `Host` names accepted at `/mcp`, in addition to the host of `public_url` and those of this machine.
     pub allowed_hosts: Vec<String>,
-    /// Web pages (origins such as `https://app.example`) whose scripts may call Cardea, on every route (CORS). Empty: none.
+    /// Web origins, such as `https://app.example`, whose scripts may call Cardea on every route (CORS). Empty: none.
     pub allowed_origins: Vec<String>,
-    /// Whoever reads `/metrics` shows this token as a bearer, of 32 bytes at least; names of tenants stand there. Absent: only
-    /// this machine may read it, and no request that a proxy hands on.
+    /// Bearer token, at least 32 bytes long, required to read `/metrics`, which contains names of tenants. If absent,
+    /// only this machine may read it, and no request that came through a proxy.
     #[schemars(with = "Option<SecretText>")]
     pub metrics_token: Option<SecretString>,
-    /// The largest request body.
+    /// Size limit of a request body.
     pub max_body: Bytes,
-    /// The deepest nesting of a JSON body.
+    /// Nesting limit of a JSON body.
     #[schemars(range(min = 8, max = 128))]
     pub max_depth: u16,
-    /// How long a client may take to send its headers, and then its body; and for how long a connection on which nobody waits
-    /// for an answer is kept. A proxy in front must give up idle connections earlier.
+    /// Time limit for a client to send its headers, and then its body; also how long an idle connection is kept open.
+    /// A proxy in front must close idle connections earlier.
     #[serde(with = "cardea_core::time::text")]
     #[schemars(with = "LengthText")]
     pub header_timeout: Millis,
-    /// For how long a client may take nothing of what it is sent, before its connection is ended.
+    /// How long a client may accept none of the data sent to it before its connection is closed.
     #[serde(with = "cardea_core::time::text")]
     #[schemars(with = "LengthText")]
     pub send_timeout: Millis,
-    /// The most connections at one time.
+    /// Limit of open connections.
     #[schemars(range(min = 1, max = 65536))]
     pub max_connections: usize,
-    /// How long a server that is told to stop goes on as before, and only says at `/readyz` that it is not ready, so that a
-    /// load balancer sends its requests elsewhere. Told again, it stops at once.
+    /// How long a server that is told to stop keeps serving while `/readyz` reports that it is not ready, so that a
+    /// load balancer can move its requests elsewhere. A second request to stop ends the delay.
     #[serde(with = "cardea_core::time::text")]
     #[schemars(with = "LengthText")]
     pub shutdown_delay: Millis,
-    /// How long a stopping server waits for what is still running.
+    /// How long a stopping server waits for requests in progress.
     #[serde(with = "cardea_core::time::text")]
     #[schemars(with = "LengthText")]
     pub drain: Millis,
@@ -77,11 +77,12 @@ impl Default for ServerConfig {
     }
 }
 
-/// `[data]`: the folder of what must not be lost.
+/// `[data]`: the data folder.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct DataConfig {
-    /// The folder of the SQLite database, unless `db.url` says otherwise, and of sealed keys. Made if it is not there.
+    /// Folder of the SQLite database (unless `db.url` says otherwise) and of the sealed keys. It must not be lost.
+    /// Created if it does not exist.
     pub dir: PathBuf,
 }
 
@@ -91,19 +92,19 @@ impl Default for DataConfig {
     }
 }
 
-/// `[cost]`: what model calls cost.
+/// `[cost]`: prices of model calls.
 #[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct CostConfig {
-    /// A file with the price of each model. Absent: model calls cost nothing, and budgets count tokens only.
+    /// File with the price of each model. If absent, model calls cost nothing, and budgets count tokens only.
     pub prices: Option<PathBuf>,
 }
 
-/// `[agents]`: where the agents are described.
+/// `[agents]`: the folder of the agents.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct AgentsConfig {
-    /// The folder of their files; each `NAME.toml` is the agent NAME.
+    /// Folder of the agent files; each `NAME.toml` defines the agent NAME.
     pub dir: PathBuf,
 }
 
@@ -113,13 +114,14 @@ impl Default for AgentsConfig {
     }
 }
 
-/// `[connectors]`: HTTP services that are described by files.
+/// `[connectors]`: HTTP services described by files.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct ConnectorsConfig {
-    /// The folder of their files; each `NAME.toml` is the connector NAME, its tools are called `NAME__OPERATION`.
+    /// Folder of the connector files. Each `NAME.toml` defines the connector NAME, with tools called
+    /// `NAME__OPERATION`.
     pub dir: PathBuf,
-    /// The secret of each connector that needs one, by the connector's name, for all tenants. The secret of one
+    /// Secrets of connectors that need one, by the name of the connector, for all tenants. The secret of a single
     /// tenant or user is sealed in the vault instead: `cardea connector secret`.
     #[schemars(with = "BTreeMap<String, SecretText>")]
     pub secrets: BTreeMap<String, SecretString>,
@@ -131,21 +133,21 @@ impl Default for ConnectorsConfig {
     }
 }
 
-/// `[policies]`: what is allowed.
+/// `[policies]`: policies and approvals.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct PoliciesConfig {
-    /// The folder of the `.cedar` files and their tests. Without a policy nothing that has an effect is allowed.
+    /// Folder of the `.cedar` files and their tests. Without a policy, nothing that has an effect is allowed.
     pub dir: PathBuf,
-    /// How often the folder is looked at for changes. A changed set is taken when two looks in a row have found it the
-    /// same; one that is not valid, or in which a file is empty, is not.
+    /// How often the folder is checked for changes. A changed set is loaded once two checks in a row have found it
+    /// unchanged. A set that is invalid, or that contains an empty file, is not loaded.
     #[serde(with = "cardea_core::time::text")]
     #[schemars(with = "LengthText")]
     pub reload: Millis,
-    /// The role whose people may approve what the built-in policy holds back: a call that sends data outside after
-    /// untrusted text came into its conversation.
+    /// Role that may approve calls held back by the built-in policy: calls that send data outside after untrusted text
+    /// has entered their conversation.
     pub approver_role: String,
-    /// How long a call may wait for a person to approve it: a minute at least.
+    /// How long a call may wait for approval; at least one minute.
     #[serde(with = "cardea_core::time::text")]
     #[schemars(with = "LengthText")]
     pub approval: Millis,
@@ -162,29 +164,29 @@ impl Default for PoliciesConfig {
     }
 }
 
-/// `[limits]`: how much may be asked for.
+/// `[limits]`: rate limits, concurrency limits and budgets.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct LimitsConfig {
-    /// Requests of one user. Each node counts for itself: of several, each lets in so many.
+    /// Request rate of one user. Each node counts on its own, so n nodes allow n times this rate.
     pub per_user: Rate,
-    /// Requests of one tenant, at each node as well.
+    /// Request rate of one tenant, counted by each node as well.
     pub per_tenant: Rate,
-    /// The most requests in work at one time; more are refused at once with `Retry-After`.
+    /// Limit of requests in progress; further ones are refused at once with `Retry-After`.
     #[schemars(range(min = 1, max = 65536))]
     pub in_flight: u32,
-    /// Of those, the most for one tenant.
+    /// Limit of requests in progress for one tenant.
     #[schemars(range(min = 1, max = 65536))]
     pub in_flight_per_tenant: u32,
-    /// Of those, the most for one user.
+    /// Limit of requests in progress for one user.
     #[schemars(range(min = 1, max = 65536))]
     pub in_flight_per_user: u32,
-    /// The most streams of events that one user may have open; each holds one of `server.max_connections`.
+    /// Limit of open event streams of one user. Each stream takes one of `server.max_connections`.
     #[schemars(range(min = 1, max = 65536))]
     pub streams_per_user: u32,
-    /// What one user may use up in a calendar month.
+    /// Budget of one user per calendar month.
     pub user_budget: BudgetConfig,
-    /// What one tenant may use up in a calendar month.
+    /// Budget of one tenant per calendar month.
     pub tenant_budget: BudgetConfig,
 }
 
@@ -203,84 +205,85 @@ impl Default for LimitsConfig {
     }
 }
 
-/// A budget for one calendar month (UTC). Reserved before a call, settled after it.
+/// A budget for one calendar month (UTC). It is reserved before a call and settled after it.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct BudgetConfig {
-    /// Tokens, read and written. Absent: no limit.
+    /// Tokens, read and written. If absent, there is no limit.
     #[schemars(range(min = 1))]
     pub tokens: Option<u64>,
-    /// Money, in US dollars, as in the file of `cost.prices`. Absent: no limit.
+    /// Money, in US dollars, as in the file of `cost.prices`. If absent, there is no limit.
     #[schemars(range(min = 0.01))]
     pub money: Option<f64>,
 }
 
-/// `[cache]`: answers that may be given again. Which of them, an agent's file says.
+/// `[cache]`: the answer cache. The file of an agent decides which of its answers are cached.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct CacheConfig {
-    /// Whether any answer is given twice.
+    /// Whether answers are cached.
     pub enabled: bool,
-    /// How long an answer stays good, unless the agent says otherwise.
+    /// Lifetime of a cached answer, unless the agent sets one.
     #[serde(with = "cardea_core::time::text")]
     #[schemars(with = "LengthText")]
     pub ttl: Millis,
-    /// How much memory answers may take; with `redis` it bounds the copies of vectors that each node keeps.
+    /// Memory limit of cached answers. With `redis` it limits the copies of vectors that each node keeps.
     pub memory: Bytes,
-    /// The most answers that are compared by meaning for one user.
+    /// Limit of answers per user that are compared by meaning.
     #[schemars(range(min = 1, max = 100_000))]
     pub entries_per_scope: u32,
-    /// How long a question waits for the encoder. After it, it is looked up as an exact repeat only.
+    /// How long a question waits for the encoder. After that, only an exact repeat is found.
     #[serde(with = "cardea_core::time::text")]
     #[schemars(with = "LengthText")]
     pub patience: Millis,
-    /// Where answers lie. Other places than `memory` are shared by all nodes; what lies there is sealed.
+    /// Where answers are stored. All backends except `memory` are shared by all nodes, and store sealed entries.
     pub backend: CacheBackend,
-    /// The server: `redis://HOST:PORT` or `rediss://…` for Redis and Valkey, `postgres://USER@HOST:PORT/NAME` for
-    /// PostgreSQL (absent: `db.url`).
+    /// Server of the backend: `redis://HOST:PORT` or `rediss://…` for Redis and Valkey,
+    /// `postgres://USER@HOST:PORT/NAME` for PostgreSQL (if absent: `db.url`).
     pub url: Option<String>,
-    /// The server's password. It may not stand in `url`, which is printed.
+    /// Password of the server. It must not be part of `url`, which is printed.
     #[schemars(with = "Option<SecretText>")]
     pub password: Option<SecretString>,
-    /// How long the server may take. After it, it counts as away for a second, and nothing is cached.
+    /// Time limit for the server. When it is exceeded, the server counts as unavailable for a second, and nothing is
+    /// cached.
     #[serde(with = "cardea_core::time::text")]
     #[schemars(with = "LengthText")]
     pub timeout: Millis,
-    /// What the names of all keys on a Redis or Valkey server begin with.
+    /// Prefix of all keys on a Redis or Valkey server.
     #[schemars(length(min = 1, max = 64))]
     pub name: String,
-    /// Whether answers in memory are still there after a restart: a sealed copy is kept in the database.
+    /// Whether answers in memory survive a restart: a sealed copy is kept in the database.
     pub persist: bool,
-    /// A file of JSON lines with answers that are known at start.
+    /// JSON Lines file of answers that are loaded at start.
     pub warm: Option<PathBuf>,
-    /// The share of answers that are made anew, to find out how many are wrong.
+    /// Spot checks: a share of cached answers is generated again to find out how many are wrong.
     pub check: CacheCheckConfig,
 }
 
-/// Where cached answers lie.
+/// Backend of the answer cache.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum CacheBackend {
-    /// In this process.
+    /// Memory of this process.
     #[default]
     Memory,
-    /// On a Redis or Valkey server. No module is needed.
+    /// A Redis or Valkey server. No module is needed.
     Redis,
-    /// In PostgreSQL; its extension `vector` is used where it is installed.
+    /// PostgreSQL; the extension `vector` is used if installed.
     Postgres,
 }
 
-/// Checks of cached answers. They are paid by the same budgets as the questions.
+/// Spot checks of cached answers. They are charged to the same budgets as the questions.
 #[derive(Debug, Clone, Copy, PartialEq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct CacheCheckConfig {
-    /// The share of answers to questions in other words that are made anew in the background and compared.
+    /// Share of answers to reworded questions that are generated again in the background and compared.
     #[schemars(range(min = 0, max = 1))]
     pub share: f64,
-    /// The most money that one agent of one tenant may spend on it in a day, in US dollars.
+    /// Money that one agent of one tenant may spend on these checks per day, in US dollars.
     #[schemars(range(min = 0, max = 1_000_000))]
     pub money: f64,
-    /// The share of questions that may be answered wrongly. Above it, the agent's threshold rises.
+    /// Acceptable share of wrongly answered questions. Above it, the agent's threshold is raised.
     #[schemars(range(min = 0.0001, max = 0.5))]
     pub errors: f64,
 }
@@ -311,13 +314,13 @@ impl Default for CacheConfig {
     }
 }
 
-/// `[guard]`: what the guardrails look for.
+/// `[guard]`: the guardrails.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct GuardConfig {
-    /// The profile of whoever names none: one that ships, or one of the folder.
+    /// Default profile, used if an agent names none: a built-in one, or one of the folder.
     pub profile: String,
-    /// The folder of profiles of your own; each `NAME.toml` is the profile NAME.
+    /// Folder of your own profiles; each `NAME.toml` defines the profile NAME.
     pub dir: PathBuf,
 }
 
@@ -327,33 +330,32 @@ impl Default for GuardConfig {
     }
 }
 
-/// `[log]`: what is told while running.
+/// `[log]`: logging.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct LogConfig {
-    /// What is told: a level (`error`, `warn`, `info`, `debug`, `trace`), or levels by module such as
-    /// `info,cardea=debug`.
+    /// Log level: `error`, `warn`, `info`, `debug` or `trace`, or levels per module, such as `info,cardea=debug`.
     pub level: String,
-    /// How it is written.
+    /// Log format.
     pub format: LogFormat,
 }
 
 impl LogConfig {
-    /// What lets an event through.
+    /// Builds the filter for events.
     pub(crate) fn filter(&self) -> Result<EnvFilter, ParseError> {
-        // It takes no blanks, and people write them.
+        // The parser takes no blanks, but people write them.
         let directives: Vec<&str> = self.level.split(',').map(str::trim).collect();
         EnvFilter::try_new(directives.join(","))
     }
 }
 
-/// How the log is written.
+/// Log format.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum LogFormat {
-    /// One JSON object each line.
+    /// One JSON object per line.
     Json,
-    /// For people.
+    /// Text for people.
     Text,
 }
 

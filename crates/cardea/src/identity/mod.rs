@@ -66,13 +66,13 @@ pub const TRY_OUT_AUDIENCE: &str = "cardea";
 /// How long a record of an API key may be remembered: another node's revocation shows after this at the latest.
 const REMEMBER: Duration = Duration::from_secs(5);
 
-/// `[local_issuer]`: an issuer inside Cardea, for trying out. Refused on an address that other machines can reach.
+/// `[local_issuer]`: an issuer inside Cardea, for trying out. Refused if other machines can reach the server.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Config {
     /// Whether its tokens (`cardea token`) are accepted.
     pub enabled: bool,
-    /// How long its tokens live; a day at most.
+    /// Lifetime of its tokens; at most one day.
     #[serde(with = "cardea_core::time::text")]
     #[schemars(with = "LengthText")]
     pub lifetime: Millis,

@@ -27,15 +27,16 @@ use super::{derive::derive, people::People};
 /// The file in the data folder, if the configuration names no key.
 const FILE: &str = "root.key";
 
-/// `[vault]`: the key that seals secrets at rest.
+/// `[vault]`: encryption of secrets at rest.
 #[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Config {
-    /// 32 bytes in base64. Absent: made at the first start and kept in `data.dir`, readable by its owner only.
+    /// Root key: 32 bytes in base64. If absent, it is created at the first start and kept in `data.dir`, readable by
+    /// its owner only.
     #[schemars(with = "Option<SecretText>")]
     pub root_key: Option<SecretString>,
-    /// Root keys from before a rotation, the oldest first. They still open what they sealed, and the oldest still
-    /// proves the audit log.
+    /// Root keys from before a rotation, oldest first. They still open what was sealed under them, and the oldest one
+    /// still proves the audit log.
     #[schemars(with = "Vec<SecretText>")]
     pub old_root_keys: Vec<SecretString>,
 }
