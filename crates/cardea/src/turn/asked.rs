@@ -1,4 +1,4 @@
-//! What was asked, by whom and of whom. It never changes.
+//! The request of a turn: what was asked, by whom, and of which agent. It never changes.
 
 use cardea_core::{
     id::{AgentName, ConversationId, RequestId},
@@ -10,17 +10,17 @@ use cardea_core::{
 use super::{Kind, Limits, Turn};
 use crate::control::Screened;
 
-/// A question as its turn keeps it.
+/// The immutable request data of a turn.
 #[derive(Debug)]
 pub(super) struct Asked {
     pub(super) request: RequestId,
-    /// The place in a trace of that request.
+    /// Trace context of that request.
     pub(super) place: Option<TraceContext>,
     pub(super) principal: Principal,
     pub(super) kind: Kind,
     pub(super) agent: AgentName,
     pub(super) conversation: Option<ConversationId>,
-    /// True if its conversation was made with it: nothing was said there before.
+    /// True if the conversation was created by this question and has no earlier messages.
     pub(super) first: bool,
     pub(super) prompt: Screened<String>,
     pub(super) limits: Limits,
@@ -28,55 +28,55 @@ pub(super) struct Asked {
 }
 
 impl Turn {
-    /// The request it came with.
+    /// Returns the id of the request that began the turn.
     #[must_use]
     pub fn request(&self) -> RequestId {
         self.asked.request
     }
 
-    /// The place in a trace of that request, if it is known.
+    /// Returns the trace context of that request, if known.
     #[must_use]
     pub fn asked_in(&self) -> Option<TraceContext> {
         self.asked.place
     }
 
-    /// Who asked, as facts.
+    /// Returns the caller.
     #[must_use]
     pub fn principal(&self) -> &Principal {
         &self.asked.principal
     }
 
-    /// What it serves.
+    /// Returns the kind of request that the turn serves.
     #[must_use]
     pub fn kind(&self) -> Kind {
         self.asked.kind
     }
 
-    /// When it was asked.
+    /// Returns when the turn began.
     #[must_use]
     pub fn started_at(&self) -> Timestamp {
         self.asked.started
     }
 
-    /// The agent that answers.
+    /// Returns the agent that answers.
     #[must_use]
     pub fn agent(&self) -> &AgentName {
         &self.asked.agent
     }
 
-    /// The conversation it belongs to; a bare tool call has none.
+    /// Returns the conversation; a bare tool call has none.
     #[must_use]
     pub fn conversation(&self) -> Option<ConversationId> {
         self.asked.conversation
     }
 
-    /// True if nothing was said in its conversation before.
+    /// Returns whether the conversation has no earlier messages.
     #[must_use]
     pub fn is_first(&self) -> bool {
         self.asked.first
     }
 
-    /// What was asked.
+    /// Returns the question.
     #[must_use]
     pub fn prompt(&self) -> &Screened<String> {
         &self.asked.prompt

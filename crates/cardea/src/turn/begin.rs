@@ -1,4 +1,4 @@
-//! The first commit of a turn: what was asked is durable before anything is done for it.
+//! The first commit of a turn, which makes the question durable before anything is done for it.
 
 use cardea_core::{
     Code, Error, Result,
@@ -19,18 +19,18 @@ use crate::{
     once::{Made, Once, TAKEN, fingerprint},
 };
 
-/// Who asks whom.
+/// The caller, the agent and the request of a turn.
 #[derive(Debug, Clone, Copy)]
 pub struct Asker<'a> {
-    /// Who asks.
+    /// The caller.
     pub principal: &'a Principal,
-    /// Who answers, within the limits of its file.
+    /// The agent, whose file sets the limits.
     pub agent: &'a Agent,
-    /// The request.
+    /// The trace of the request.
     pub trace: &'a Trace,
 }
 
-/// A request under its client's idempotency key.
+/// A request with its client's idempotency key.
 #[derive(Debug)]
 pub struct Keyed {
     owner: String,
@@ -41,14 +41,15 @@ pub struct Keyed {
 }
 
 impl Asker<'_> {
-    /// This request under a key. `named` is the conversation as the client named it, if it did so. `asked` is a keyed digest of
-    /// all that is asked, as the client sent it: two requests with one key are told apart by it, whatever a guardrail makes of
-    /// their words.
+    /// Combines this request with an idempotency key. `named` is the conversation as the client named it, if it did.
+    /// `asked` is a keyed digest of everything that the client sent. It tells two requests with the same key apart,
+    /// whatever the guardrails make of their words.
     #[must_use]
     pub fn keyed(&self, kind: Kind, named: Option<ConversationId>, key: &str, asked: &str) -> Keyed {
-        // WHY: as it was named, since a repeated first question of a conversation cannot know what it was given.
+        // WHY: as the client named it, since a repeated first question cannot know the id that its conversation was
+        // given.
         let conversation = named.map(|id| id.to_string()).unwrap_or_default();
-        // WHY not the prompt: what guardrails make of the same words changes with their rules.
+        // WHY not the prompt: what the guardrails make of the same words changes with their rules.
         let fingerprint = fingerprint([kind.name(), self.agent.name.as_str(), &conversation, asked]);
         let (owner, tenant) = (self.principal.key(), self.principal.tenant.clone());
         Keyed { owner, tenant, kind, key: key.to_owned(), fingerprint }
@@ -62,18 +63,18 @@ impl Keyed {
     }
 }
 
-/// What is asked, of whom and where.
+/// A question for which a turn is opened.
 #[derive(Debug)]
 pub struct Question<'a> {
     asker: Asker<'a>,
     kind: Kind,
     prompt: Screened<String>,
-    /// Where untrusted text came in already.
+    /// Sources of untrusted text that are known so far.
     taint: Vec<String>,
-    /// What a guardrail has found in it: its kinds stand in the audit log.
+    /// Findings of the guardrails in the question; their kinds go into the audit log.
     found: Found,
     conversation: Option<ConversationId>,
-    /// True if nothing was said before: its conversation is made with it, or it has none.
+    /// True if there are no earlier messages: the conversation is created with the question, or there is none.
     first: bool,
     key: Option<&'a Keyed>,
 }
@@ -84,7 +85,8 @@ impl<'a> Question<'a> {
         Self { asker, kind, prompt, taint, found, conversation: None, first: true, key: None }
     }
 
-    /// A message in this conversation, which is known to be the caller's; `title` is that of one that begins with it.
+    /// Creates a message in this conversation, which must be the caller's own. `title` is the title of a conversation
+    /// that begins with the message.
     #[must_use]
     pub fn chat(
         asker: Asker<'a>,
@@ -97,59 +99,59 @@ impl<'a> Question<'a> {
         Self { taint, found, conversation, first, ..Self::new(asker, Kind::Chat, prompt) }
     }
 
-    /// One call of a tool.
+    /// Creates a single tool call.
     #[must_use]
     pub fn call(asker: Asker<'a>, tool: &ToolName) -> Self {
         Self::new(asker, Kind::Call, Screened::own_words(tool.to_string()))
     }
 
-    /// The question of a turn, to check the cached answer that it was given.
+    /// Creates the question of a turn that checks a cached answer to it.
     #[must_use]
     pub fn check(asker: Asker<'a>, prompt: Screened<String>, taint: Vec<String>) -> Self {
         Self { taint, ..Self::new(asker, Kind::Check, prompt) }
     }
 
-    /// The same, under a key if there is one.
+    /// Adds an idempotency key, if there is one.
     #[must_use]
     pub fn once(self, key: Option<&'a Keyed>) -> Self {
         Self { key, ..self }
     }
 }
 
-/// What came of asking.
+/// Result of [`Turns::begin`].
 #[derive(Debug)]
 #[expect(clippy::large_enum_variant, reason = "made once for each request and taken apart at once")]
 pub enum Begun {
     /// A new turn, open and durable.
     Fresh(Turn),
-    /// The same request was made before: this is its answer.
+    /// The same request was made before; this is its receipt.
     Again(Receipt),
 }
 
-/// What came of the same request before.
+/// What is known of an earlier request with the same key.
 #[derive(Debug)]
 #[expect(clippy::large_enum_variant, reason = "made once for each request and taken apart at once")]
 pub enum Before {
-    /// Nothing is known of it.
+    /// Nothing.
     None,
-    /// It failed in a way that may be over, in this conversation, and may be made again.
+    /// It failed in a way that may be temporary, in this conversation, and may be made again.
     Failed(Option<ConversationId>),
-    /// It has its answer.
+    /// It has its receipt.
     Done(Receipt),
 }
 
-/// True of a turn that changed nothing, and failed in a way that may be over: the same key asks again, as `Retry-After` and
-/// the client libraries' own retries want it.
+/// Returns whether the turn changed nothing and failed in a way that may be temporary. The same key may then be used
+/// again, as `Retry-After` and the retries of client libraries need it.
 fn worth_another_try(receipt: &Receipt) -> bool {
     let again = receipt.error.as_ref().and_then(|failure| failure.retry_after_ms);
     receipt.status == TurnState::Failed && again.is_some()
 }
 
 impl Turns {
-    /// What came of the same request, if it was made before with the same idempotency key.
+    /// Looks for an earlier request with the same idempotency key.
     ///
     /// # Errors
-    /// `idempotency_key_reused`, `in_progress`, or what the store says.
+    /// `idempotency_key_reused`, `in_progress`, or a store error.
     pub async fn again(&self, key: Option<&Keyed>) -> Result<Before> {
         match key {
             Some(key) => self.known(key).await,
@@ -160,13 +162,13 @@ impl Turns {
     /// Opens a turn: its row, the user's message, the idempotency key and the audit entry, in one commit.
     ///
     /// # Errors
-    /// `idempotency_key_reused`, `in_progress`, `conversation_busy`, or what the store says.
+    /// `idempotency_key_reused`, `in_progress`, `conversation_busy`, or a store error.
     pub async fn begin(&self, question: Question<'_>) -> Result<Begun> {
         self.begin_with(question, Commit::new(), Commit::new()).await
     }
 
-    /// The same, with rows of other rooms that must become durable together with the question: those that make its
-    /// conversation, and those that are written once nobody else can write there.
+    /// Opens a turn together with rows of other rooms that must become durable with the question: those that create
+    /// its conversation, and those that may be written only when no one else can write there.
     ///
     /// # Errors
     /// As [`Turns::begin`], and `conflict` if a guard of those rows does not hold.
@@ -197,14 +199,14 @@ impl Turns {
         match self.commit(&mut turn, row).await {
             Ok(()) => Ok(Begun::Fresh(turn)),
             Err(CommitError::Conflict(TAKEN)) => {
-                // Somebody else was faster with the same key: theirs is the turn.
+                // Another request with the same key was faster: the turn is that request's.
                 match self.again(key).await? {
                     Before::Done(receipt) => Ok(Begun::Again(receipt)),
                     Before::None | Before::Failed(_) => Err(Code::InProgress.into()),
                 }
             }
             Err(CommitError::Conflict("conversation")) => Err(self.busy(turn.asked.conversation).await?),
-            // WHY begun: perhaps it is there all the same, and is taken up by itself then.
+            // WHY begun: the commit may have arrived after all. The turn is then resumed by itself.
             Err(error @ CommitError::Unknown(_)) => {
                 Err(Error::from(error).begun().of_turn(turn.id, turn.asked.conversation))
             }
@@ -233,7 +235,7 @@ impl Turns {
         turn.traced(trace.clone())
     }
 
-    /// What came of an earlier request with the same key. One that may be made again has given its key free.
+    /// Looks up an earlier request with the same key. A request that may be made again releases its key.
     async fn known(&self, key: &Keyed) -> Result<Before> {
         let once = key.once();
         let Some(made) = once.made(&self.inner.db, self.now()).await? else { return Ok(Before::None) };
@@ -263,7 +265,7 @@ impl Turns {
         }
     }
 
-    /// Which turn holds the conversation, and what that one waits for.
+    /// Returns the error that names the turn occupying the conversation, and what that turn waits for.
     async fn busy(&self, conversation: Option<ConversationId>) -> Result<Error> {
         let sql = "SELECT t.id, t.waiting_for FROM conversations c JOIN turns t ON t.id = c.open_turn WHERE c.id = $1";
         let open: Option<(TurnId, Option<ApprovalId>)> = self.inner.db.row(sql, args![conversation]).await?;

@@ -1,5 +1,5 @@
-//! Stopping a turn: the wish stands in the turn's row. Whoever has the turn in hand interrupts its model, and ends it before
-//! its next step.
+//! Stopping turns. A stop request is recorded in the turn's row; the owner of the turn interrupts its model and ends
+//! the turn before the next step.
 
 use cardea_core::{
     Code, Error, Result,
@@ -15,50 +15,51 @@ use tokio_util::sync::CancellationToken;
 use super::{Failure, Free, Turn, Turns};
 use crate::observe::Entry;
 
-/// For so long nobody looks whether another node was told to stop a turn.
+/// Age below which a turn is not checked for stop requests from other nodes.
 const YOUNG: Millis = Millis::from_secs(1);
 
-/// What came of a wish.
+/// Result of a stop request.
 #[derive(Debug)]
 pub enum Cancelled {
-    /// It had ended before, or was being taken back already.
+    /// The turn had ended before, or its steps were already being undone.
     Over,
-    /// Somebody has it in hand, and ends it before its next step.
+    /// An owner is working on the turn and ends it before the next step.
     Soon,
-    /// It waits for a person, and can be ended now.
+    /// The turn waits for an approval and can be ended now.
     Now(Free),
 }
 
-/// Whose open turns are meant.
+/// Selects a set of open turns.
 #[derive(Debug, Clone, Copy)]
 pub enum Whose<'a> {
-    /// Those of a conversation.
+    /// The turns of a conversation.
     Talk(ConversationId),
-    /// Those of a person, by the key of the owner.
+    /// The turns of a person, by the key of the owner.
     Owner(&'a str),
 }
 
 impl Turn {
-    /// Fires once its end is wished for.
+    /// Returns a token that fires once the turn is to stop.
     #[must_use]
     pub fn stop(&self) -> CancellationToken {
         self.writing.held.stop()
     }
 
-    /// The same, which sends words of this conversation to a model without being a turn of it: it ends where that is deleted.
+    /// Marks the turn as a check that sends words of this conversation to a model without belonging to it. The check
+    /// stops when the conversation is deleted.
     #[must_use]
     pub fn checking(mut self, conversation: Option<ConversationId>) -> Self {
         self.checks = conversation;
         self
     }
 
-    /// True if its end was wished for.
+    /// Returns whether a stop was requested.
     #[must_use]
     pub fn is_cancelled(&self) -> bool {
         self.failure.as_ref().is_some_and(|failure| failure.code == Code::Cancelled.name())
     }
 
-    /// True if it was being taken back when its last owner ended.
+    /// Returns whether its steps were being undone when its last owner stopped working on it.
     #[must_use]
     pub fn is_unwinding(&self) -> bool {
         let taken_back = |step: &super::Step| step.state == StepState::Compensated;
@@ -67,10 +68,11 @@ impl Turn {
 }
 
 impl Turns {
-    /// Wishes the end of the caller's turn. What it has done is taken back or told, as at the end of one that failed.
+    /// Requests that the caller's turn stops. Its completed steps are undone or reported, as at the end of a failed
+    /// turn.
     ///
     /// # Errors
-    /// `not_found`, or what the store says.
+    /// `not_found`, or a store error.
     pub async fn cancel(&self, caller: &Principal, id: TurnId, request: RequestId) -> Result<Cancelled> {
         let found = self.find(caller, id).await?;
         if found.status.is_final() {
@@ -103,10 +105,10 @@ impl Turns {
         Ok(waits.map_or(Cancelled::Soon, |(agent,)| Cancelled::Now(Free { id, agent })))
     }
 
-    /// Rows that wish the end of these turns, for the commit that deletes what was said in them.
+    /// Returns rows that request these turns to stop, for the commit that deletes their messages.
     ///
     /// # Errors
-    /// None that can be expected.
+    /// None is expected.
     pub fn stopping(&self, whose: Whose<'_>) -> Result<Commit> {
         let sql = match whose {
             Whose::Talk(_) => {
@@ -120,11 +122,11 @@ impl Turns {
         Ok(Commit::new().run(sql, args))
     }
 
-    /// Once those rows are written: stops the turns that this process has in hand, and gives those that nobody has and that
-    /// can be ended now.
+    /// Completes [`Turns::stopping`] once its rows are written: stops the turns that this process is working on, and
+    /// returns the unowned ones that can be ended now.
     ///
     /// # Errors
-    /// What the store says.
+    /// Store errors.
     pub async fn stopped(&self, whose: Whose<'_>) -> Result<Vec<Free>> {
         let sql = match whose {
             Whose::Talk(_) => {
@@ -138,10 +140,10 @@ impl Turns {
         Ok(open.into_iter().filter(waits).map(|(id, agent, _)| Free { id, agent }).collect())
     }
 
-    /// Stops what is worked on here and was told at another node to end: one query for all of it.
+    /// Stops turns of this process whose stop was requested at another node, with one query for all of them.
     ///
     /// # Errors
-    /// What the store says.
+    /// Store errors.
     pub async fn heed_others(&self) -> Result<()> {
         if self.inner.held.is_empty() {
             return Ok(());
@@ -153,11 +155,11 @@ impl Turns {
         Ok(())
     }
 
-    /// Refuses to go on with a turn whose end was wished for: here at once, and at another node after its first second; and
-    /// with a check whose conversation was deleted.
+    /// Refuses to continue a turn whose stop was requested (at this node: at once; at another node: after the turn's
+    /// first second), or a check whose conversation was deleted.
     ///
     /// # Errors
-    /// `cancelled`, or what the store says.
+    /// `cancelled`, or a store error.
     pub async fn still_wanted(&self, turn: &Turn) -> Result<()> {
         if turn.stop().is_cancelled() {
             return Err(Error::new(Code::Cancelled));
@@ -168,7 +170,7 @@ impl Turns {
                 return Err(Error::new(Code::Cancelled));
             }
         }
-        // WHY: most turns have ended by then, and a look costs as much as all else of a tool call that only reads.
+        // WHY: most turns have ended by then, and this query costs as much as all the rest of a read-only tool call.
         if self.now() < turn.started_at().plus(YOUNG) {
             return Ok(());
         }
@@ -189,7 +191,7 @@ impl Whose<'_> {
     }
 }
 
-/// What stands in the row of a turn whose end was wished for.
+/// Returns the value in the row of a turn whose stop was requested.
 fn wish() -> Result<String> {
     let failure = Failure::of(&Error::new(Code::Cancelled));
     serde_json::to_string(&failure).map_err(|error| Error::new(Code::Internal).because(error))

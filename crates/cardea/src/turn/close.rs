@@ -1,4 +1,4 @@
-//! The last commit of a turn, and the pause before a person decides.
+//! The last commit of a turn, and its suspension while it waits for an approval.
 
 use cardea_core::{
     Code, Error, Result,
@@ -24,29 +24,29 @@ pub enum Ending {
     Answer {
         /// The text.
         text: Screened<String>,
-        /// Why the model stopped.
+        /// Reason why the model stopped.
         finish: Finish,
     },
-    /// With an error, before or without effects.
+    /// With an error, and nothing to undo.
     Failed(Error),
-    /// With an error, after its effects were taken back.
+    /// With an error, after its effects were undone.
     Unwound(Error),
-    /// With an effect of which nobody knows.
+    /// With an error, and an effect whose outcome is unknown.
     Unknown(Error),
 }
 
 impl Turns {
-    /// Ends the turn: answer, cost, audit and the saved receipt, in one commit.
+    /// Ends the turn: answer, cost, audit entry and receipt, in one commit.
     ///
     /// # Errors
-    /// `taken_over` if another node owns the turn; what the store says.
+    /// `taken_over` if another node owns the turn; store errors.
     pub async fn close(&self, mut turn: Turn, ending: Ending) -> Result<Receipt> {
         let (status, answer, finish, error) = match ending {
             Ending::Answer { text, finish } => {
                 (TurnState::Answered, Some(text.into_inner()), Some(finish), None)
             }
             Ending::Failed(error) if !turn.has_effects() => (TurnState::Failed, None, None, Some(error)),
-            // WHY hopeless: to ask again would do again what was done, also where it was taken back.
+            // WHY hopeless: a repeat would do the work again, even if it was undone.
             Ending::Failed(error) => (TurnState::Failed, None, None, Some(error.hopeless())),
             Ending::Unwound(error) => (TurnState::Unwound, None, None, Some(error.hopeless())),
             Ending::Unknown(error) => (TurnState::Unknown, None, None, Some(error.hopeless())),
@@ -65,7 +65,7 @@ impl Turns {
         receipt.finish = finish;
         receipt.error = error.as_ref().map(Failure::of);
         if turn.asked.kind == Kind::Check {
-            // WHY: what a service says of a failure is of the conversation as well.
+            // WHY: a service's words about a failure belong to the conversation too.
             receipt.tools.iter_mut().for_each(|used| (used.reason, used.not_undone) = (None, None));
             receipt.error = error.as_ref().map(|error| Failure::of(&Error::new(error.code())));
         }
@@ -74,7 +74,7 @@ impl Turns {
                              "cache": turn.cache.name(), "steps": turn.steps.len(), "tokens": turn.spending.usage.total(),
                              "cost_micros": turn.spending.cost_micros });
         self.audit(&mut turn, "turn.ended", None, detail);
-        turn.writing.events += 1; // its end, which its row tells
+        turn.writing.events += 1; // the end event, which the turn's row holds
         forget_if_deleted(&mut turn);
         let row = self.last_row(&turn, &receipt)?;
         self.commit(&mut turn, row).await.map_err(lost)?;
@@ -82,7 +82,7 @@ impl Turns {
         Ok(receipt)
     }
 
-    /// What waited for a person when its turn ended in another way was not done, and nobody is asked about it any more.
+    /// Refuses the calls that still waited for an approval when the turn ended, and withdraws the approvals.
     fn give_up_waiting(&self, turn: &mut Turn, error: &Error) {
         let reason = match error.code() {
             Code::Cancelled => "It was stopped before it was decided.".to_owned(),
@@ -105,7 +105,7 @@ impl Turns {
         }
     }
 
-    /// Lays the turn down until the approval is decided. The step's row names it.
+    /// Suspends the turn until the approval is decided. The row of the step names the approval.
     ///
     /// # Errors
     /// As [`Turns::close`].
@@ -148,7 +148,7 @@ impl Turns {
         Ok(receipt)
     }
 
-    /// Bare calls are counted as calls, and checks of the cache by the cache.
+    /// Updates the metrics. Bare calls are counted as calls, and checks of the cache by the cache.
     fn count(&self, turn: &Turn, receipt: &Receipt) {
         if turn.asked.kind == Kind::Chat {
             self.inner.observe.turn(receipt);
@@ -201,8 +201,8 @@ impl Turns {
     }
 }
 
-/// What was said in a conversation that was deleted while its turn ran goes with the turn's end, as it went with the
-/// deletion for all turns that had ended before.
+/// Wipes the texts of a turn whose conversation was deleted while it ran. The deletion itself wiped all turns that had
+/// ended before.
 fn forget_if_deleted(turn: &mut Turn) {
     let Some(conversation) = turn.asked.conversation else { return };
     let deleted = args![turn.id, conversation];

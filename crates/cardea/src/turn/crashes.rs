@@ -1,5 +1,5 @@
-//! A process that works through turns is killed, at every crash point and at random moments, and started again. In
-//! the end nothing that was acknowledged is gone, and no refund was made twice.
+//! Kills a process that works through turns, at every crash point and at random moments, and starts it again. In the
+//! end nothing that was acknowledged may be lost, and no refund may be made twice.
 
 use std::{
     collections::BTreeMap,
@@ -76,7 +76,7 @@ fn ann() -> Principal {
     }
 }
 
-/// The work of the child: turns with one refund each, half of them at a provider that knows no keys.
+/// The work of the child: turns with one refund each, half of them at a provider without idempotency keys.
 struct Worker<'a> {
     folder: &'a Path,
     db: Db,
@@ -84,7 +84,7 @@ struct Worker<'a> {
 }
 
 impl Worker<'_> {
-    /// A provider that writes a line into its ledger for each refund, and knows a key that it has seen.
+    /// Simulates a provider that writes a line into its ledger for each refund and recognises a key that it has seen.
     fn refund(&self, key: &str, repeatable: Repeatable) {
         let ledger = self.folder.join("ledger");
         let known = fs::read_to_string(&ledger).unwrap_or_default();
@@ -114,7 +114,7 @@ impl Worker<'_> {
         }
     }
 
-    /// Goes on with a turn from wherever it stands, as ARCHITECTURE section 7 says.
+    /// Continues a turn from any state, as ARCHITECTURE section 7 prescribes.
     async fn settle(&self, mut turn: Turn) {
         let repeatable = if turn.prompt().as_str() == "plain" { Repeatable::No } else { Repeatable::ByKey };
         let found = turn.steps().first().cloned();
@@ -161,7 +161,7 @@ impl Worker<'_> {
         out.flush().unwrap();
     }
 
-    /// Takes the refund back, as `flow` does; a provider that knows the key takes it back once.
+    /// Undoes the refund, as `flow` does. A provider with idempotency keys undoes it once.
     async fn unwind(&self, turn: &mut Turn) -> Ending {
         let failed = || Error::from(Code::UpstreamFailed);
         self.turns.unwinding(turn, &failed()).await.unwrap();
@@ -190,7 +190,7 @@ impl Worker<'_> {
     }
 }
 
-/// The child. Does nothing in a normal run.
+/// Entry point of the child. Does nothing in a normal run.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn child_that_is_going_to_be_killed() {
     let Some(folder) = std::env::var_os(FOLDER).map(std::path::PathBuf::from) else { return };
@@ -226,7 +226,7 @@ fn child(folder: &Path, new: u64) -> Command {
     command
 }
 
-/// What the child said it had acknowledged.
+/// Parses what the child reported as acknowledged.
 fn acknowledged(line: &str) -> Option<Acknowledged> {
     let (_, words) = line.split_once("ended ")?;
     let mut words = words.split(' ');
@@ -250,7 +250,7 @@ impl Killed {
         self.history.acknowledged.extend(lines.iter().filter_map(|line| acknowledged(line)));
     }
 
-    /// A last run finishes what is open; then everything is checked.
+    /// Finishes open turns in a last run, then checks everything.
     async fn check(mut self, story: &str) {
         let (lines, well) = Victim::start(&mut child(self.folder.path(), 1)).unwrap().wait().unwrap();
         assert!(well, "{story}: the last run failed");
@@ -289,7 +289,7 @@ async fn a_process_that_ends_at_any_crash_point_does_every_refund_at_most_once_a
     let mut killed = Killed::new();
     for point in POINTS {
         for count in 1..=4 {
-            // Every third turn is taken back.
+            // Every third turn is undone.
             let turns = if point.starts_with("undo.") { 12 } else { 4 };
             let command = &mut child(killed.folder.path(), turns);
             let (lines, well) = Victim::start_to_crash(command, point, count).unwrap().wait().unwrap();
@@ -318,7 +318,7 @@ async fn a_process_that_is_killed_at_random_moments_does_every_refund_at_most_on
     killed.check(&format!("seed {seed}")).await;
 }
 
-/// All files of a folder, as they are.
+/// Copies all files of a folder as they are.
 fn copied(from: &Path) -> tempfile::TempDir {
     let to = tempfile::tempdir().unwrap();
     for entry in fs::read_dir(from).unwrap().flatten() {
@@ -354,7 +354,7 @@ async fn whenever_the_power_goes_what_was_acknowledged_is_on_the_disk_and_the_ch
         let history = History { acknowledged: told.filter_map(acknowledged).collect(), ..History::default() };
         let db = open(after.path()).await;
         let mut broken = history.check(&db, &key(), SystemClock.now()).await.unwrap();
-        // Nobody has taken up yet what was going on when the power went.
+        // Turns that were open at the power cut have not been resumed yet.
         broken.retain(|one| !one.starts_with("I8"));
         assert_eq!(
             broken,

@@ -1,4 +1,4 @@
-//! The end of a turn that another node has taken over, for whoever still waits for it here.
+//! Waits for the end of a turn that another node has taken over, on behalf of a client at this node.
 
 use std::time::Duration;
 
@@ -12,21 +12,21 @@ use cardea_core::{
 
 use super::{Receipt, Turn, Turns};
 
-/// How often to look for the end at least, also where the upkeep does not run that looks for all.
+/// Longest pause between two queries for the end, in case the upkeep task that notifies of it is not running.
 const LOOK: Duration = Duration::from_secs(5);
 
-/// What is remembered of a turn while it is worked on, to find it again when it was taken over.
+/// Data of a turn that is kept while it is worked on, to find it again after a takeover.
 #[derive(Debug, Clone)]
 pub struct Trail {
     id: TurnId,
     conversation: Option<ConversationId>,
     principal: Principal,
-    /// How long its new owner may work on it at most.
+    /// Longest time that its new owner may work on it.
     time: Millis,
 }
 
 impl Turn {
-    /// How to find it again.
+    /// Returns the data to find the turn again.
     #[must_use]
     pub fn trail(&self) -> Trail {
         let (conversation, principal) = (self.asked.conversation, self.asked.principal.clone());
@@ -35,13 +35,13 @@ impl Turn {
 }
 
 impl Trail {
-    /// How long its new owner may work on it at most.
+    /// Returns the longest time that its new owner may work on the turn.
     #[must_use]
     pub fn time(&self) -> Millis {
         self.time
     }
 
-    /// The error for a client who is not told the end.
+    /// Returns the error for a client that cannot be told the end.
     fn lost(&self) -> Error {
         let Self { id, conversation, .. } = self;
         let talk = conversation.map(|talk| format!(" of the conversation `{talk}`")).unwrap_or_default();
@@ -54,21 +54,21 @@ impl Trail {
 }
 
 impl Turns {
-    /// Waits until the turn's new owner has ended it or laid it down, and gives that one's receipt.
+    /// Waits until the turn's new owner has ended or suspended it, and returns the new owner's receipt.
     ///
     /// # Errors
-    /// `taken_over` after this time, and at once if the turn's conversation was deleted.
+    /// `taken_over` after `patience`, and at once if the turn's conversation was deleted.
     pub async fn ended_elsewhere(&self, trail: &Trail, patience: Millis) -> Result<Receipt> {
         let mut following = self.follow(trail.id);
         let waiting = async {
             loop {
-                // A database that is away for a moment is asked again.
+                // A database that is unavailable for a moment is asked again.
                 if let Ok(found) = self.find(&trail.principal, trail.id).await
                     && found.status != TurnState::Running
                 {
                     return found.receipt;
                 }
-                // Told at the next look, or looked for anyway.
+                // Ends with a notification or after the pause.
                 drop(tokio::time::timeout(LOOK, following.changed()).await);
             }
         };

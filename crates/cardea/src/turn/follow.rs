@@ -1,4 +1,5 @@
-//! Who watches which turn here: told of each commit of theirs at once, and of what other nodes write within a second.
+//! Watchers of turns in this process. They are notified at once of each commit made here, and within a second of
+//! commits made by other nodes.
 
 use std::{
     collections::HashMap,
@@ -23,20 +24,21 @@ pub(super) struct Followed(Arc<Mutex<HashMap<TurnId, Watched>>>);
 #[derive(Debug)]
 struct Watched {
     news: watch::Sender<News>,
-    /// How many hear of it. INVARIANT: counted under the lock alone; a channel's own count goes down only after it.
+    /// Number of watchers. INVARIANT: counted under the lock alone; the channel's own count falls only after the lock
+    /// is released.
     ears: usize,
-    /// Fence and commits as they were at the last look.
+    /// Fence and commit count at the last poll.
     seen: Option<(i64, i64)>,
 }
 
-/// What is told to who watches.
+/// Notification for watchers.
 #[derive(Debug, Clone, Default)]
 struct News {
     times: u64,
     begins: Option<Begins>,
 }
 
-/// A read that begins. Its row is written with its outcome, so that nobody but who watches at this node hears of it before.
+/// A read that begins. Its row is written together with its outcome, so only watchers at this node see it before.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Begins {
     /// The step.
@@ -45,7 +47,7 @@ pub struct Begins {
     pub tool: ToolName,
 }
 
-/// Hears that a turn's journal has grown, until it is dropped.
+/// A watcher of a turn's journal, registered until it is dropped.
 #[derive(Debug)]
 pub struct Following {
     id: TurnId,
@@ -58,7 +60,7 @@ impl Followed {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Wakes who watches this turn. Nobody is the usual case.
+    /// Wakes the watchers of this turn. Usually there are none.
     pub(super) fn tell(&self, turn: TurnId) {
         if let Some(watched) = self.lock().get(&turn) {
             watched.news.send_modify(|news| *news = News { times: news.times + 1, begins: None });
@@ -78,7 +80,7 @@ impl Followed {
         Following { id, news, followed: self.clone() }
     }
 
-    /// Tells who watches this turn that it begins to read.
+    /// Tells the watchers of this turn that it begins a read.
     pub(super) fn begins(&self, turn: TurnId, read: Begins) {
         if let Some(watched) = self.lock().get(&turn) {
             watched.news.send_modify(|news| *news = News { times: news.times + 1, begins: Some(read) });
@@ -87,16 +89,16 @@ impl Followed {
 }
 
 impl Following {
-    /// The read that is under way, if one is.
+    /// Returns the read in progress, if there is one.
     #[must_use]
     pub fn begins(&self) -> Option<Begins> {
         self.news.borrow().begins.clone()
     }
 
-    /// Waits until the journal has grown since the last time; now and then it has not.
+    /// Waits until the journal has grown since the last call; may also return early.
     pub async fn changed(&mut self) {
         if self.news.changed().await.is_err() {
-            // The other end is gone: nobody will ever tell.
+            // The sender is gone: there will never be a notification.
             std::future::pending::<()>().await;
         }
     }
@@ -120,17 +122,17 @@ impl Turns {
         self.inner.followed.watch(id)
     }
 
-    /// Looks what other nodes have written of the turns that are watched or worked on here: one query for all of them.
+    /// Polls what other nodes have written of the turns watched or worked on here, with one query for all of them.
     ///
     /// # Errors
-    /// What the store says.
+    /// Store errors.
     pub async fn look_elsewhere(&self) -> Result<()> {
         self.heed_others().await?;
         let ids: Vec<TurnId> = self.inner.followed.lock().keys().copied().collect();
         if ids.is_empty() {
             return Ok(());
         }
-        // WHY: not one text for both. A list is no value that both engines know.
+        // WHY: two texts, since no list value is understood by both engines.
         let sql = match self.inner.db.engine() {
             Engine::Sqlite => {
                 "SELECT id, fence, commits FROM turns WHERE id IN (SELECT value FROM json_each($1))"
@@ -160,7 +162,7 @@ mod tests {
     fn two_who_stop_watching_at_once_leave_nothing_behind() {
         let (followed, id) = (Followed::default(), TurnId::random());
         let (first, second) = (followed.watch(id), followed.watch(id));
-        // The first lets go of the lock, and has its end of the channel in hand for a moment more.
+        // The first watcher gives up the lock and holds its end of the channel a moment longer.
         let in_hand = first.news.clone();
         drop(first);
         assert_eq!(followed.lock().len(), 1, "the second hears still");

@@ -1,4 +1,4 @@
-//! Which turns this process has in hand.
+//! The turns that this process is working on.
 
 use std::{
     collections::{HashMap, hash_map::Entry},
@@ -8,17 +8,17 @@ use std::{
 use cardea_core::id::TurnId;
 use tokio_util::sync::CancellationToken;
 
-/// The turns in hand, and whether their end was wished for. A turn is among them from its first moment until its value
-/// is dropped, in whatever way.
+/// The turns that this process is working on, each with its stop token. A turn is in the set from its creation until
+/// its value is dropped, in whatever way.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Held(Arc<Mutex<HashMap<TurnId, CancellationToken>>>);
 
-/// A place among them, given back when dropped.
+/// An entry of the set, removed when dropped.
 #[derive(Debug, Default)]
 pub(super) struct Hold(Option<(Held, TurnId, CancellationToken)>);
 
 impl Held {
-    /// Takes a turn in hand; `None` if somebody has it.
+    /// Adds a turn to the set; `None` if it is in it already.
     pub(super) fn hold(&self, turn: TurnId) -> Option<Hold> {
         match self.lock().entry(turn) {
             Entry::Occupied(_) => None,
@@ -29,19 +29,19 @@ impl Held {
         }
     }
 
-    /// Wishes the end of a turn, if somebody in this process has it in hand.
+    /// Requests that a turn stops, if this process is working on it.
     pub(super) fn stop(&self, turn: TurnId) {
         if let Some(stop) = self.lock().get(&turn) {
             stop.cancel();
         }
     }
 
-    /// True if somebody in this process has it in hand.
+    /// Returns whether this process is working on the turn.
     pub(super) fn has(&self, turn: TurnId) -> bool {
         self.lock().contains_key(&turn)
     }
 
-    /// True if nobody has anything in hand.
+    /// Returns whether this process is working on no turn.
     pub(super) fn is_empty(&self) -> bool {
         self.lock().is_empty()
     }
@@ -52,7 +52,7 @@ impl Held {
 }
 
 impl Hold {
-    /// Fires once the end of its turn is wished for.
+    /// Returns a token that fires once the turn is to stop.
     pub(super) fn stop(&self) -> CancellationToken {
         self.0.as_ref().map(|(.., stop)| stop.clone()).unwrap_or_default()
     }

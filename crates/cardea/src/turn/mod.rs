@@ -1,12 +1,12 @@
-//! The journal of turns: what was asked, what was done for it, and what came of it.
+//! The journal of turns: what was asked, what was done for it, and the result.
 //!
-//! A [`Turn`] is a row that one owner at a time may write, and a tool call is a step row under it. Each write here is
-//! one guarded commit that carries its audit entry, so there is no action without its record and no record without
-//! its action. The fence in every guard keeps out an owner that was frozen and woke up late.
+//! A [`Turn`] is a row that one owner at a time may write; a tool call is a step row under it. Each write is one
+//! guarded commit that carries its audit entry, so there is no action without its record and no record without its
+//! action. The fencing number in every guard keeps out a former owner that was frozen and wakes up late.
 //!
 //! `flow` calls in this order: [`Turns::begin`], then [`Turns::start`] and [`Turns::record`] (or [`Turns::refuse`])
-//! for each step, and [`Turns::close`] or [`Turns::sleep`] once. [`Turns::look`] and [`Turns::take`] give an open turn to
-//! a new owner.
+//! for each step, and [`Turns::close`] or [`Turns::sleep`] once. [`Turns::look`] and [`Turns::take`] hand an open turn
+//! to a new owner.
 
 mod asked;
 mod begin;
@@ -62,7 +62,7 @@ use held::Held;
 use spending::Spending;
 use writing::{Writing, lost};
 
-/// Which kind of request a turn serves.
+/// Kind of request that a turn serves.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Kind {
@@ -70,7 +70,7 @@ pub enum Kind {
     Chat,
     /// One tool call from outside (MCP).
     Call,
-    /// A cached answer, answered anew to see whether it was right: reads only, and nobody waits for it.
+    /// A cached answer that is generated again to check it. The turn only reads, and no client waits for it.
     Check,
 }
 
@@ -99,20 +99,20 @@ pub struct Turn {
     steps: Vec<Step>,
     taint: BTreeSet<String>,
     cache: CacheUse,
-    /// Why it is being taken back; it then only goes on with that.
+    /// Reason why the turn is being undone. If set, nothing else is done for it.
     failure: Option<Failure>,
-    /// The conversation of the answer that it checks.
+    /// Conversation of the answer that the turn checks.
     checks: Option<ConversationId>,
     deadline: Timestamp,
-    /// The request that it is worked on for.
+    /// The request on whose behalf the turn is worked on.
     trace: Trace,
     /// The placeholders of its conversation.
     placeholders: Placeholders,
-    /// Until when everything that was taken from a cache is good.
+    /// Expiry of everything the turn took from a cache.
     fresh_until: Option<Timestamp>,
 }
 
-/// What its model said and thought beside calls of which none has begun.
+/// Text and thoughts of the model beside calls of which none has begun.
 #[derive(Debug, Default)]
 struct Speech {
     words: Option<String>,
@@ -120,7 +120,7 @@ struct Speech {
 }
 
 impl Turn {
-    /// One of which nothing was done.
+    /// Creates a turn without steps.
     fn new(id: TurnId, asked: Asked, writing: Writing) -> Self {
         Self {
             id,
@@ -140,107 +140,108 @@ impl Turn {
         }
     }
 
-    /// Its id.
+    /// Returns the id of the turn.
     #[must_use]
     pub fn id(&self) -> TurnId {
         self.id
     }
 
-    /// The same turn, worked on for this request.
+    /// Sets the request on whose behalf the turn is worked on.
     #[must_use]
     pub fn traced(mut self, trace: Trace) -> Self {
         self.trace = trace;
         self
     }
 
-    /// The same turn, with the placeholders of its conversation.
+    /// Sets the placeholders of its conversation.
     #[must_use]
     pub fn with_placeholders(mut self, placeholders: Placeholders) -> Self {
         self.placeholders = placeholders;
         self
     }
 
-    /// The placeholders of its conversation.
+    /// Returns the placeholders of its conversation.
     #[must_use]
     pub fn placeholders(&self) -> &Placeholders {
         &self.placeholders
     }
 
-    /// The trace of the request that it is worked on for.
+    /// Returns the trace of the request on whose behalf the turn is worked on.
     #[must_use]
     pub fn trace(&self) -> &Trace {
         &self.trace
     }
 
-    /// Its steps so far, in order.
+    /// Returns the steps so far, in order.
     #[must_use]
     pub fn steps(&self) -> &[Step] {
         &self.steps
     }
 
-    /// Where untrusted text came into this turn.
+    /// Returns the sources of untrusted text in this turn.
     #[must_use]
     pub fn taint(&self) -> &BTreeSet<String> {
         &self.taint
     }
 
-    /// Notes that untrusted text has come in; durable with the next step or the end.
+    /// Adds a source of untrusted text. It becomes durable with the next step or the end.
     pub fn taint_with(&mut self, source: impl Into<String>) {
         self.taint.insert(source.into());
     }
 
-    /// Notes each of these sources.
+    /// Adds several sources of untrusted text.
     pub fn taint_with_all(&mut self, sources: &[impl AsRef<str>]) {
         self.taint.extend(sources.iter().map(|source| source.as_ref().to_owned()));
     }
 
-    /// Notes until when a result is good that was taken from a cache.
+    /// Limits the freshness of the turn to the expiry of a cached result.
     pub fn as_fresh_as(&mut self, until: Timestamp) {
         self.fresh_until = Some(self.fresh_until.map_or(until, |known| known.min(until)));
     }
 
-    /// Until when everything that was taken from a cache is good.
+    /// Returns the expiry of everything the turn took from a cache.
     #[must_use]
     pub const fn fresh_until(&self) -> Option<Timestamp> {
         self.fresh_until
     }
 
-    /// The number of its next step, from 1.
+    /// Returns the number of the next step, from 1.
     #[must_use]
     pub fn next_step(&self) -> i64 {
         self.steps.iter().map(|step| step.number).max().unwrap_or(0) + 1
     }
 
-    /// Notes what the model said beside the calls that follow.
+    /// Keeps the text that the model wrote beside the calls that follow.
     pub fn says(&mut self, words: Screened<String>) {
         self.taint_with_all(words.taint());
         self.speech.words = Some(words.into_inner());
     }
 
-    /// Notes what the model thought before the calls that follow.
+    /// Keeps the model's thoughts before the calls that follow.
     pub fn thinks(&mut self, model: String, thoughts: Screened<String>) {
         self.taint_with_all(thoughts.taint());
         self.speech.thoughts = Some(Thoughts { model, text: thoughts.into_inner() });
     }
 
-    /// Notes that the answer came from a cache.
+    /// Records that the answer came from a cache.
     pub fn from_cache(&mut self, layer: CacheUse) {
         self.cache = layer;
     }
 
-    /// True if a tool with an effect has done, or may have done, its work.
+    /// Returns whether a tool with an effect has done, or may have done, its work.
     #[must_use]
     pub fn has_effects(&self) -> bool {
         self.steps.iter().any(Step::touched_the_world)
     }
 }
 
-/// Which node writes, and since which start.
+/// A node, and the start of it, as the writer of rows.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Node {
-    /// Its name in the installation.
+    /// Name of the node in the installation.
     pub name: String,
-    /// Grows with each start of this node: a row with a smaller one was left by an earlier process.
+    /// Fencing number, which grows with each start of the node. A row with a smaller number was left by an earlier
+    /// process.
     pub fence: i64,
 }
 
@@ -286,7 +287,7 @@ impl Turns {
         Ok(Self { inner: Arc::new(Inner { db, observe, clock, node, vault, followed, held, unheard }) })
     }
 
-    /// The answers whose clients have gone before they came.
+    /// Returns the answers whose clients disconnected before they came.
     #[must_use]
     pub fn unheard(&self) -> &Unheard {
         &self.inner.unheard

@@ -1,4 +1,4 @@
-//! Taking over a turn that is open: after a crash, after an approval, from a node that is gone.
+//! Takes over open turns: after a crash, after an approval, or from a node that is gone.
 
 use cardea_core::{
     Result,
@@ -15,16 +15,16 @@ use super::{
 };
 use crate::{control::Screened, observe::Entry};
 
-/// An open turn that this process has in hand and does not own: it can be looked at, and nothing of it be written.
+/// An open turn that this process has reserved but does not own: it can be read, but not written.
 #[derive(Debug)]
 pub struct Unclaimed {
     turn: Turn,
-    /// It was running elsewhere, or in an earlier process: its owner stopped half way.
+    /// True if the turn was running at another node or in an earlier process, whose owner stopped half way.
     taken_over: bool,
 }
 
 impl Unclaimed {
-    /// As it stands.
+    /// Returns the turn in its present state.
     #[must_use]
     pub fn turn(&self) -> &Turn {
         &self.turn
@@ -32,15 +32,15 @@ impl Unclaimed {
 }
 
 impl Turns {
-    /// Takes an open turn in hand, to see whether it can go on. It stays as it is.
+    /// Reserves an open turn to see whether it can continue. The turn is not changed.
     ///
-    /// `None` if it has ended, or somebody in this process has it in hand.
+    /// `None` if it has ended, or if this process is already working on it.
     ///
     /// # Errors
-    /// What the store says; `internal` if the row cannot be read.
+    /// Store errors; `internal` if the row cannot be read.
     pub async fn look(&self, id: TurnId, limits: Limits) -> Result<Option<Unclaimed>> {
-        // WHY: a turn that somebody in this process has in hand is not free. One of this process that nobody has in
-        // hand was dropped on the way (the store was away, a task was cut off), and would wait for ever.
+        // WHY: a turn that this process is working on is not free. A turn of this process that is in no task's hands
+        // was dropped half way (the store was away, a task was cut off) and would otherwise wait for ever.
         let Some(held) = self.inner.held.hold(id) else { return Ok(None) };
         let node = &self.inner.node;
         let found = self.inner.db.row::<TurnRow>(TURN, args![id, &node.name, node.fence]).await?;
@@ -52,12 +52,12 @@ impl Turns {
         Ok(Some(Unclaimed { turn, taken_over }))
     }
 
-    /// Becomes its owner: its fence grows, and whoever held it before can write no more.
+    /// Makes this process the owner: the fencing number grows, and the former owner can no longer write.
     ///
-    /// `None` if it has ended, is being run by a living owner, or somebody else was faster.
+    /// `None` if the turn has ended, has a living owner, or was taken by another process first.
     ///
     /// # Errors
-    /// What the store says.
+    /// Store errors.
     pub async fn take(&self, open: Unclaimed) -> Result<Option<Turn>> {
         let Unclaimed { mut turn, taken_over } = open;
         let before = turn.writing.fence;
@@ -80,7 +80,7 @@ impl Turns {
             ],
         );
         if taken_over {
-            // Whoever ran it is gone: what it had asked a model, and not written down, nobody knows.
+            // The former owner is gone. Whatever it had asked a model, and not recorded, is unknown.
             let entry = Entry {
                 principal: &turn.asked.principal,
                 event: "turn.taken_over",
@@ -100,7 +100,7 @@ impl Turns {
         }
     }
 
-    /// [`Turns::look`] and [`Turns::take`] in one.
+    /// Combines [`Turns::look`] and [`Turns::take`].
     #[cfg(test)]
     pub(super) async fn claim(&self, id: TurnId, limits: Limits) -> Result<Option<Turn>> {
         match self.look(id, limits).await? {

@@ -1,4 +1,4 @@
-//! What the owner of a turn may read of it.
+//! Read access to a turn for its owner.
 
 use std::collections::BTreeSet;
 
@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 
 use super::{Kind, Receipt, Turn, Turns};
 
-/// What is told of a turn while it runs.
+/// Kinds of events that a turn publishes while it runs.
 pub const KINDS: [&str; 11] = [
     "turn.started",
     "step.started",
@@ -33,13 +33,13 @@ pub const KINDS: [&str; 11] = [
 /// One event of a turn's stream.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Event {
-    /// From 1, without gaps: a stream goes on after any of them.
+    /// Sequence number from 1, without gaps. A stream can be resumed after any event.
     pub seq: i64,
-    /// Such as `step.ended`.
+    /// Kind of the event, such as `step.ended`.
     pub kind: String,
-    /// What happened.
+    /// Content.
     pub body: Value,
-    /// When.
+    /// When it happened.
     pub at: Timestamp,
 }
 
@@ -48,24 +48,24 @@ pub struct Event {
 pub struct Found {
     /// The turn.
     pub turn: TurnId,
-    /// Where it stands.
+    /// State of the turn.
     pub status: TurnState,
-    /// Its receipt, once it waits or has ended.
+    /// Receipt, once the turn waits or has ended.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub receipt: Option<Receipt>,
 }
 
-/// Of so many turns before this one the tools are remembered.
+/// Number of preceding turns whose tools are looked up.
 const RECENT: i64 = 3;
 
-/// From so many turns before this one its taint is taken over.
+/// Number of preceding turns whose taint is inherited.
 const TAINT_FROM: i64 = 8;
 
 impl Turns {
-    /// The tools that the turns before this one called in its conversation.
+    /// Returns the tools that preceding turns of its conversation called.
     ///
     /// # Errors
-    /// What the store says.
+    /// Store errors.
     pub async fn tools_before(&self, turn: &Turn) -> Result<Vec<String>> {
         let sql = "SELECT DISTINCT tool FROM steps WHERE state = 'done' AND turn IN (SELECT id FROM turns \
                    WHERE conversation = $1 AND tenant = $2 AND id <> $3 ORDER BY started_at DESC LIMIT $4) ORDER BY tool";
@@ -74,11 +74,12 @@ impl Turns {
         Ok(rows.into_iter().map(|(tool,)| tool).collect())
     }
 
-    /// Where untrusted text came into the conversation before this turn. Each turn takes it over from those before. WHY: not
-    /// from the last one alone: a turn that broke off at once has taken over nothing, and nodes differ about which is the last.
+    /// Returns the sources of untrusted text in the conversation before this turn. Each turn inherits them from
+    /// several preceding turns. WHY: not only from the last one, since a turn that broke off at once has inherited
+    /// nothing, and nodes may disagree about which turn is the last.
     ///
     /// # Errors
-    /// What the store says.
+    /// Store errors.
     pub async fn taint_before(&self, turn: &Turn) -> Result<BTreeSet<String>> {
         let Some(conversation) = turn.conversation().filter(|_| !turn.is_first()) else {
             return Ok(BTreeSet::new());
@@ -96,27 +97,27 @@ impl Turns {
             .collect())
     }
 
-    /// The caller's turn. Somebody else's is as unknown as one that never was.
+    /// Returns the caller's turn. A turn of another user is as unknown as one that never existed.
     ///
     /// # Errors
-    /// `not_found`, or what the store says.
+    /// `not_found`, or a store error.
     pub async fn find(&self, principal: &Principal, id: TurnId) -> Result<Found> {
         let sql = "SELECT state, receipt FROM turns WHERE id = $1 AND owner = $2 AND tenant = $3";
         let args = args![id, principal.key(), &principal.tenant];
         let rows: Vec<(String, Option<String>)> = self.inner.db.rows(sql, args).await?;
         let (state, receipt) = rows.into_iter().next().ok_or_else(|| Error::new(Code::NotFound))?;
         let status = TurnState::parse(&state).ok_or_else(|| Error::new(Code::Internal))?;
-        // A turn that was woken up again still has the receipt of its sleep: not the truth any more.
+        // A turn that was resumed still has the receipt of its suspension, which is out of date.
         let receipt = (status != TurnState::Running)
             .then(|| receipt.and_then(|json| serde_json::from_str(&json).ok()))
             .flatten();
         Ok(Found { turn: id, status, receipt })
     }
 
-    /// The events of the caller's turn after number `after`.
+    /// Returns the events of the caller's turn after number `after`.
     ///
     /// # Errors
-    /// `not_found`, or what the store says.
+    /// `not_found`, or a store error.
     pub async fn events(
         &self,
         principal: &Principal,
@@ -140,8 +141,8 @@ impl Turns {
         Ok((events, found.status))
     }
 
-    /// The two events that the turn's own row tells. A turn whose conversation was deleted tells nothing any more, and
-    /// nobody follows a bare call.
+    /// Returns the two events that the turn's own row holds. A turn whose conversation was deleted has none, and
+    /// neither has a bare call, which has no followers.
     async fn ends(&self, found: &Found) -> Result<Option<Ends>> {
         if found.status.is_final() && found.receipt.is_none() {
             return Ok(None);
@@ -152,7 +153,7 @@ impl Turns {
     }
 }
 
-/// The beginning and the end of a stream.
+/// The first and the last event of a stream.
 struct Ends {
     conversation: Option<ConversationId>,
     agent: String,
@@ -169,7 +170,7 @@ impl FromRow for Ends {
 }
 
 impl Ends {
-    /// Puts them into their places among the events after number `after`, where an older Cardea has not written them.
+    /// Inserts them among the events after number `after`, unless an older Cardea has written them as rows.
     fn put(self, events: &mut Vec<Event>, found: &Found, after: i64) {
         if after < 1 && events.first().is_none_or(|first| first.seq > 1) {
             let body = json!({ "turn": found.turn, "conversation": self.conversation, "agent": self.agent });

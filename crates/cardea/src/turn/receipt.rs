@@ -1,4 +1,4 @@
-//! What a client gets for a turn, and gets again for the same idempotency key.
+//! The receipt that a client gets for a turn, and gets again for the same idempotency key.
 
 use cardea_core::{
     Code, Error, Retry,
@@ -11,21 +11,21 @@ use serde::{Deserialize, Serialize};
 
 use crate::observe::{Seen, Told};
 
-/// Which cache the answer came from.
+/// The cache that an answer came from.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum CacheUse {
-    /// None: it was made for this turn.
+    /// None: the answer was generated for this turn.
     #[default]
     None,
-    /// The same question in the same circumstances.
+    /// The same question under the same circumstances.
     Exact,
-    /// The same question in other words.
+    /// A reworded question.
     Semantic,
 }
 
 impl CacheUse {
-    /// The word in answers, logs and metrics.
+    /// Returns the name used in answers, logs and metrics.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
@@ -36,20 +36,20 @@ impl CacheUse {
     }
 }
 
-/// Why a turn failed, as the user was told.
+/// Reason why a turn failed, as told to the user.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Failure {
-    /// The code's wire name.
+    /// Wire name of the code.
     pub code: String,
-    /// The sentences.
+    /// Text for the user.
     pub message: String,
-    /// When to ask again. Absent where the same question would fail again, or would do again what was done.
+    /// Delay before a retry. Absent if a retry would fail again, or would do the work again.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub retry_after_ms: Option<Millis>,
 }
 
 impl Failure {
-    /// The failure that this error is.
+    /// Converts from the error.
     #[must_use]
     pub fn of(error: &Error) -> Self {
         let again = error.retry() == Retry::After;
@@ -64,7 +64,7 @@ impl Failure {
         Code::parse(&self.code).unwrap_or(Code::Internal)
     }
 
-    /// The error that this failure was.
+    /// Converts back to the error.
     #[must_use]
     pub fn error(&self) -> Error {
         let code = self.code();
@@ -78,7 +78,7 @@ impl Failure {
 }
 
 impl Receipt {
-    /// Of a turn that has begun just now.
+    /// Creates the receipt of a turn that has just begun.
     #[must_use]
     pub fn begun(turn: TurnId, conversation: Option<ConversationId>, agent: AgentName) -> Self {
         Self {
@@ -98,20 +98,20 @@ impl Receipt {
         }
     }
 
-    /// The error that ended the turn, as it is told where nothing but an error can be.
+    /// Returns the error that ended the turn, for interfaces that can only report an error.
     #[must_use]
     pub fn failed(&self) -> Option<Error> {
         Some(self.error.as_ref()?.error().of_turn(self.turn, self.conversation))
     }
 
-    /// The code of that error.
+    /// Returns the code of that error.
     #[must_use]
     pub fn code(&self) -> Option<Code> {
         self.error.as_ref().map(Failure::code)
     }
 }
 
-/// One tool call of a turn, as clients see it.
+/// A tool call of a turn, as clients see it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ToolUse {
     /// The step.
@@ -120,15 +120,15 @@ pub struct ToolUse {
     pub tool: String,
     /// How it ended.
     pub state: StepState,
-    /// Why, if it did not succeed.
+    /// Reason why it did not succeed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
-    /// Why what it did cannot be taken back, or was not, though something should do so.
+    /// Reason why its effect cannot be undone, or was not undone although it should have been.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub not_undone: Option<String>,
 }
 
-/// The end of a turn, or its pause for a person.
+/// The result of a turn, or its state while it waits for an approval.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Receipt {
     /// The turn.
@@ -138,29 +138,29 @@ pub struct Receipt {
     pub conversation: Option<ConversationId>,
     /// The agent that answered.
     pub agent: AgentName,
-    /// Where it stands.
+    /// State of the turn.
     pub status: TurnState,
     /// The answer, screened.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub answer: Option<String>,
-    /// Why the model stopped.
+    /// Reason why the model stopped.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub finish: Option<Finish>,
-    /// What it waits for.
+    /// Approval that the turn waits for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub approval: Option<ApprovalId>,
-    /// Why it failed.
+    /// Reason why it failed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error: Option<Failure>,
-    /// Where the answer came from.
+    /// Cache that the answer came from.
     pub cache: CacheUse,
     /// Its tool calls.
     pub tools: Vec<ToolUse>,
-    /// Tokens.
+    /// Tokens used.
     pub usage: Usage,
-    /// Money, in millionths of a US dollar.
+    /// Cost in millionths of a US dollar.
     pub cost_micros: u64,
-    /// From begin to end.
+    /// Time from begin to end.
     pub took_ms: Millis,
 }
 

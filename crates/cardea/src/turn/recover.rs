@@ -1,4 +1,4 @@
-//! Which turns are open and free to take, and the lease by which a node shows that it lives.
+//! Finds open turns that are free to take, and keeps the lease that shows that a node is alive.
 
 use std::collections::BTreeSet;
 
@@ -11,22 +11,22 @@ use cardea_store::{Commit, CommitError, Db, args};
 
 use super::Turns;
 
-/// How long a node counts as living after its last heartbeat.
+/// How long a node counts as alive after its last heartbeat.
 pub const NODE_LEASE: Millis = Millis::from_secs(10);
 
-/// How long a turn that nobody has in hand is left alone: its last commit may still be on its way.
+/// How long a turn that no task is working on is left alone, since its last commit may still be on its way.
 const ORPHANED: Millis = Millis::from_secs(2);
 
-/// An open turn that nobody living works on.
+/// An open turn that no living node works on.
 #[derive(Debug, Clone)]
 pub struct Free {
     /// The turn.
     pub id: TurnId,
-    /// The agent that answers: its limits go on to hold.
+    /// The agent that answers; its limits still apply.
     pub agent: AgentName,
 }
 
-/// Starts the node's lease anew; its fence grows, so rows of an earlier process are told apart.
+/// Starts a new lease of the node. The fencing number grows, which tells rows of an earlier process apart.
 pub(super) async fn take_node(db: &Db, node: &str, now: Timestamp) -> Result<i64> {
     let name = format!("node/{node}");
     for _ in 0..8 {
@@ -58,7 +58,7 @@ pub(super) async fn take_node(db: &Db, node: &str, now: Timestamp) -> Result<i64
 }
 
 impl Turns {
-    /// Shows that this node lives, and by which version of the policies it decides. Must be called well within
+    /// Renews the lease of this node and publishes the policy version that it uses. Must be called well within
     /// [`NODE_LEASE`].
     ///
     /// # Errors
@@ -73,10 +73,10 @@ impl Turns {
         self.inner.db.commit(commit).await.map_err(Error::from)
     }
 
-    /// Other nodes that live and decide by another version of the policies: their names, and which.
+    /// Returns other live nodes that use a different policy version: their names and versions.
     ///
     /// # Errors
-    /// What the store says.
+    /// Store errors.
     pub async fn deciding_otherwise(&self, policies: &str) -> Result<BTreeSet<(String, String)>> {
         let sql = "SELECT holder, policies FROM leases WHERE name LIKE 'node/%' AND holder <> $1 \
                    AND expires_at > $2 AND policies <> $3";
@@ -85,11 +85,11 @@ impl Turns {
         Ok(found.into_iter().collect())
     }
 
-    /// Open turns that this node may claim: its own from before a restart, those of nodes whose lease has run out,
-    /// and sleepers whose approval has been decided or has expired, or whose end was wished for.
+    /// Returns open turns that this node may claim: its own from before a restart, those of nodes whose lease has
+    /// expired, and suspended turns whose approval was decided or has expired, or whose stop was requested.
     ///
     /// # Errors
-    /// What the store says.
+    /// Store errors.
     pub async fn free(&self, most: u32) -> Result<Vec<Free>> {
         let sql = "SELECT id, agent FROM ( \
                    SELECT id, agent, updated_at FROM turns WHERE ended_at IS NULL AND state = 'running' \
@@ -105,7 +105,7 @@ impl Turns {
         let node = &self.inner.node;
         let rows: Vec<(TurnId, AgentName)> =
             self.inner.db.rows(sql, args![&node.name, node.fence, self.now().0, i64::from(most)]).await?;
-        // Own turns of this very process that nobody has in hand any more: dropped on the way by an error.
+        // Turns of this very process that no task is working on: dropped half way because of an error.
         let sql = "SELECT id, agent FROM turns WHERE ended_at IS NULL AND state = 'running' AND node = $1 \
                    AND node_fence = $2 AND updated_at <= $3";
         let quiet = self.now().minus(ORPHANED).0;

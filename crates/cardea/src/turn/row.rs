@@ -1,6 +1,6 @@
-//! The turn's own row: written by the turn's first commit, guarded and moved on by each later one, and read by a new owner.
+//! The row of a turn: written by its first commit, updated under a guard by each later one, and read by a new owner.
 //!
-//! A turn whose first commit is also its last (a bare call that only reads) is written once, as it ended.
+//! A turn whose first commit is also its last (a bare call that only reads) is written once, in its final state.
 
 use cardea_core::{
     Code, Error, Result,
@@ -22,9 +22,10 @@ use super::{
 };
 use crate::control::Screened;
 
-/// The statement by which the owner of a turn moves its row on: what [`Turns::moved`] gives, then these columns.
+/// The statement by which the owner of a turn updates its row: the values of [`Turns::moved`], then these columns.
 ///
-/// INVARIANT: only the owner with this fence gets past its guard, and each of its commits counts one up.
+/// INVARIANT: only the owner with this fencing number passes the guard, and each of its commits increments the commit
+/// count.
 macro_rules! moves {
     ($($columns:literal),*) => {
         concat!(
@@ -35,7 +36,7 @@ macro_rules! moves {
 }
 
 impl Turns {
-    /// The row of a turn that goes on.
+    /// Returns the row of a turn that continues.
     pub(super) fn row(&self, turn: &Turn) -> Result<Commit> {
         if !turn.writing.durable {
             return self.first(turn, Stands::running(turn));
@@ -43,7 +44,7 @@ impl Turns {
         Ok(Commit::new().guard("turn", moves!("tries = 0"), self.moved(turn)))
     }
 
-    /// The row of a turn that ends, under the same guard.
+    /// Returns the row of a turn that ends, under the same guard.
     pub(super) fn last_row(&self, turn: &Turn, receipt: &Receipt) -> Result<Commit> {
         let ended = Stands::ended(turn, receipt, self.now())?;
         if !turn.writing.durable {
@@ -55,7 +56,7 @@ impl Turns {
         Ok(Commit::new().guard("turn", sql, [self.moved(turn), ended.values()].concat()))
     }
 
-    /// What every writing of the row tells.
+    /// Returns the values that every update of the row writes.
     fn moved(&self, turn: &Turn) -> Vec<Value> {
         let mut values = turn.spending.values();
         values.extend(args![
@@ -81,7 +82,7 @@ impl Turns {
             asked.kind.name(),
             &asked.agent,
             asked.conversation,
-            // A check belongs to no conversation: what was said must not outlive the one it comes from.
+            // A check belongs to no conversation, and its question must not outlive the conversation it comes from.
             if asked.kind == Kind::Check { "" } else { asked.prompt.as_str() },
             &self.inner.node.name,
             self.inner.node.fence,
@@ -104,7 +105,7 @@ impl Turns {
     }
 }
 
-/// Where a turn stands, as its row says.
+/// State columns of a turn's row.
 struct Stands {
     state: TurnState,
     receipt: Option<String>,
@@ -143,7 +144,7 @@ pub(super) const TURN: &str = concat!(
      FROM turns WHERE id = $1 AND ended_at IS NULL"
 );
 
-/// A turn as its row has it.
+/// A turn as read from its row.
 pub(super) struct TurnRow {
     id: TurnId,
     request: RequestId,
@@ -163,7 +164,7 @@ pub(super) struct TurnRow {
     failure: Option<String>,
     /// When its conversation was deleted.
     deleted: Option<Timestamp>,
-    /// It was running elsewhere, or in an earlier process: its owner stopped half way.
+    /// True if the turn was running at another node or in an earlier process, whose owner stopped half way.
     pub(super) taken_over: bool,
 }
 
@@ -194,7 +195,7 @@ impl FromRow for TurnRow {
 }
 
 impl TurnRow {
-    /// The turn, in the hands of who holds it.
+    /// Builds the turn for its new holder.
     pub(super) fn read(self, limits: Limits, held: Hold) -> Result<Turn> {
         let asked = Asked {
             request: self.request,
@@ -213,7 +214,7 @@ impl TurnRow {
         Ok(Turn {
             spending: self.spending,
             taint: serde_json::from_str(&self.taint).map_err(|_| corrupt("taint"))?,
-            // WHY: what was deleted goes to no model, and nothing is done for it any more.
+            // WHY: a turn of a deleted conversation goes to no model, and nothing more is done for it.
             failure: read_json(self.failure, "failure")?
                 .or_else(|| self.deleted.map(|_| Failure::of(&Error::new(Code::Cancelled)))),
             ..Turn::new(self.id, asked, writing)
@@ -221,12 +222,12 @@ impl TurnRow {
     }
 }
 
-/// The error of a row that nobody can go on with.
+/// Returns the error of a row that cannot be continued.
 pub(super) fn corrupt(what: &str) -> Error {
     Error::new(Code::Internal).because(format!("a turn's row has an unreadable `{what}`"))
 }
 
-/// What stands in a column that may be empty.
+/// Parses a JSON column that may be empty.
 pub(super) fn read_json<T: DeserializeOwned>(text: Option<String>, column: &str) -> Result<Option<T>> {
     text.map(|text| serde_json::from_str(&text).map_err(|_| corrupt(column))).transpose()
 }

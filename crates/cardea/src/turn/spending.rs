@@ -1,4 +1,4 @@
-//! What a turn may use up, and what it has used.
+//! Limits of a turn, and what it has used of them.
 
 use std::collections::BTreeSet;
 
@@ -12,29 +12,29 @@ use cardea_store::{InOrder, RowError, Value, args};
 
 use super::Turn;
 
-/// What an agent allows one turn to use up.
+/// An agent's limits for one turn.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
     /// Model calls after the first.
     pub reflections: u32,
     /// Tool calls.
     pub tool_calls: u32,
-    /// Money, in millionths.
+    /// Cost in millionths of a US dollar.
     pub cost_micros: u64,
     /// Tokens, read and written.
     pub tokens: u64,
-    /// One tool call.
+    /// Duration of one tool call.
     pub call: Millis,
-    /// From the first row to the last.
+    /// Duration from the first row to the last.
     pub time: Millis,
 }
 
 impl Limits {
-    /// Nothing at all: for a turn that is only taken over to be closed.
+    /// No allowance at all: for a turn that is taken over only to be closed.
     pub const NONE: Self =
         Self { reflections: 0, tool_calls: 0, cost_micros: 0, tokens: 0, call: Millis(0), time: Millis(0) };
 
-    /// The limits of an agent's file.
+    /// Returns the limits of an agent's file.
     #[must_use]
     pub fn of(agent: &Agent) -> Self {
         Self {
@@ -52,15 +52,15 @@ impl Limits {
 #[derive(Debug, Default)]
 pub(super) struct Spending {
     pub(super) model_calls: u32,
-    /// Who thought since it was begun, or taken up: entries of the audit log name them.
+    /// Models called since the turn was begun or resumed; entries of the audit log name them.
     pub(super) models: BTreeSet<String>,
     pub(super) usage: Usage,
     pub(super) cost_micros: u64,
-    /// Tokens and money that a budget has paid already, before a pause.
+    /// Tokens and cost that a budget has already paid, before a suspension.
     pub(super) paid: (u64, u64),
 }
 
-/// The columns of the turn's row that hold a [`Spending`]. [`Spending::values`] are the first values of a statement.
+/// Columns of the turn's row that hold a [`Spending`]. [`Spending::values`] are the first values of a statement.
 macro_rules! spent {
     (columns) => {
         "reflections, input_tokens, cached_tokens, output_tokens, cost_micros"
@@ -75,13 +75,13 @@ macro_rules! spent {
 pub(super) use spent;
 
 impl Spending {
-    /// The values of those columns.
+    /// Returns the values of those columns.
     pub(super) fn values(&self) -> Vec<Value> {
         let Usage { input, cached_input, output } = self.usage;
         args![self.model_calls, input, cached_input, output, self.cost_micros]
     }
 
-    /// Reads those columns, and then what was paid.
+    /// Reads those columns, and the paid amounts after them.
     pub(super) fn read(row: &mut InOrder<'_>) -> Result<Self, RowError> {
         Ok(Self {
             model_calls: row.take()?,
@@ -94,26 +94,26 @@ impl Spending {
 }
 
 impl Turn {
-    /// Tokens used so far.
+    /// Returns the tokens used so far.
     #[must_use]
     pub fn usage(&self) -> Usage {
         self.spending.usage
     }
 
-    /// Money used so far, in millionths.
+    /// Returns the cost so far, in millionths.
     #[must_use]
     pub fn cost_micros(&self) -> u64 {
         self.spending.cost_micros
     }
 
-    /// Tokens and money that no budget has paid yet.
+    /// Returns tokens and cost that no budget has paid yet.
     #[must_use]
     pub fn unpaid(&self) -> (u64, u64) {
         let (tokens, micros) = self.spending.paid;
         (self.spending.usage.total().saturating_sub(tokens), self.spending.cost_micros.saturating_sub(micros))
     }
 
-    /// Notes what one call of this model used.
+    /// Adds the usage of one call of this model.
     pub fn charge(&mut self, model: &str, usage: Usage, cost_micros: u64) {
         self.spending.models.insert(model.to_owned());
         self.spending.model_calls = self.spending.model_calls.saturating_add(1);
@@ -121,16 +121,16 @@ impl Turn {
         self.spending.cost_micros = self.spending.cost_micros.saturating_add(cost_micros);
     }
 
-    /// How long it may go on.
+    /// Returns how long the turn may still work.
     #[must_use]
     pub fn time_left(&self, now: Timestamp) -> Millis {
         self.deadline.since(now)
     }
 
-    /// Refuses another model call once a limit is reached. Each limit has its own ending.
+    /// Refuses another model call once a limit is reached. Each limit has an error of its own.
     ///
     /// # Errors
-    /// `reflections_spent`, `time_spent` or `money_spent`.
+    /// `reflections_spent`, `time_spent`, `tokens_spent` or `money_spent`.
     pub fn within_limits(&self, now: Timestamp) -> Result<(), Error> {
         if self.spending.model_calls > self.asked.limits.reflections {
             let most = self.asked.limits.reflections.saturating_add(1);
@@ -148,7 +148,7 @@ impl Turn {
         Ok(())
     }
 
-    /// Refuses what came of a model call that has used more than there was.
+    /// Refuses the result of a model call that exceeded a limit.
     ///
     /// # Errors
     /// `tokens_spent` or `money_spent`.
@@ -162,7 +162,7 @@ impl Turn {
         Ok(())
     }
 
-    /// Refuses to begin anything once its time is over.
+    /// Refuses to begin anything once the turn's time is over.
     ///
     /// # Errors
     /// `time_spent`.
@@ -175,7 +175,7 @@ impl Turn {
         Ok(())
     }
 
-    /// How many tokens its next model call may write, if it reads so many.
+    /// Returns how many tokens the next model call may write, if it reads `reads`. `None` without a limit.
     ///
     /// # Errors
     /// `tokens_spent` if there is no room for an answer.
@@ -189,7 +189,7 @@ impl Turn {
         }
     }
 
-    /// The end of a turn that has used all its tokens.
+    /// Returns the error of a turn that has used all its tokens.
     #[must_use]
     pub fn tokens_spent(&self) -> Error {
         let (most, used) = (self.asked.limits.tokens, self.spending.usage.total());
@@ -197,7 +197,7 @@ impl Turn {
         Error::new(Code::TokensSpent).detail(detail)
     }
 
-    /// How many millionths its next model call may cost; no end without a limit.
+    /// Returns how many millionths the next model call may cost; `u64::MAX` without a limit.
     #[must_use]
     pub fn micros_left(&self) -> u64 {
         match self.asked.limits.cost_micros {
@@ -206,7 +206,7 @@ impl Turn {
         }
     }
 
-    /// The end of a turn whose next model call its money cannot pay, or not to its end.
+    /// Returns the error of a turn whose money does not cover its next model call, or not to its end.
     #[must_use]
     pub fn money_spent(&self) -> Error {
         let (most, used) =
@@ -215,7 +215,7 @@ impl Turn {
         Error::new(Code::MoneySpent).detail(detail)
     }
 
-    /// How long its next tool call may take.
+    /// Returns how long the next tool call may take, and which limit that is.
     #[must_use]
     pub fn call_time(&self, now: Timestamp) -> (Millis, &'static str) {
         let (left, own) = (self.time_left(now), self.asked.limits.call);
@@ -226,18 +226,18 @@ impl Turn {
         }
     }
 
-    /// The longest that one tool call may take, whatever is left of the turn's time.
+    /// Returns the time limit of one tool call, whatever is left of the turn's time.
     #[must_use]
     pub fn call_limit(&self) -> Millis {
         self.asked.limits.call
     }
 
-    /// Refuses another tool call once the turn has made all it may.
+    /// Refuses another tool call once the turn has made all that it may.
     ///
     /// # Errors
     /// `steps_spent`.
     pub fn another_call(&self) -> Result<(), Error> {
-        // A step that is still open is the call that is about to go on, not one more.
+        // An open step is the call that is about to continue, not a further one.
         let made = self.steps.iter().filter(|step| !step.is_open()).count();
         let made = u32::try_from(made).unwrap_or(u32::MAX);
         if made >= self.asked.limits.tool_calls {

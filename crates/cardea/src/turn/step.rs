@@ -1,4 +1,4 @@
-//! Steps: the intent before an effect, the outcome after it.
+//! Steps: the intent is recorded before an effect, the outcome after it.
 
 use cardea_core::{
     Code, Result,
@@ -18,20 +18,20 @@ use crate::{
     observe::{Ruled, Seen},
 };
 
-/// What is about to be called.
+/// A call that is about to be made.
 #[derive(Debug)]
 pub struct Start<'a> {
-    /// The call, its arguments checked.
+    /// The call, with checked arguments.
     pub call: &'a ToolCall,
-    /// The tool as the catalogue names it.
+    /// Name of the tool in the catalogue.
     pub tool: &'a ToolName,
-    /// What it does to the world.
+    /// Effect of the tool.
     pub effect: Effect,
-    /// What a repeat would do.
+    /// Consequence of a repeat.
     pub repeatable: Repeatable,
-    /// Digest of the arguments, as the permit and the approval know it.
+    /// Digest of the arguments, as in the permit and the approval.
     pub digest: String,
-    /// The decision about it.
+    /// The policy decision.
     pub decision: Option<&'a Ruled>,
 }
 
@@ -50,129 +50,129 @@ pub struct Step {
     pub(super) digest: String,
     pub(super) durable: bool,
     pub(super) decision: Option<DecisionId>,
-    /// The same as the audit log repeats it, of a step that this process has begun.
+    /// The policy decision as repeated in the audit log, for a step that this process has begun.
     pub(super) ruled: Option<Ruled>,
-    /// An earlier owner had started it: nobody knows whether its call arrived.
+    /// True if an earlier owner had started it, so that it is unknown whether the call arrived.
     pub(super) again: bool,
     pub(super) way: Option<Way>,
-    /// Which answer of the turn's model asked for it; 0 if none did.
+    /// Number of the model's answer that asked for it; 0 if none did.
     pub(super) answer: u32,
-    /// What the model said before it, screened.
+    /// Text of the model before the call, screened.
     pub(super) said: Option<String>,
-    /// What the model thought before that.
+    /// Thoughts of the model before that text.
     pub(super) thoughts: Option<Thoughts>,
 }
 
 impl Step {
-    /// Its id; with the turn it is the idempotency key towards the provider.
+    /// Returns the id. Together with the turn it is the idempotency key towards the provider.
     #[must_use]
     pub fn id(&self) -> StepId {
         self.id
     }
 
-    /// The call.
+    /// Returns the call.
     #[must_use]
     pub fn call(&self) -> &ToolCall {
         &self.call
     }
 
-    /// The tool.
+    /// Returns the tool.
     #[must_use]
     pub fn tool(&self) -> &ToolName {
         &self.tool
     }
 
-    /// Digest of caller, tool and arguments: what permits and approvals mean by the same call.
+    /// Returns the digest of caller, tool and arguments, by which permits and approvals identify the call.
     #[must_use]
     pub fn digest(&self) -> &str {
         &self.digest
     }
 
-    /// Where it stands.
+    /// Returns the state.
     #[must_use]
     pub fn state(&self) -> StepState {
         self.state
     }
 
-    /// What it does to the world.
+    /// Returns the effect of the tool.
     #[must_use]
     pub fn effect(&self) -> Effect {
         self.effect
     }
 
-    /// What a repeat would do.
+    /// Returns the consequence of a repeat.
     #[must_use]
     pub fn repeatable(&self) -> Repeatable {
         self.repeatable
     }
 
-    /// What came of it, once it has ended.
+    /// Returns the outcome, once the step has ended.
     #[must_use]
     pub fn outcome(&self) -> Option<&Outcome> {
         self.outcome.as_deref()
     }
 
-    /// What its client is told of that.
+    /// Returns the outcome as told to the client.
     #[must_use]
     pub fn told(&self) -> Option<Screened<String>> {
         self.outcome.as_ref().map(Screened::words)
     }
 
-    /// What it waits for.
+    /// Returns the approval that the step waits for.
     #[must_use]
     pub fn approval(&self) -> Option<ApprovalId> {
         self.approval
     }
 
-    /// True if the same answer of the model asked for both.
+    /// Returns whether the same answer of the model asked for both.
     #[must_use]
     pub fn is_beside(&self, other: &Self) -> bool {
         self.answer > 0 && self.answer == other.answer
     }
 
-    /// What the model said before it, screened.
+    /// Returns the model's text before the call, screened.
     #[must_use]
     pub fn said(&self) -> Option<&str> {
         self.said.as_deref()
     }
 
-    /// What the model thought before it, screened.
+    /// Returns the model's thoughts before the call, screened.
     #[must_use]
     pub fn thoughts(&self) -> Option<&Thoughts> {
         self.thoughts.as_ref()
     }
 
-    /// Its place in the turn, from 1.
+    /// Returns the number in the turn, from 1.
     #[must_use]
     pub fn number(&self) -> i64 {
         self.number
     }
 
-    /// True if its taking back has begun.
+    /// Returns whether its undo has begun.
     #[must_use]
     pub fn is_undoing(&self) -> bool {
         self.state == StepState::Compensating
     }
 
-    /// True if an earlier owner had started it.
+    /// Returns whether an earlier owner had started it.
     #[must_use]
     pub fn again(&self) -> bool {
         self.again
     }
 
-    /// True if it has not ended: it waits for a person, or nobody has said what came of it.
+    /// Returns whether the step has not ended: it waits for an approval, or its outcome is not recorded.
     #[must_use]
     pub fn is_open(&self) -> bool {
         matches!(self.state, StepState::Waiting | StepState::Started)
     }
 
-    /// True of a write that was sent, and nobody has said what came of it.
+    /// Returns whether this is a write that was sent and whose outcome is not recorded.
     #[must_use]
     pub fn is_sent(&self) -> bool {
         self.state == StepState::Started && self.effect.changes_things()
     }
 
-    /// True if its effect has, or may have, happened and was not taken back.
+    /// Returns whether its effect has happened, or may have happened, and was not undone.
     #[must_use]
     pub fn touched_the_world(&self) -> bool {
         self.effect.changes_things()
@@ -182,7 +182,7 @@ impl Step {
             )
     }
 
-    /// Notes what policy said of it; without a new word the last one stays.
+    /// Records the policy decision; without a new one the last one stays.
     pub(super) fn rule(&mut self, decision: Option<&Ruled>) {
         if let Some(ruled) = decision {
             (self.decision, self.ruled) = (Some(ruled.id), Some(ruled.clone()));
@@ -198,13 +198,13 @@ impl Step {
             Some(Outcome::Failed { reason, .. } | Outcome::Unknown { reason, .. }) => {
                 (Some(reason.clone()), None)
             }
-            _ if self.state == StepState::Unknown => (closed, None), // nobody knows whether it was taken back
+            _ if self.state == StepState::Unknown => (closed, None), // it is unknown whether the undo happened
             _ => (None, closed),
         };
         ToolUse { step: self.id, tool: self.tool.to_string(), state: self.state, reason, not_undone }
     }
 
-    /// Moves it to its next state; what its row has said goes on only as the journal's table allows.
+    /// Moves to the next state. A state that was written may change only as the journal's table allows.
     pub(super) fn go(&mut self, next: StepState) {
         let may = !self.durable || self.state == next || self.state.may_become(next);
         debug_assert!(may, "a step goes from {:?} to {next:?}", self.state);
@@ -219,14 +219,14 @@ impl<'a> From<&'a Step> for Seen<'a> {
 }
 
 impl Turns {
-    /// Writes down what is about to be done and gives the step.
+    /// Records what is about to be done and returns the step.
     ///
-    /// A step with an effect is durable, with its audit entry, when this returns; a read is written with its
-    /// outcome. A step that waited for an approval goes on under its own number and id, so that the provider's
-    /// idempotency key stays the same.
+    /// A step with an effect is durable, with its audit entry, when this returns; a read is written together with its
+    /// outcome. A step that waited for an approval keeps its number and id, so that the idempotency key towards the
+    /// provider stays the same.
     ///
     /// # Errors
-    /// `taken_over` if another node owns the turn; what the store says.
+    /// `taken_over` if another node owns the turn; store errors.
     pub async fn start(&self, turn: &mut Turn, start: Start<'_>) -> Result<Step> {
         let waiting = turn.steps.iter().position(|step| {
             matches!(step.state, StepState::Waiting | StepState::Started)
@@ -243,9 +243,9 @@ impl Turns {
             self.write_start(turn, &mut step);
             guard_key(turn);
             if let Err(error) = self.flush(turn).await {
-                // Nothing was; what policy said of it is written with what comes next.
+                // Nothing was started. The policy decision is written with the next commit.
                 (turn.writing.events, turn.writing.pending) = (told, noted);
-                known.into_iter().for_each(|known| self.put(turn, known)); // it is as it was
+                known.into_iter().for_each(|known| self.put(turn, known)); // unchanged
                 return Err(error);
             }
             crash::point("effect.ready");
@@ -265,13 +265,13 @@ impl Turns {
         self.event(turn, "step.started", &json!({ "step": step.id, "tool": step.tool }));
     }
 
-    /// Inserts the row, or moves it to the step's state.
+    /// Inserts the row, or updates it to the step's state.
     pub(super) fn write_step(&self, turn: &mut Turn, step: &mut Step, decision: Option<DecisionId>) {
         let now = self.now().0;
         let ended =
             (!matches!(step.state, StepState::Waiting | StepState::Started | StepState::Compensating))
                 .then_some(now);
-        // A check belongs to no conversation: what it reads must not outlive the ones that its question comes from.
+        // A check belongs to no conversation, and what it reads must not outlive the conversation of its question.
         let kept = turn.asked.kind != Kind::Check;
         let outcome = step.outcome().filter(|_| kept);
         let outcome = outcome.and_then(|outcome| serde_json::to_string(outcome).ok());
@@ -320,11 +320,11 @@ impl Turns {
         );
     }
 
-    /// Writes down what came of a step. Where its words come from taints the turn.
+    /// Records the outcome of a step. The source of its text taints the turn.
     ///
     /// # Errors
-    /// `taken_over` if another node owns the turn; what the store says. The caller must not tell anybody of an
-    /// outcome that could not be recorded.
+    /// `taken_over` if another node owns the turn; store errors. The caller must not tell anybody of an outcome that
+    /// could not be recorded.
     pub async fn record(&self, turn: &mut Turn, step: Step, outcome: Screened<Outcome>) -> Result<Step> {
         if step.effect.changes_things() {
             crash::point("effect.happened");
@@ -347,7 +347,7 @@ impl Turns {
                 object.insert("status".into(), json!(status));
                 object.insert("reason_digest".into(), json!(self.digest(reason)));
             }
-            // What changes something has told of that when it began.
+            // A step with an effect recorded the decision when it began.
             if !step.effect.changes_things() && step.ruled.is_some() {
                 object.insert("decision".into(), json!(step.ruled));
                 object.insert("roles".into(), json!(turn.asked.principal.roles));
@@ -362,8 +362,8 @@ impl Turns {
         Ok(step)
     }
 
-    /// Writes down that a call was not allowed, so that the model can be told and the audit log knows. The reason is a sentence
-    /// of Cardea's own, or of a policy.
+    /// Records that a call was refused, for the model and for the audit log. The reason is a sentence of Cardea or of
+    /// a policy.
     ///
     /// # Errors
     /// As [`Turns::record`].
@@ -379,8 +379,8 @@ impl Turns {
         step.rule(start.decision);
         step.outcome = Some(Screened::own_words(Outcome::failed(reason)));
         self.write_step(turn, &mut step, start.decision.map(|ruled| ruled.id));
-        // WHY a digest: policy's words and a guardrail's are the operator's and Cardea's own, all others go with their
-        // conversation.
+        // WHY a digest: texts of policies and guardrails belong to the operator and to Cardea; all others are wiped
+        // with their conversation.
         let ruled = start.decision.map(|ruled| ruled.reason.as_str());
         let own = ruled.or_else(|| (code == Code::GuardRefused).then_some(reason));
         let detail = json!({ "code": code.name(), "reason": own, "reason_digest": self.digest(reason),
@@ -395,7 +395,7 @@ impl Turns {
         Ok(step)
     }
 
-    /// Puts the step in its place by number.
+    /// Inserts the step by its number.
     pub(super) fn put(&self, turn: &mut Turn, step: Step) {
         turn.steps.retain(|known| known.number != step.number);
         let at = turn.steps.partition_point(|known| known.number < step.number);
@@ -403,10 +403,10 @@ impl Turns {
     }
 }
 
-/// Voids the commit if the API key that the turn came with was withdrawn: what is durable after that starts nothing.
+/// Voids the commit if the API key of the turn was revoked: nothing may start once the revocation is durable.
 fn guard_key(turn: &mut Turn) {
     let client = turn.asked.principal.client.as_ref().filter(|_| turn.asked.principal.proof == Proof::ApiKey);
-    // A key of somebody else's directory is known by another name, and guarded there.
+    // A key of another directory has a different form of name, and is guarded there.
     let Some(key) = client.and_then(|client| client.as_str().parse::<KeyId>().ok()) else { return };
     let sql = "SELECT id FROM api_keys WHERE id = $1 AND revoked_at IS NULL";
     turn.guard("key", sql, args![key]);

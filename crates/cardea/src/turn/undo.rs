@@ -1,5 +1,5 @@
-//! Taking back, in the journal: what a turn failed of is written down before the first step is taken back, and each
-//! step before and after. Whoever takes the turn over goes on from there.
+//! Undo, in the journal. The failure of the turn is recorded before the first step is undone, and each step before and
+//! after its undo. A new owner continues from there.
 
 use cardea_core::{
     Code, Error, Result,
@@ -14,13 +14,13 @@ use super::{Failure, Step, Turn, Turns};
 use crate::control::Screened;
 
 impl Step {
-    /// How it can be taken back, once it is done.
+    /// Returns how the step can be undone, once it is done.
     #[must_use]
     pub fn way(&self) -> Option<&Way> {
         self.way.as_ref()
     }
 
-    /// The same, with how it can be taken back.
+    /// Sets how the step can be undone.
     #[must_use]
     pub fn taken_back_by(mut self, way: Option<Way>) -> Self {
         self.way = way;
@@ -28,7 +28,7 @@ impl Step {
     }
 
     fn effected(&self) -> Effected {
-        // WHY: wrong arguments are told to the model, which can do better; what was decided is for good.
+        // WHY: wrong arguments are reported to the model, which can correct them; a decision is final.
         let final_word = self.state != StepState::Refused || self.decision.is_some();
         Effected {
             state: self.state,
@@ -44,7 +44,7 @@ impl Turn {
         self.steps.iter().map(Step::effected).collect()
     }
 
-    /// Refuses to go on once a step failed for good after one that can be taken back: all or nothing.
+    /// Refuses to continue once a step failed for good after one that can be undone: all or nothing.
     ///
     /// # Errors
     /// `denied` if policy or a person refused the step, else `upstream_failed`; both name it.
@@ -65,19 +65,19 @@ impl Turn {
         Err(Error::new(code).detail(format!("`{tool}`: {why}.")))
     }
 
-    /// Why it is being taken back, if it is.
+    /// Returns why the turn is being undone, if it is.
     #[must_use]
     pub fn failure(&self) -> Option<&Failure> {
         self.failure.as_ref()
     }
 
-    /// The step that is taken back next.
+    /// Returns the step to undo next.
     #[must_use]
     pub fn next_undo(&self) -> Option<Step> {
         saga::next(&self.effects()).and_then(|at| self.steps.get(at).cloned())
     }
 
-    /// How it ends, with its steps as they stand, and what its user must be told of them.
+    /// Returns how the turn ends with its steps in their present state, and what its user must be told about them.
     #[must_use]
     pub fn unwound(&self) -> (Unwound, String) {
         let named = |states: &[StepState]| {
@@ -103,7 +103,7 @@ impl Turn {
 }
 
 impl Turns {
-    /// Writes down that the turn has failed and is being taken back. From here on nothing else is done for it.
+    /// Records that the turn has failed and is being undone. From here on nothing else is done for it.
     ///
     /// # Errors
     /// As [`Turns::record`].
@@ -121,13 +121,13 @@ impl Turns {
         self.flush(turn).await
     }
 
-    /// Writes down that a step is about to be taken back.
+    /// Records that a step is about to be undone.
     ///
     /// # Errors
     /// As [`Turns::record`].
     pub async fn undoing(&self, turn: &mut Turn, step: Step) -> Result<Step> {
         if step.state == StepState::Compensating {
-            self.flush(turn).await?; // it was on its way when its process ended: again, under the same key
+            self.flush(turn).await?; // its undo was running when the process ended: repeated under the same key
             return Ok(step);
         }
         let next = Move { to: StepState::Compensating, event: "step.undoing", why: None, status: None };
@@ -136,7 +136,8 @@ impl Turns {
         Ok(step)
     }
 
-    /// Writes down what came of it. Done: nothing is left of the step. Failed: it stays. Unknown: nobody knows.
+    /// Records the outcome of an undo. Done: nothing is left of the step. Failed: its effect remains. Unknown: it may
+    /// remain.
     ///
     /// # Errors
     /// As [`Turns::record`].
@@ -175,11 +176,11 @@ impl Turns {
     }
 }
 
-/// The state that a step goes to, what tells of that, and why.
+/// The next state of a step, the event that reports it, and the reason.
 struct Move {
     to: StepState,
     event: &'static str,
     why: Option<String>,
-    /// What the service answered with.
+    /// Status that the service answered with.
     status: Option<u16>,
 }

@@ -1,8 +1,8 @@
-//! Answers kept for a client that hung up and asks again without an idempotency key.
+//! Keeps answers for a client that disconnected and asks again without an idempotency key.
 //!
-//! WHY: OpenAI's client libraries hang up when their time is over and send the request again by themselves, without an
-//! idempotency key. The second try takes over the answer that the first one has not heard, and the turn runs once. What
-//! was heard is not kept: the same question asked twice on purpose is two turns.
+//! WHY: OpenAI's client libraries disconnect at their timeout and send the request again by themselves, without an
+//! idempotency key. The second try gets the answer of the first one, and the turn runs once. An answer that was
+//! delivered is not kept: the same question asked twice on purpose is two turns.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -14,16 +14,17 @@ use tokio::sync::oneshot;
 
 use super::Receipt;
 
-/// An answer on its way.
+/// A pending answer.
 pub type Coming = oneshot::Receiver<Result<Receipt>>;
 
-/// How long after the client has gone it may come again for its answer. The libraries do so within seconds.
+/// How long an answer is kept after its client has disconnected. The libraries retry within seconds.
 const LIFE: Millis = Millis::from_secs(60);
 
-/// Most answers that are kept; those of further clients are not.
+/// Limit of kept answers; answers of further clients are not kept.
 const MOST: usize = 1_024;
 
-/// The answers, each under what the request was. They are this process's own: another node does not know of them.
+/// The kept answers, each under a name made from its request. They belong to this process; other nodes do
+/// not know them.
 #[derive(Clone)]
 pub struct Unheard {
     clock: SharedClock,
@@ -41,8 +42,8 @@ impl Unheard {
         Self { clock, kept: Arc::default() }
     }
 
-    /// Waits for an answer; `None` if its turn ended without a word. If the waiting is given up, the answer is kept under
-    /// `name`.
+    /// Waits for an answer; `None` if its turn ended without one. If the caller is dropped while waiting, the answer
+    /// is kept under `name`.
     pub async fn hear(&self, name: Option<String>, answer: Coming) -> Option<Result<Receipt>> {
         let mut waiting = Waiting { unheard: self, name, answer: Some(answer) };
         let heard = waiting.answer.as_mut()?.await;
@@ -50,7 +51,7 @@ impl Unheard {
         heard.ok()
     }
 
-    /// The oldest answer under this name, if one is kept and its time is not over.
+    /// Returns the oldest kept answer under this name that has not expired.
     #[must_use]
     pub fn take(&self, name: &str) -> Option<Coming> {
         let mut kept = self.fresh();
@@ -58,7 +59,7 @@ impl Unheard {
         Some(kept.remove(at).answer)
     }
 
-    /// How many are kept.
+    /// Returns the number of kept answers.
     #[must_use]
     pub fn count(&self) -> usize {
         self.fresh().len()
@@ -71,7 +72,7 @@ impl Unheard {
         }
     }
 
-    /// Those whose time is not over.
+    /// Removes expired answers and returns the rest.
     fn fresh(&self) -> MutexGuard<'_, Vec<Kept>> {
         let now = self.clock.now();
         let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
@@ -80,7 +81,7 @@ impl Unheard {
     }
 }
 
-/// Somebody who waits, until dropped.
+/// A client that waits, until dropped.
 struct Waiting<'u> {
     unheard: &'u Unheard,
     name: Option<String>,

@@ -1,4 +1,4 @@
-//! How a turn is written: one guarded commit after the other, each with all that waits for it.
+//! Writing of a turn: one guarded commit after the other, each with all rows that wait for it.
 
 use cardea_core::{Code, Error};
 use cardea_store::{Commit, CommitError, Value, args};
@@ -6,28 +6,28 @@ use cardea_store::{Commit, CommitError, Value, args};
 use super::{KINDS, Kind, Step, Turn, Turns, held::Hold};
 use crate::observe::Entry;
 
-/// Where the writing of a turn stands.
+/// State of a turn's writing.
 #[derive(Debug)]
 pub(super) struct Writing {
     pub(super) fence: i64,
-    /// Events of its stream so far.
+    /// Number of events in its stream so far.
     pub(super) events: i64,
     /// Rows that wait for the next commit of this turn.
     pub(super) pending: Commit,
     /// True once the turn's own row is in the database.
     pub(super) durable: bool,
-    /// Commits of this turn so far: tells whether one whose acknowledgement was lost has arrived.
+    /// Number of commits of this turn so far. It tells whether a commit whose acknowledgement was lost has arrived.
     pub(super) commits: i64,
-    /// How often it was taken up since the last of them.
+    /// Number of times the turn was resumed since its last commit.
     pub(super) tries: i64,
-    /// Why a commit failed. Every later commit of this value fails with it; whoever takes the turn up next reads the rows anew.
+    /// Error of a failed commit. Every later commit of this value fails with it; the next owner reads the rows anew.
     pub(super) stranded: Option<CommitError>,
-    /// Says that this process has the turn in hand, until it is dropped.
+    /// Marks the turn as worked on by this process, until dropped.
     pub(super) held: Hold,
 }
 
 impl Writing {
-    /// Of a turn that nothing was written of. Its first event is its beginning, which its row tells.
+    /// Creates the state of a turn of which nothing is written. Its first event is its beginning, which its row holds.
     pub(super) fn new(held: Hold) -> Self {
         Self {
             fence: 1,
@@ -48,13 +48,13 @@ impl Turn {
         self.writing.pending = std::mem::take(&mut self.writing.pending).and(rows);
     }
 
-    /// How often it was taken up since something of it was last written, this time included.
+    /// Returns how often the turn was resumed since its last commit, this time included.
     #[must_use]
     pub fn tries(&self) -> i64 {
         self.writing.tries
     }
 
-    /// True if its row is in the database: it is taken up again if nobody ends it.
+    /// Returns whether the row is in the database. If it is, the turn is resumed should its owner vanish.
     #[must_use]
     pub fn is_durable(&self) -> bool {
         self.writing.durable
@@ -70,18 +70,19 @@ impl Turn {
 }
 
 impl Turns {
-    /// Commits what waits, guarded by the turn's fence.
+    /// Commits the pending rows, guarded by the turn's fencing number.
     ///
     /// # Errors
-    /// `taken_over` if another node owns the turn; what the store says.
+    /// `taken_over` if another node owns the turn; store errors.
     pub async fn flush(&self, turn: &mut Turn) -> Result<(), Error> {
         let row = self.row(turn)?;
         self.commit(turn, row).await.map_err(lost)
     }
 
-    /// Commits the turn's own row, and what waits after it.
+    /// Commits the turn's own row, and the pending rows after it.
     pub(super) async fn commit(&self, turn: &mut Turn, row: Commit) -> Result<(), CommitError> {
-        // WHY: an outcome that could not be recorded is told to nobody, and what depends on it is not written either.
+        // WHY: an outcome that could not be recorded is not reported, and whatever depends on it is not written
+        // either.
         if let Some(error) = &turn.writing.stranded {
             return Err(error.clone());
         }
@@ -98,7 +99,7 @@ impl Turns {
                 Ok(())
             }
             Err(CommitError::Conflict("key")) => {
-                turn.writing.commits -= 1; // nothing was written, and the turn is still ours to be ended
+                turn.writing.commits -= 1; // nothing was written, and the turn is still ours to end
                 Err(CommitError::Conflict("key"))
             }
             Err(error) => {
@@ -108,7 +109,7 @@ impl Turns {
         }
     }
 
-    /// Looks whether a commit whose acknowledgement was lost is there.
+    /// Returns whether a commit whose acknowledgement was lost has arrived.
     pub(super) async fn arrived(&self, turn: &Turn) -> bool {
         let sql = "SELECT commits FROM turns WHERE id = $1 AND fence = $2 AND node = $3 AND node_fence = $4";
         let node = &self.inner.node;
@@ -119,7 +120,7 @@ impl Turns {
 
     /// Adds an event to the turn's stream, with the next commit.
     pub(super) fn event(&self, turn: &mut Turn, kind: &'static str, body: &serde_json::Value) {
-        // A bare call has one request and one answer; nobody follows its stream.
+        // A bare call has one request and one answer, and no followers.
         if turn.asked.kind != Kind::Chat {
             return;
         }
@@ -138,9 +139,9 @@ impl Turns {
         );
     }
 
-    /// What the audit log is told in the place of words: those of services, models and people go with their conversation, and
-    /// nothing goes from the log. Only this installation can make the digest, so whoever still has the words can show that they
-    /// are the ones.
+    /// Returns the digest that the audit log holds in place of a text. Texts of services, models and people are wiped
+    /// with their conversation, but nothing is removed from the log. Only this installation can compute the digest, so
+    /// anyone who still has the text can show that it is the same.
     pub(super) fn digest(&self, words: &str) -> String {
         self.inner.vault.digest(words)
     }
@@ -169,7 +170,7 @@ impl Turns {
     }
 }
 
-/// What a failed commit of a turn's owner means: a broken guard is a lost lease.
+/// Translates the failed commit of an owner: a broken guard means a lost lease.
 pub(super) fn lost(error: CommitError) -> Error {
     match error {
         CommitError::Conflict("turn" | "step") => Error::new(Code::TakenOver),
