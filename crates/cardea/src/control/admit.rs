@@ -1,4 +1,5 @@
-//! Rate and load (and, in `budget.rs`, money and tokens): what a request must pass before anything is done for it.
+//! Rate and concurrency limits (money and tokens: see the module `budget`), which a request must pass before anything is
+//! done for it.
 
 use std::{
     collections::HashMap,
@@ -14,11 +15,12 @@ use super::{
     budget::{Estimate, Reserved},
 };
 
-/// The buckets of all requests, and those of revocations.
+/// Names of the token buckets: one for all requests, one for revocations.
 const REQUESTS: &str = "rate";
 const REVOCATIONS: &str = "rate/revoke";
 
-/// Proof that rate and load passed and that a budget is reserved. What was reserved is given back when it is dropped.
+/// Proof that rate and concurrency limits have passed and that a budget is reserved. Dropping it returns the
+/// reservation.
 ///
 /// Only this room makes one:
 ///
@@ -35,7 +37,7 @@ pub struct Admission {
     reserved: Option<Reserved>,
 }
 
-/// Requests in work: everybody's, each tenant's, each user's.
+/// Requests in progress: in total, per tenant, and per user.
 #[derive(Debug)]
 pub(super) struct Slots {
     limits: [u32; 3],
@@ -49,7 +51,7 @@ struct Counts {
     users: HashMap<String, u32>,
 }
 
-/// A place among the requests in work.
+/// A place among the requests in progress.
 #[derive(Debug)]
 struct Slot {
     slots: Arc<Slots>,
@@ -57,14 +59,14 @@ struct Slot {
     user: String,
 }
 
-/// A place among the streams that stand open.
+/// A place among the open event streams.
 #[must_use = "dropping it gives the place back"]
 #[derive(Debug)]
 pub struct Listening {
     _place: Slot,
 }
 
-/// Whose places are all taken.
+/// The scope whose places are all taken.
 #[derive(Debug, PartialEq, Eq)]
 enum Full {
     User(u32),
@@ -73,7 +75,7 @@ enum Full {
 }
 
 impl Full {
-    /// WHY: what one user or tenant has too much of is for them to end; that the server is full is nobody's doing.
+    /// WHY: a user or tenant can end its own requests; that the server is full is not in anybody's power.
     fn error(&self) -> Error {
         let (whose, most) = match self {
             Self::User(most) => ("You have", most),
@@ -130,10 +132,10 @@ impl Drop for Slot {
 }
 
 impl Control {
-    /// Lets a request in, or says why not and when to try again.
+    /// Admits a request, or refuses it with the reason and the time to try again.
     ///
     /// # Errors
-    /// `draining`, `overloaded`, `rate_limited`, `budget_spent`, or what the store says.
+    /// `draining`, `overloaded`, `rate_limited`, `budget_spent`, or a store error.
     pub async fn admit(&self, caller: &Caller, estimate: Estimate) -> Result<Admission> {
         if self.inner.jobs.draining() {
             return Err(Error::new(Code::Draining));
@@ -141,7 +143,7 @@ impl Control {
         let (tenant, user) = (caller.tenant.to_string(), caller.key());
         self.take_rate(REQUESTS, &tenant, &user).await?;
         let place = self.place(&tenant, &user)?;
-        // An estimate of nothing passes where the budget is spent.
+        // A request with a zero estimate passes even if the budget is spent.
         let reserved = match estimate == Estimate::default() {
             true => None,
             false => self.reserve(&tenant, &user, estimate).await?,
@@ -149,7 +151,7 @@ impl Control {
         Ok(Admission { _place: place, reserved })
     }
 
-    /// Counts a request that leaves something behind, or takes long, though it asks no agent, model or tool.
+    /// Counts a request that asks no agent, model or tool but leaves something behind or takes long.
     ///
     /// # Errors
     /// `rate_limited`.
@@ -157,8 +159,8 @@ impl Control {
         self.take_rate(REQUESTS, caller.tenant.as_str(), &caller.key()).await
     }
 
-    /// Counts a revocation, of which as many may be made as requests. They have buckets of their own: whoever has stolen a
-    /// token and asks all the time with it does not keep its owner from taking it back.
+    /// Counts a revocation, with the same rate as requests. Revocations have buckets of their own, so that a thief who
+    /// uses up the rate with a stolen token cannot keep its owner from revoking it.
     ///
     /// # Errors
     /// `rate_limited`.
@@ -166,11 +168,11 @@ impl Control {
         self.take_rate(REVOCATIONS, caller.tenant.as_str(), &caller.key()).await
     }
 
-    /// A place for a stream of events, which stands open for as long as its turn: each holds a connection, of which there
-    /// are so many for everybody.
+    /// Takes a place for an event stream, which stays open for as long as its turn. Each stream occupies a connection,
+    /// and connections are limited.
     ///
     /// # Errors
-    /// `rate_limited` if the caller has as many as one user may.
+    /// `rate_limited` if the caller has as many streams as one user may.
     pub fn listen(&self, caller: &Caller) -> Result<Listening> {
         let most = self.inner.settings.streams_per_user;
         match self.inner.streams.take(caller.tenant.as_str(), &caller.key()) {
@@ -182,11 +184,11 @@ impl Control {
         }
     }
 
-    /// Lets a turn go on that was let in before. It has passed rate and budget once, and what it has begun must be
-    /// ended: of the budget it holds nothing, but pays what it uses, even past the limit.
+    /// Admits a turn that was admitted before. It has passed rate and budget once, and what it has begun must be
+    /// ended. It reserves nothing of the budget, but pays what it uses, even beyond the limit.
     ///
     /// # Errors
-    /// `overloaded`, or what the store says.
+    /// `overloaded`, or a store error.
     pub async fn admit_again(&self, who: &Principal) -> Result<Admission> {
         let (tenant, user) = (who.tenant.to_string(), who.key());
         let place = self.place(&tenant, &user)?;
@@ -194,20 +196,20 @@ impl Control {
         Ok(Admission { _place: place, reserved })
     }
 
-    /// The rows by which a budget pays what was used out of what was reserved: they belong into the commit that says
-    /// what was used, so that no crash comes between the two. [`Control::paid`] must follow once they are durable.
+    /// Returns the rows that pay for usage out of the reservation. They belong in the commit that records the usage,
+    /// so that no crash comes between the two. [`Control::paid`] must follow once they are durable.
     pub fn bill(&self, admission: &Admission, used: Estimate) -> Commit {
         admission.reserved.as_ref().map(|reserved| self.payment(reserved, used)).unwrap_or_default()
     }
 
-    /// The bill is durable: nothing is left to give back.
+    /// Releases the admission after its bill has become durable. Nothing is left to return.
     pub fn paid(&self, mut admission: Admission) {
         if let Some(reserved) = admission.reserved.take() {
             reserved.paid();
         }
     }
 
-    /// Pays what was used out of what was reserved, where nothing else is written: within a tenth of a second.
+    /// Pays for usage out of the reservation within a tenth of a second, where nothing else is written.
     pub fn settle(&self, mut admission: Admission, usage: Usage, cost_micros: u64) {
         if let Some(reserved) = admission.reserved.take() {
             reserved.settle(Estimate { tokens: usage.total(), cost_micros });
@@ -230,7 +232,7 @@ impl Control {
         }
         let of_tenant = format!("{bucket}/tenant/{tenant}");
         if let Taken::No { after } = shared.take(&of_tenant, settings.per_tenant, 1).await {
-            shared.give_back(&of_user, settings.per_user, 1).await; // it was not the user's doing
+            shared.give_back(&of_user, settings.per_user, 1).await; // the refusal is not the user's doing
             return limited(after);
         }
         Ok(())

@@ -1,8 +1,8 @@
-//! May they: rate, budget and load; guardrails; policy and approvals.
+//! Room `control` answers "may they?": rate, budget and load; guardrails; policies and approvals.
 //!
-//! Promises: what it lets through carries a proof ([`Admission`], [`Screened`], [`Permit`]) that nobody else can make.
-//! Whatever it cannot decide is refused: a policy that cannot be evaluated, a guardrail that fails, an approval that
-//! does not fit the call byte for byte. Called by `flow`; it does not know how an action is done.
+//! Promises: everything it lets through carries a proof ([`Admission`], [`Screened`], [`Permit`]) that only this room
+//! can make. Whatever it cannot decide is refused: a policy that cannot be evaluated, a guardrail that fails, an
+//! approval that does not match the call byte for byte. Called by `flow`; it does not know how an action is done.
 
 mod admit;
 mod approval;
@@ -41,34 +41,34 @@ pub use self::{
 };
 use crate::{observe::Observe, vault::Vault};
 
-/// What the room is told at start.
+/// Settings of the room, fixed at start.
 #[derive(Debug, Clone)]
 pub struct Settings {
-    /// This node's name in the installation.
+    /// Name of this node in the installation.
     pub node: String,
-    /// The folder of the `.cedar` files.
+    /// Folder of the `.cedar` files.
     pub policies: PathBuf,
-    /// The role whose people may lift the built-in policy.
+    /// Role that may lift the built-in policy.
     pub approver: String,
-    /// How long a call may wait for a person.
+    /// How long a call may wait for approval.
     pub approval: Millis,
-    /// Requests of one user.
+    /// Request rate of one user.
     pub per_user: Rate,
-    /// Requests of one tenant.
+    /// Request rate of one tenant.
     pub per_tenant: Rate,
-    /// Requests in work, of everybody, of one tenant, of one user.
+    /// Limits of requests in progress: in total, of one tenant, of one user.
     pub in_flight: [u32; 3],
-    /// Streams of events that one user may have open.
+    /// Limit of open event streams of one user.
     pub streams_per_user: u32,
-    /// What one user may use up in a month.
+    /// Monthly budget of one user.
     pub user_budget: Budget,
-    /// What one tenant may use up in a month.
+    /// Monthly budget of one tenant.
     pub tenant_budget: Budget,
-    /// The guard profile of whoever names none.
+    /// Guard profile of agents that name none.
     pub guard: String,
-    /// Guard profiles beside those that ship.
+    /// Guard profiles beside the built-in ones.
     pub guards: Vec<Profile>,
-    /// What policies may name beside tools.
+    /// Names that policies may use beside tools.
     pub names: Installation,
 }
 
@@ -87,9 +87,9 @@ struct Inner {
     jobs: Jobs,
     settings: Settings,
     in_force: policy::InForce,
-    /// The version whose texts stand in the database.
+    /// The version whose texts are in the database.
     recorded: Mutex<Option<Arc<str>>>,
-    /// What has been told of the policies.
+    /// What was already reported about the policies.
     warned: Mutex<policy::Warned>,
     memo: policy::Memo,
     guards: guard::Guards,
@@ -105,25 +105,25 @@ impl std::fmt::Debug for Control {
     }
 }
 
-/// What the room is built from.
+/// The rooms and handles that the room is built from.
 #[derive(Debug, Clone)]
 pub struct Neighbours {
-    /// Where approvals, budgets and decisions are kept.
+    /// Store of approvals, budgets and decisions.
     pub db: Db,
     /// Token buckets and wake-ups.
     pub shared: Arc<dyn Shared>,
-    /// Where it tells what it decided.
+    /// Logs and meters for its decisions.
     pub observe: Observe,
-    /// What proves the decisions of people.
+    /// Proves the decisions of people.
     pub vault: Vault,
-    /// The time.
+    /// The clock.
     pub clock: SharedClock,
-    /// Tasks.
+    /// Background tasks.
     pub jobs: Jobs,
 }
 
 impl Control {
-    /// A room that refuses every call until it has policies: see [`Control::adopt`].
+    /// Creates a room that refuses every call until it has policies: see [`Control::adopt`].
     ///
     /// # Errors
     /// `misconfigured` if the guard profile does not exist.
@@ -155,7 +155,7 @@ impl Control {
         Ok(Self { inner: Arc::new(inner) })
     }
 
-    /// The policies of now.
+    /// Returns the policies in force.
     #[must_use]
     pub fn policies(&self) -> Arc<Snapshot> {
         self.inner.in_force.snapshot()

@@ -19,10 +19,10 @@ use super::{
 };
 use crate::observe::{self, Ruled};
 
-/// How long a permit may wait to be spent.
+/// Lifetime of a permit.
 const PERMIT_LIFE: Millis = Millis::from_secs(60);
 
-/// What is told of an approval that nobody here has written.
+/// Reason for refusing an approval that this installation has not written.
 const UNPROVED: &str = "It cannot be proved that somebody approved this.";
 
 /// Proof that policy allowed one call. [`Control::permit`] makes it, `Action::execute` spends it.
@@ -54,39 +54,39 @@ pub struct Permit {
 }
 
 impl Permit {
-    /// True if the permit is for this caller, this tool and these arguments, now.
+    /// Returns whether the permit is valid now, for this caller, this tool and these arguments.
     #[must_use]
     pub fn covers(&self, caller: &Principal, tool: &ToolName, digest: &str, now: Timestamp) -> bool {
         self.caller == caller.key() && self.tool == *tool && self.digest == digest && now <= self.until
     }
 }
 
-/// What came of asking.
+/// Result of asking for a permit.
 #[derive(Debug)]
 pub enum Permission {
     /// Policy allows the call.
     Granted(Permit),
     /// A person must decide first.
     Waiting(ApprovalId),
-    /// A person would have to decide, and is not asked.
+    /// A person would have to decide, but no approval can be requested.
     NotAsked(Code, String),
-    /// Policy, or a person, says no. The sentence is for the caller and the model.
+    /// Policy or a person refuses. The sentence is for the caller and the model.
     Refused(String),
 }
 
 /// A permission, with the rows that must be written together with what follows from it.
 #[derive(Debug)]
 pub struct Ruling {
-    /// What came of asking.
+    /// The permission.
     pub permission: Permission,
-    /// The decision, as the decision log knows it.
+    /// The decision, as in the decision log.
     pub decision: Ruled,
-    /// The decision's row, and the approval's: for the turn's next commit.
+    /// Rows of the decision and the approval, for the turn's next commit.
     pub rows: Commit,
 }
 
 impl Control {
-    /// What permits, approvals and steps mean by "the same call": who, which tool, which arguments.
+    /// Returns the digest by which permits, approvals and steps identify a call: caller, tool and arguments.
     #[must_use]
     pub fn digest(caller: &Principal, call: &ToolCall) -> String {
         let mut body = Spelling::about(256);
@@ -96,10 +96,10 @@ impl Control {
         sha256_hex(body.end().as_bytes())
     }
 
-    /// Asks policy, and the person if policy wants one.
+    /// Asks policy, and requests an approval if policy requires one.
     ///
     /// # Errors
-    /// What the store says. A refusal is not an error.
+    /// Store errors. A refusal is not an error.
     pub async fn permit(
         &self,
         caller: &Caller,

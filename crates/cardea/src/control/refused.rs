@@ -1,4 +1,4 @@
-//! Logs decisions of policy outside of a turn: on a tool that the caller is not shown, on a model that is asked without an
+//! Logs policy decisions made outside a turn: on a tool that the caller is not shown, and on a model asked without an
 //! agent.
 
 use cardea_core::{
@@ -14,8 +14,8 @@ use super::{Control, Refused, Requester, policy::question};
 use crate::observe::{Decision, Entry, Ruled, Verdict};
 
 impl Control {
-    /// Why policy does not show this tool to the caller, whatever its arguments, and the row for the log of decisions;
-    /// `None` if policy shows the tool by now.
+    /// Returns why policy does not show this tool to the caller, whatever its arguments, with the row for the decision
+    /// log. `None` if policy shows the tool now.
     #[must_use]
     pub fn unseen(&self, who: Requester<'_>, tool: &ToolSpec, call: &ToolCall) -> Option<(Ruled, Commit)> {
         let subject = Subject::List { tool: &tool.name };
@@ -28,10 +28,10 @@ impl Control {
         Some(self.log_unturned(who, subject, &decision, more))
     }
 
-    /// Writes down that the caller has named a tool that policy does not show to them.
+    /// Logs that the caller has named a tool that policy does not show to them.
     ///
     /// # Errors
-    /// What the store says.
+    /// Store errors.
     pub async fn refuse_unseen(&self, who: Requester<'_>, tool: &ToolSpec, call: &ToolCall) -> Result<()> {
         let Some((ruled, mut rows)) = self.unseen(who, tool, call) else { return Ok(()) };
         let detail = json!({ "reason": ruled.reason, "args_digest": Self::digest(who.caller, call),
@@ -41,7 +41,8 @@ impl Control {
         self.inner.db.commit(rows).await.map_err(Error::from)
     }
 
-    /// The rows that say that a guardrail has refused what the caller sent: none, if it was no finding.
+    /// Returns the rows that record a guardrail's refusal of what the caller sent; none if the reason was not a
+    /// finding.
     pub fn input_refused(&self, who: Requester<'_>, refused: &Refused) -> Commit {
         let mut rows = Commit::new();
         if let Some(mut detail) = refused.detail() {
@@ -54,12 +55,12 @@ impl Control {
         rows
     }
 
-    /// Lets the caller ask a model without an agent, or refuses it; either is written down first. What is allowed is
-    /// decided, and written, once a minute for a caller, a model and a set of policies: the same decision is good for
-    /// what else is asked in that time. A refusal of a model that nobody has leaves no trace.
+    /// Allows the caller to ask a model without an agent, or refuses it; either is logged first. An allowing decision
+    /// is made and logged once a minute per caller, model and policy set, and covers all requests in that time. The
+    /// refusal of a model that does not exist is not logged.
     ///
     /// # Errors
-    /// `denied`, with the policy's reason; what the store says.
+    /// `denied`, with the policy's reason; store errors.
     pub async fn may_use_model(
         &self,
         who: Requester<'_>,
@@ -91,7 +92,7 @@ impl Control {
         Ok(logged)
     }
 
-    /// The decision's row, with what policy was told beside that.
+    /// Returns the row of the decision, with the further facts that policy was given.
     pub(super) fn log_unturned(
         &self,
         who: Requester<'_>,

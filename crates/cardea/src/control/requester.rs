@@ -1,4 +1,4 @@
-//! Who asks policy outside of a turn, as the logs name them.
+//! The requester of a policy decision outside a turn, as the logs name it.
 
 use cardea_auth::Caller;
 use cardea_core::{
@@ -8,14 +8,14 @@ use cardea_core::{
 
 use crate::observe::Entry;
 
-/// Who asked through what.
+/// A caller and the interface used.
 #[derive(Debug, Clone, Copy)]
 pub struct Requester<'a> {
-    /// Who.
+    /// The caller.
     pub caller: &'a Caller,
     /// The agent.
     pub agent: &'a AgentName,
-    /// The way in.
+    /// The interface.
     pub via: Via,
     /// The request.
     pub request: RequestId,
@@ -24,7 +24,7 @@ pub struct Requester<'a> {
 }
 
 impl<'a> Requester<'a> {
-    /// An entry of the audit log about what they asked.
+    /// Creates an audit entry about this request.
     pub(super) fn entry(&self, event: &'static str) -> Entry<'a> {
         Entry { turn: self.turn, request: Some(self.request), ..Entry::new(self.caller, event) }
     }

@@ -1,4 +1,4 @@
-//! What a tenant's people may do by their role alone, beside what policies say of tools and models.
+//! Rights that people of a tenant have by their role alone, beside what policies say about tools and models.
 
 use cardea_auth::Caller;
 use cardea_core::{Code, Error, Result, id::RequestId};
@@ -11,37 +11,37 @@ use crate::observe::Entry;
 /// Manages the tenant: its keys, people, tokens and caches.
 const ADMIN: &str = "admin";
 
-/// Reads what happened in the tenant.
+/// Reads the logs of the tenant.
 pub(super) const AUDITOR: &str = "auditor";
 
-/// Something that only people with one of some roles may do.
+/// A right that only certain roles have.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Right {
-    /// The tenant's audit log, and the decisions about all its people.
+    /// To read the tenant's audit log, and the decisions about all its people.
     Audit,
     /// To clear cached answers of others.
     CacheClear,
-    /// What the caches do for the tenant.
+    /// To read the cache statistics of the tenant.
     CacheFigures,
-    /// API keys of the tenant.
+    /// To manage the API keys of the tenant.
     Keys,
     /// To erase people of the tenant.
     PeopleErase,
-    /// What was taken back in the tenant.
+    /// To list the revocations of the tenant.
     Revocations,
-    /// To take back tokens of others.
+    /// To revoke tokens of others.
     TokensRevoke,
-    /// What tools say of themselves since they were accepted.
+    /// To read which tools have changed their definition since they were accepted.
     ToolChanges,
 }
 
-/// What a right is.
+/// Definition of a right.
 struct Row {
-    /// Its name in the audit log.
+    /// Name in the audit log.
     name: &'static str,
-    /// The roles; one of them is enough.
+    /// The roles, of which one is enough.
     roles: &'static [&'static str],
-    /// What they do, as a sentence goes on after `Only the role …`.
+    /// What the roles do, as the end of a sentence that begins with `Only the role …`.
     does: &'static str,
 }
 
@@ -60,7 +60,7 @@ impl Right {
         Row { name, roles, does }
     }
 
-    /// True if the caller has one of its roles.
+    /// Returns whether the caller has one of the roles.
     #[must_use]
     pub fn is_of(self, caller: &Caller) -> bool {
         self.row().roles.iter().any(|role| caller.has_role(role))
@@ -68,10 +68,10 @@ impl Right {
 }
 
 impl Control {
-    /// Refuses whoever has none of a right's roles. The audit log is told once a minute of a caller and a right.
+    /// Refuses a caller who has none of a right's roles. The audit log records it once a minute per caller and right.
     ///
     /// # Errors
-    /// `denied`; what the store says.
+    /// `denied`; store errors.
     pub async fn require(&self, caller: &Caller, right: Right, request: RequestId) -> Result<()> {
         if right.is_of(caller) {
             return Ok(());
@@ -88,10 +88,10 @@ impl Control {
         Err(Error::new(Code::Denied).detail(format!("Only the {roles} {needed} {does}.")))
     }
 
-    /// Writes into the audit log what somebody does, before it is done.
+    /// Writes an administrative action into the audit log before it is done.
     ///
     /// # Errors
-    /// What the store says.
+    /// Store errors.
     pub async fn write_down(
         &self,
         caller: &Caller,

@@ -1,4 +1,4 @@
-//! What is around a call that somebody wants to make.
+//! Context of a call about which policy is asked.
 
 use std::collections::BTreeSet;
 
@@ -7,20 +7,20 @@ use cardea_core::{
     policy::Via,
 };
 
-/// Around a call: which turn, on whose behalf, with what in it.
+/// Context of a call: its turn, its origin and its taint.
 #[derive(Debug)]
 pub struct CallContext<'a> {
     /// The turn.
     pub turn: TurnId,
-    /// The step of the turn that the call is, from 1.
+    /// Number of the call's step in the turn, from 1.
     pub step: i64,
     /// The request.
     pub request: RequestId,
-    /// The agent that asks.
+    /// The agent that makes the call.
     pub agent: &'a AgentName,
-    /// The way in.
+    /// The interface through which the request came.
     pub via: Via,
-    /// Where untrusted text came into the turn.
+    /// Sources of untrusted text in the turn.
     pub taint: &'a BTreeSet<String>,
     /// The approval that the step waited for.
     pub approval: Option<ApprovalId>,

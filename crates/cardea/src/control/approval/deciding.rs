@@ -1,4 +1,4 @@
-//! A person decides: somebody else than who asked, with a role that policy wants, in time and once.
+//! Decisions on approvals: by a person other than the requester, with a role that the policy names, in time and once.
 
 use aws_lc_rs::constant_time::verify_slices_are_equal;
 use cardea_auth::Caller;
@@ -15,7 +15,7 @@ use super::{Answer, Approval, ApprovalState, Asked, Choice, Decider, Proof, TOPI
 use crate::control::Control;
 use crate::{identity::makers, observe::Entry};
 
-/// What is written about a decision, beside what it is about.
+/// The recorded parts of a decision, beside the call that it is about.
 struct Written<'a> {
     state: ApprovalState,
     by: &'a str,
@@ -23,7 +23,7 @@ struct Written<'a> {
 }
 
 impl Control {
-    /// The proof of what is written about a decision: everything by which it lets a call run.
+    /// Returns the MAC of a recorded decision, over everything by which it lets a call run.
     fn mac(&self, caller: &Caller, approval: &Approval, written: &Written<'_>) -> String {
         let bound = json!([
             approval.id,
@@ -40,7 +40,7 @@ impl Control {
         self.inner.vault.approval_mac(&bound.to_string())
     }
 
-    /// True if `decide` has written what the row says of its decision.
+    /// Returns whether the decision in the row was written by [`Control::decide`].
     pub(in crate::control) fn is_proved(&self, caller: &Caller, approval: &Approval) -> bool {
         let Proof { decided_by: Some(by), decided_at: Some(at), mac: Some(mac) } = &approval.proof else {
             return false;
@@ -49,7 +49,7 @@ impl Control {
         verify_slices_are_equal(right.as_bytes(), mac.as_bytes()).is_ok()
     }
 
-    /// Writes down that nobody has decided in time.
+    /// Records that nobody has decided in time.
     pub(in crate::control) fn expire(&self, rows: &mut Commit, id: ApprovalId, asked: &Asked<'_>) {
         *rows = std::mem::take(rows).run(
             "UPDATE approvals SET state = 'expired' WHERE id = $1 AND tenant = $2 AND state = 'open'",
@@ -58,7 +58,7 @@ impl Control {
         self.tell(rows, "approval.expired", asked);
     }
 
-    /// Tells that a row says of a decision what nobody here has written.
+    /// Records that the row of an approval holds a decision that this installation has not written.
     pub(in crate::control) fn tell_unproved(&self, rows: &mut Commit, asked: &Asked<'_>) {
         let approval = asked.context.approval;
         tracing::error!(
@@ -83,12 +83,12 @@ impl Control {
         self.inner.observe.audit(rows, entry);
     }
 
-    /// Decides an approval. The turn that waits for it goes on by itself.
+    /// Decides an approval. The turn that waits for it continues by itself.
     ///
     /// # Errors
-    /// `not_found` for one of another tenant or one that does not concern the caller; `approval_invalid` for one's own
-    /// request, without the role, too late, or decided before. What was refused is in the audit log, once a minute of a
-    /// caller and an approval.
+    /// `not_found` for an approval of another tenant, or one that does not concern the caller. `approval_invalid` for
+    /// one's own request, without the role, too late, or decided before. Refusals go into the audit log, once a minute
+    /// per caller and approval.
     pub async fn decide(
         &self,
         caller: &Caller,
@@ -100,14 +100,14 @@ impl Control {
         let approval = self.load_approval(caller, id).await?.ok_or_else(|| Error::new(Code::NotFound))?;
         let may = match self.may_decide(caller, &approval) {
             Ok(()) => match self.made_no_key_of(caller, &approval).await {
-                Err(error) if error.code() != Code::ApprovalInvalid => return Err(error), // nobody has refused anything
+                Err(error) if error.code() != Code::ApprovalInvalid => return Err(error), // an error, not a refusal
                 may => may,
             },
             refused => refused,
         };
         let told = format!("{}/{id}", caller.key());
         let may = match may {
-            Err(error) if !self.inner.memo.tells(told.clone()) => return Err(error), // it was told within this minute
+            Err(error) if !self.inner.memo.tells(told.clone()) => return Err(error), // recorded within this minute
             may => may,
         };
         let refused = may.as_ref().err().map(Error::public);
@@ -131,7 +131,7 @@ impl Control {
             );
         }
         let event = if refused.is_none() { "approval.decided" } else { "approval.refused" };
-        // WHY no comment: the row keeps it, and it goes with what was said; nothing goes from the log.
+        // WHY no comment: the row keeps it and is wiped with the conversation; nothing is removed from the log.
         let comment = self.inner.vault.digest(&comment);
         let detail = json!({ "approval": id, "choice": choice, "digest": approval.digest, "refused": refused,
                              "args_digest": approval.digest, "roles": caller.roles, "comment_digest": comment });
@@ -152,7 +152,7 @@ impl Control {
         self.load_approval(caller, id).await?.ok_or_else(|| Error::new(Code::NotFound))
     }
 
-    /// Refuses whoever made the API key with which this was asked, or one that it was made with.
+    /// Refuses a decider who created the API key of the request, or a key with which that key was created.
     async fn made_no_key_of(&self, caller: &Caller, approval: &Approval) -> Result<()> {
         let Some(asker) = approval.asker.as_ref().filter(|asker| asker.proof == principal::Proof::ApiKey)
         else {
@@ -164,7 +164,7 @@ impl Control {
             return invalid("Nobody can say who made the API key with which this was asked.");
         };
         let deciding = persons(caller);
-        // WHY: a name may have brackets in it; one too many is refused, none too few.
+        // WHY: a name may contain brackets; that may refuse one person too many, but never one too few.
         if makers.iter().any(|made_by| deciding.iter().any(|name| is_maker(made_by, name))) {
             return invalid("Nobody decides about what was asked with an API key that they made.");
         }
@@ -179,11 +179,11 @@ impl Control {
             );
         }
         if approval.roles.is_disjoint(&caller.roles) {
-            // WHY: somebody whom it does not concern learns nothing of it.
+            // WHY: someone whom the approval does not concern learns nothing about it.
             return Err(Error::new(Code::NotFound));
         }
         if caller.proof == principal::Proof::ApiKey {
-            // WHY: whoever asked may have made the key, under any name.
+            // WHY: the requester may have created the key, under any name.
             return invalid("An API key is no person: somebody must sign in to decide.");
         }
         if approval.state != ApprovalState::Open || self.now() > approval.expires_at {
@@ -193,7 +193,7 @@ impl Control {
     }
 }
 
-/// True if this name is in what a key says of who made it.
+/// Returns whether this name is among the recorded makers of a key.
 fn is_maker(made_by: &str, name: &str) -> bool {
     made_by.strip_prefix(name).is_some_and(|rest| rest.is_empty() || rest.starts_with(" ("))
 }

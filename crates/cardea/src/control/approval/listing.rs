@@ -1,4 +1,4 @@
-//! Lists of approvals: bounded, however many wait and however long their arguments are.
+//! Lists of approvals, bounded in number and in the length of arguments.
 
 use std::sync::LazyLock;
 
@@ -14,10 +14,10 @@ use serde_json::Value;
 use super::{Approval, ApprovalState, COLUMNS, LISTED, ROLES_LISTED, approval_of};
 use crate::control::{Control, roles::AUDITOR};
 
-/// The beginning of the arguments, as much as is read for a list, and how long they are.
+/// The beginning of the arguments as read for a list, and their full length.
 const SHOWN: &str = "substr(args, 1, 2048), CAST(octet_length(args) AS BIGINT)";
 
-/// One's own, the newest first.
+/// The caller's own approvals, newest first.
 static OWN: LazyLock<String> = LazyLock::new(|| {
     format!(
         "SELECT {COLUMNS}, {SHOWN} FROM approvals WHERE tenant = $1 AND owner = $2 \
@@ -25,7 +25,7 @@ static OWN: LazyLock<String> = LazyLock::new(|| {
     )
 });
 
-/// What is open of others: of each person some, so that nobody's wishes hide behind those of others.
+/// Open approvals of others: some of each person, so that one person's requests cannot hide those of others.
 static OPEN: LazyLock<String> = LazyLock::new(|| {
     format!(
         "SELECT {COLUMNS}, {SHOWN} FROM approvals JOIN (SELECT id AS shown, \
@@ -36,7 +36,7 @@ static OPEN: LazyLock<String> = LazyLock::new(|| {
     )
 });
 
-/// What is over of others, of the newest.
+/// Closed approvals of others, among the newest.
 static CLOSED: LazyLock<String> = LazyLock::new(|| {
     format!(
         "SELECT {COLUMNS}, {SHOWN} FROM approvals JOIN (SELECT id AS shown FROM \
@@ -53,7 +53,8 @@ fn any_role() -> String {
     (0..ROLES_LISTED).map(one).collect::<Vec<_>>().join(" OR ")
 }
 
-/// Patterns for the JSON lists of roles that concern the caller, and for some others: what they find is looked at again.
+/// Returns patterns that match the JSON role lists that concern the caller, and possibly some others: matches are
+/// checked again.
 fn patterns(caller: &Caller) -> Vec<Arg> {
     let in_json = |role: &String| {
         let role = Value::from(role.as_str()).to_string();
@@ -66,7 +67,7 @@ fn patterns(caller: &Caller) -> Vec<Arg> {
     patterns.into_iter().map(Arg::from).collect()
 }
 
-/// A row of a list, whose arguments nobody has read yet.
+/// A row of a list, whose arguments are not parsed yet.
 struct Brief {
     approval: Approval,
     begins: String,
@@ -95,11 +96,11 @@ impl Brief {
 }
 
 impl Control {
-    /// Approvals that the caller asked for or may decide, for auditors those of all: open ones first, then the newest;
-    /// long arguments are cut.
+    /// Returns the approvals that the caller asked for or may decide; auditors get those of everybody. Open ones come
+    /// first, then the newest. Long arguments are cut.
     ///
     /// # Errors
-    /// What the store says.
+    /// Store errors.
     pub async fn approvals(&self, caller: &Caller) -> Result<Vec<Approval>> {
         let (db, key, now) = (&self.inner.db, caller.key(), self.now());
         let mut all: Vec<Brief> = db.rows(&OWN, args![&caller.tenant, &key]).await?;
@@ -111,7 +112,7 @@ impl Control {
                 all.extend(others.into_iter().filter(|one| one.approval.concerns(caller)));
             }
         }
-        // WHY only here, and without a wait: what is read takes many times the room of its text.
+        // WHY only here, and without a wait: parsed arguments take many times the memory of their text.
         let mut all: Vec<Approval> = all.into_iter().map(|one| one.listed(now)).collect();
         all.sort_by_key(|approval| {
             (approval.state != ApprovalState::Open, std::cmp::Reverse(approval.created_at))

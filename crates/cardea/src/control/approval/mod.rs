@@ -1,4 +1,4 @@
-//! A person's decision: asked for by policy, bound to one call, given by somebody else than the asker.
+//! Approvals: required by policy, bound to one call, decided by a person other than the requester.
 
 mod call_context;
 mod deciding;
@@ -23,49 +23,49 @@ use serde_json::{Value, json};
 pub use self::{call_context::CallContext, state::ApprovalState};
 use super::{Control, roles::AUDITOR};
 
-/// The topic of wake-ups.
+/// Topic of wake-ups.
 pub(super) const TOPIC: &str = "approvals";
 
-/// How much of the arguments a list shows. The person who decides can read all that will be sent.
+/// Bounds of the arguments in a list. The person who decides can read everything that will be sent.
 const LISTED: Bounds = Bounds { text: 1_024, whole: 8_192, depth: 8 };
 
-/// So many roles of a caller are looked for in the database; of whoever has more, everything is read.
+/// Number of a caller's roles that are matched in the database. For a caller with more roles, everything is read.
 const ROLES_LISTED: usize = 16;
 
-/// So many calls of one user may wait for people at once.
+/// Limit of calls of one user that wait for approval at once.
 const MOST_OPEN: u32 = 100;
 
-/// So many bytes of arguments a person can be asked about.
+/// Size limit of arguments that a person can be asked to approve.
 const LARGEST: usize = 64 * 1024;
 
-/// All of an approval but its arguments, as `approval_of` reads it.
+/// All columns of an approval except its arguments, as `approval_of` reads them.
 const COLUMNS: &str = "id, turn, user_id, tool, reason, roles, state, created_at, expires_at, decided_by, comment, owner, \
     digest, (SELECT principal FROM turns WHERE turns.id = approvals.turn), decided_at, mac";
 
-/// What came of wanting a person's decision.
+/// Result of requesting an approval.
 pub(super) enum Wanted {
-    /// It is asked for.
+    /// The approval was requested.
     Waiting(ApprovalId),
-    /// Nobody is asked.
+    /// No approval can be requested.
     NotAsked(Code, String),
 }
 
-/// What a person says.
+/// The decision of a person.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Choice {
-    /// Go on.
+    /// The call may be made.
     Approve,
-    /// Do not.
+    /// The call must not be made.
     Reject,
 }
 
-/// A person's answer to a request for an approval.
+/// A person's decision on an approval, with a comment.
 #[derive(Debug, Clone, Copy)]
 pub struct Answer<'a> {
-    /// What they decide.
+    /// The decision.
     pub choice: Choice,
-    /// Why, in their words; may be empty.
+    /// The reason in their words; may be empty.
     pub comment: &'a str,
 }
 
@@ -76,40 +76,40 @@ pub struct Approval {
     pub id: ApprovalId,
     /// The turn that waits.
     pub turn: TurnId,
-    /// Who asked.
+    /// The user who asked.
     pub user: String,
-    /// Who vouched for that name: the same name may be another person at another issuer.
+    /// Issuer that vouches for that name: the same name at another issuer may be another person.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub issuer: Option<String>,
-    /// Who acted for the user, outermost first.
+    /// Actors on behalf of the user, outermost first.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub actors: Vec<String>,
-    /// For which tool.
+    /// The tool to call.
     pub tool: String,
-    /// With which arguments.
+    /// Its arguments.
     pub arguments: Value,
-    /// True in a list that does not show all of them.
+    /// True in a list that does not show all of the arguments.
     pub arguments_cut: bool,
-    /// Why policy wants a person.
+    /// Reason why policy requires an approval.
     pub reason: String,
-    /// The roles of which the person must have one.
+    /// Roles of which the decider needs one.
     pub roles: BTreeSet<String>,
-    /// How it stands.
+    /// State of the approval.
     pub state: ApprovalState,
-    /// When it was asked.
+    /// Time of the request.
     pub created_at: Timestamp,
-    /// Until when it can be decided, and used.
+    /// Time until which it can be decided, and used.
     pub expires_at: Timestamp,
-    /// Who decided.
+    /// The person who decided.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub decided_by: Option<String>,
-    /// Who vouched for that name.
+    /// Issuer that vouches for that name.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub decided_by_issuer: Option<String>,
-    /// Who acted for that person, outermost first.
+    /// Actors on behalf of that person, outermost first.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub decided_by_actors: Vec<String>,
-    /// What that person said.
+    /// That person's comment.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub comment: Option<String>,
     #[serde(skip)]
@@ -120,20 +120,20 @@ pub struct Approval {
     decider: Option<Decider>,
     #[serde(skip)]
     pub(super) proof: Proof,
-    /// True if its row says that it is open, and its time is over.
+    /// True if the row says open although its time is over.
     #[serde(skip)]
     ran_out: bool,
-    /// The principal of the turn that waits.
+    /// Principal of the turn that waits.
     #[serde(skip)]
     asker: Option<Principal>,
 }
 
-/// Who decided, with the roles of that moment.
+/// The person who decided, with the roles at that time.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(super) struct Decider {
     pub(super) by: String,
     pub(super) roles: BTreeSet<String>,
-    /// Absent in what was decided before this was kept.
+    /// Absent in decisions made before this was recorded.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) issuer: Option<String>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -151,17 +151,17 @@ impl Decider {
     }
 }
 
-/// What a decision is proved by.
+/// The data by which a decision is proved.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub(super) struct Proof {
-    /// The decider, as it is written.
+    /// The decider, as recorded.
     pub(super) decided_by: Option<String>,
     pub(super) decided_at: Option<Timestamp>,
     pub(super) mac: Option<String>,
 }
 
-/// Everybody who has a part in what this principal does. By name alone: the same name may come by another issuer or an
-/// API key and be the same person all the same.
+/// Returns everybody who takes part in what this principal does. By name alone: the same name at another issuer, or
+/// with an API key, may be the same person.
 fn persons(principal: &Principal) -> BTreeSet<&str> {
     std::iter::once(principal.user.as_str()).chain(principal.actors.iter().map(String::as_str)).collect()
 }
@@ -171,16 +171,16 @@ impl Approval {
         self.owner == caller.key() || !self.roles.is_disjoint(&caller.roles) || caller.has_role(AUDITOR)
     }
 
-    /// True if somebody who asked, or acted for who asked, is among those who would decide. So it is as well where nobody
-    /// can say any more who asked.
+    /// Returns whether the person who asked, or an actor of that person, is among those who would decide. Also true if
+    /// it is no longer known who asked.
     pub(super) fn is_by(&self, caller: &Principal) -> bool {
         let deciding = persons(caller);
         let asked = self.asker.as_ref().is_none_or(|asker| !persons(asker).is_disjoint(&deciding));
         self.owner == caller.key() || deciding.contains(self.user.as_str()) || asked
     }
 
-    /// The same as it stands at this moment: what is open and can be decided no more has expired, whether its row says so
-    /// yet or not.
+    /// Returns the approval in its state at this time: an open one that can no longer be decided has expired, even if
+    /// its row does not say so yet.
     fn at(mut self, now: Timestamp) -> Self {
         if self.state == ApprovalState::Open && now > self.expires_at {
             (self.state, self.ran_out) = (ApprovalState::Expired, true);
@@ -228,38 +228,38 @@ fn approval_of(row: &Row<'_>, arguments: Value) -> Result<Approval, RowError> {
     })
 }
 
-/// A call that policy is asked about.
+/// A call about which policy is asked.
 #[derive(Clone, Copy)]
 pub(super) struct Asked<'a> {
     pub(super) caller: &'a Caller,
     pub(super) context: &'a CallContext<'a>,
     pub(super) tool: &'a ToolSpec,
     pub(super) call: &'a ToolCall,
-    /// What permits and approvals call it.
+    /// Digest by which permits and approvals identify the call.
     pub(super) digest: &'a str,
 }
 
-/// What is told of a call that nobody approved while that was possible.
+/// Reason for a call that was not approved in time.
 pub(super) const TOO_LATE: &str = "Nobody approved this in time.";
 
-/// How an approval stands when its call comes again.
+/// State of an approval when its call is made again.
 pub(super) enum Standing {
-    /// There is none, or it is for another call.
+    /// There is none, or it belongs to another call.
     None,
-    /// Nobody has decided.
+    /// Not decided yet.
     Open(ApprovalId),
-    /// Nobody has decided in time, and the row does not say so yet.
+    /// Not decided in time, and the row does not say so yet.
     Expired(ApprovalId),
-    /// Approved by this person, and still good.
+    /// Approved by this person, and still valid.
     Approved(Decider),
-    /// Rejected, or nobody decided in time.
+    /// Rejected, or not decided in time.
     Refused(String),
-    /// The row says that it was decided, and nobody here has written that.
+    /// The row holds a decision that this installation has not written.
     Unproved,
 }
 
 impl Control {
-    /// Hears of decisions.
+    /// Returns a listener for decisions.
     #[must_use]
     pub fn decided(&self) -> Listener {
         self.inner.shared.listen(TOPIC)
@@ -267,7 +267,7 @@ impl Control {
 
     pub(super) async fn standing(&self, caller: &Caller, id: ApprovalId, digest: &str) -> Result<Standing> {
         let Some(approval) = self.load_approval(caller, id).await? else { return Ok(Standing::None) };
-        // INVARIANT: an approval is for one call of one caller; anything else finds none.
+        // INVARIANT: an approval is valid for one call of one caller; any other call finds none.
         if approval.digest != digest || approval.owner != caller.key() {
             return Ok(Standing::None);
         }
@@ -298,10 +298,11 @@ impl Control {
         Ok(found.map(|approval| approval.at(self.now())))
     }
 
-    /// Adds the row of a new approval to the commit in which its turn lies down; or says why nobody is asked.
+    /// Adds the row of a new approval to the commit that suspends its turn, or returns why no approval can be
+    /// requested.
     ///
     /// # Errors
-    /// What the store says.
+    /// Store errors.
     pub(super) async fn want(
         &self,
         rows: &mut Commit,
@@ -350,8 +351,8 @@ impl Control {
         Ok(Wanted::Waiting(id))
     }
 
-    /// How many calls of the caller wait for people. What else comes of requests in work at this moment is not counted:
-    /// of those each user has a few.
+    /// Counts the caller's calls that wait for approval. Requests in progress at this moment are not included; each
+    /// user has only a few of them.
     async fn open_of(&self, caller: &Caller) -> Result<i64> {
         let sql = "SELECT COUNT(*) FROM approvals WHERE tenant = $1 AND owner = $2 AND state = 'open' \
                    AND expires_at >= $3";
@@ -360,11 +361,11 @@ impl Control {
         Ok(open.map_or(0, |(count,)| count))
     }
 
-    /// An approval that the caller asked for or may decide, with the whole of its arguments; auditors see all of their
-    /// tenant.
+    /// Returns an approval that the caller asked for or may decide, with all of its arguments. Auditors may read every
+    /// approval of their tenant.
     ///
     /// # Errors
-    /// `not_found`, or what the store says.
+    /// `not_found`, or a store error.
     pub async fn approval(&self, caller: &Caller, id: ApprovalId) -> Result<Approval> {
         let found = self.load_approval(caller, id).await?.filter(|approval| approval.concerns(caller));
         found.ok_or_else(|| Error::new(Code::NotFound))

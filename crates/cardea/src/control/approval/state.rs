@@ -1,4 +1,4 @@
-//! How an approval stands.
+//! State of an approval.
 
 use cardea_store::{
     FromCell,
@@ -6,17 +6,17 @@ use cardea_store::{
 };
 use serde::Serialize;
 
-/// How an approval stands.
+/// State of an approval.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ApprovalState {
-    /// Nobody has decided.
+    /// Not decided yet.
     Open,
-    /// A person said yes.
+    /// Approved by a person.
     Approved,
-    /// A person said no.
+    /// Rejected by a person.
     Rejected,
-    /// Nobody decided in time.
+    /// Not decided in time.
     Expired,
 }
 

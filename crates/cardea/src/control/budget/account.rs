@@ -1,4 +1,4 @@
-//! What somebody has used up this month, and what is left: the budgets as their owner reads them.
+//! Account statements: what a user and a tenant have used this month, and what is left.
 
 use cardea_core::{Result, policy::limit::month, principal::Principal};
 use cardea_store::args;
@@ -12,13 +12,13 @@ use crate::control::Control;
 pub struct Account {
     /// The month in UTC, such as `2026-11`.
     pub period: String,
-    /// What the user has; `None` if no user has a budget here.
+    /// Usage of the user; `None` if users have no budget here.
     pub user: Option<Spent>,
-    /// What everybody of the tenant has together; `None` if tenants have no budget here.
+    /// Usage of the whole tenant; `None` if tenants have no budget here.
     pub tenant: Option<Spent>,
 }
 
-/// What was used of one budget.
+/// Usage of one budget.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
 pub struct Spent {
     /// Tokens, read and written.
@@ -27,28 +27,28 @@ pub struct Spent {
     pub cost_micros: Sum,
 }
 
-/// One unit of it.
+/// Usage in one unit.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
 pub struct Sum {
     /// Used and paid.
     pub spent: u64,
     /// Held for requests in work.
     pub reserved: u64,
-    /// The most of both together; `None`: there is no limit.
+    /// Limit of both together; `None` if there is none.
     pub limit: Option<u64>,
 }
 
 impl Control {
-    /// What this user, and the tenant, have used up this month.
+    /// Returns what this user and the tenant have used this month.
     ///
     /// # Errors
-    /// What the store says.
+    /// Store errors.
     pub async fn account_of(&self, who: &Principal) -> Result<Account> {
         let period = month(self.now());
         let sql = "SELECT user_id, unit, spent, reserved FROM budgets \
                    WHERE tenant = $1 AND period = $2 AND user_id IN ($3, '')";
         let own = who.key();
-        // What was used a moment ago is written first, also by payments that are on their way.
+        // Recent usage is written first, including payments in progress.
         let place = |account: &str, unit| {
             let (tenant, account) = (who.tenant.to_string(), account.to_owned());
             RowKey { tenant, account, period: period.clone(), unit }

@@ -1,9 +1,9 @@
-//! Group commit of budgets: what requests reserve and pay at the same time is one commit.
+//! Group commit of budgets: reservations and payments of concurrent requests go into one commit.
 //!
-//! While one commit is on its way to the disk, whatever comes meanwhile waits for it, and goes with the next one, added
-//! up: a budget that a hundred requests draw on is changed once for all of them. A request alone does not wait. If
-//! the sum does not fit into a budget, payments are made first and reservations are tried one by one, so that nobody is
-//! refused for the wishes of others.
+//! While one commit is on its way to the disk, further changes wait and go, added up, into the next one: a budget that
+//! a hundred requests draw on is updated once for all of them. A request alone does not wait. If the sum does not fit
+//! into a budget, payments are made first and reservations are tried one by one, so that no request is refused because
+//! of another.
 
 use std::{
     collections::BTreeMap,
@@ -16,10 +16,10 @@ use tokio::sync::oneshot;
 
 use crate::control::Control;
 
-/// The most that stands in a column: two of them and one more amount still fit into 64 bits.
+/// Largest value of a column: two such values and one more amount still fit into 64 bits.
 const MOST: u64 = 1 << 61;
 
-/// Orders that one commit takes at most.
+/// Limit of orders in one commit.
 const AT_ONCE: usize = 256;
 
 /// A row of budgets: tenant, account (a user's key, or empty for the tenant), period and unit.
@@ -31,32 +31,32 @@ pub(super) struct RowKey {
     pub(super) unit: &'static str,
 }
 
-/// What a commit says that it touches if it writes to rows of this tenant and account. One word for all their units and
-/// months, since a server has room for some thousands of locks only.
+/// Returns the lock name of a commit that writes rows of this tenant and account. All units and months share one name,
+/// since a server has room for only some thousands of locks.
 pub(super) fn hot(tenant: &str, account: &str) -> String {
     format!("budgets/{tenant}/{account}")
 }
 
-/// What is to be done with one row.
+/// A change of one row.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Change {
-    /// Hold this much, if it fits.
+    /// Reserve this amount, if it fits.
     Reserve {
-        /// How much.
+        /// Amount to reserve.
         amount: u64,
-        /// The most that may be spent and held.
+        /// Limit of the sum of spent and reserved.
         limit: Option<u64>,
     },
-    /// Give back what was held, and note what was used.
+    /// Release a reservation and record the usage.
     Pay {
-        /// How much was held.
+        /// Reserved amount.
         held: u64,
-        /// How much was used.
+        /// Used amount.
         used: u64,
     },
 }
 
-/// What one request wants, all or nothing.
+/// The changes of one request, all or nothing.
 #[derive(Debug)]
 struct Order {
     changes: Vec<(RowKey, Change)>,
@@ -69,7 +69,7 @@ impl Order {
     }
 
     fn end(self, result: Result<(), CommitError>) {
-        // Whoever waited may be gone; what it has reserved shows as lost and is given back.
+        // The caller may be gone; its reservation then counts as lost and is returned.
         drop(self.done.send(result));
     }
 }
@@ -77,11 +77,11 @@ impl Order {
 #[derive(Debug, Default)]
 struct Waiting {
     orders: Vec<Order>,
-    /// Somebody makes commits, and goes on until nothing waits.
+    /// True while a task makes commits, until nothing waits.
     busy: bool,
 }
 
-/// What waits for its commit.
+/// Orders that wait for their commit.
 #[derive(Debug, Default)]
 pub(in crate::control) struct GroupCommit(Mutex<Waiting>);
 
@@ -90,14 +90,14 @@ impl GroupCommit {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Adds an order. True if nobody makes commits yet: then the caller must see to it.
+    /// Adds an order. True if no task makes commits yet; the caller must then start one.
     fn add(&self, order: Order) -> bool {
         let mut waiting = self.waiting();
         waiting.orders.push(order);
         !std::mem::replace(&mut waiting.busy, true)
     }
 
-    /// The next orders; none ends the work.
+    /// Returns the next orders; an empty list ends the work.
     fn next(&self) -> Vec<Order> {
         let mut waiting = self.waiting();
         let count = waiting.orders.len().min(AT_ONCE);
@@ -106,7 +106,7 @@ impl GroupCommit {
     }
 }
 
-/// Work that is dropped half way leaves the group open for others, and nobody waiting in it.
+/// Reopens the group if the committing task is dropped half way: waiting orders are discarded.
 struct Open<'a>(&'a GroupCommit);
 
 impl Drop for Open<'_> {
@@ -115,7 +115,7 @@ impl Drop for Open<'_> {
     }
 }
 
-/// All changes of one row added up: what is paid, and what is reserved.
+/// Sum of all changes of one row: payments and reservations.
 #[derive(Debug, Default)]
 struct Sum {
     pay: Option<(u64, u64)>,
@@ -133,7 +133,7 @@ fn sums<'a>(orders: impl Iterator<Item = &'a Order>) -> BTreeMap<&'a RowKey, Sum
             }
             Change::Reserve { amount, limit } => {
                 let (before, known) = sum.reserve.unwrap_or_default();
-                // One that has no limit goes along with those that have one, and is tried alone if they do not fit.
+                // A reservation without a limit is added to those with one, and is tried alone if they do not fit.
                 sum.reserve = Some((before.saturating_add(amount), limit.or(known)));
             }
         }
@@ -145,13 +145,13 @@ impl Control {
     /// Makes these changes, together with those of others, and waits until they are durable.
     ///
     /// # Errors
-    /// `Conflict` if something is to be reserved that does not fit; else what the store says.
+    /// `Conflict` if a reservation does not fit; else store errors.
     pub(super) async fn change(&self, changes: Vec<(RowKey, Change)>) -> Result<(), CommitError> {
         let (done, answer) = oneshot::channel();
         if self.inner.group_commit.add(Order { changes, done }) {
             let control = self.clone();
             let work = |_stop| async move { control.work().await };
-            // WHY: its own task, so that a client that hangs up does not leave the others waiting.
+            // WHY: a task of its own, so that a client that disconnects does not leave the others waiting.
             if self.inner.jobs.spawn_in(Stage::Upkeep, "budgets", work).is_err() {
                 self.work().await;
             }
@@ -167,7 +167,7 @@ impl Control {
         loop {
             let orders = self.inner.group_commit.next();
             if orders.is_empty() {
-                // Nobody is left behind: the group was marked as free under the same lock that saw it empty.
+                // No order is left behind: the group was marked as free under the same lock that saw it empty.
                 std::mem::forget(open);
                 return;
             }
@@ -194,7 +194,7 @@ impl Control {
     fn rows<'a>(&self, orders: impl Iterator<Item = &'a Order>) -> Commit {
         let here = Here { node: &self.inner.settings.node, now: self.now() };
         sums(orders).into_iter().fold(Commit::new(), |mut commit, (place, sum)| {
-            // What is given back comes first: it makes room.
+            // Payments come first, since they make room.
             if let Some((held, used)) = sum.pay {
                 commit = pay(commit, place, held, used, here);
             }
@@ -206,14 +206,14 @@ impl Control {
     }
 }
 
-/// The node that writes, and when.
+/// The writing node and the time.
 #[derive(Clone, Copy)]
 pub(super) struct Here<'a> {
     pub(super) node: &'a str,
     pub(super) now: Timestamp,
 }
 
-/// Holds an amount, if it fits.
+/// Reserves an amount, if it fits.
 fn reserve(commit: Commit, place: &RowKey, amount: u64, limit: Option<u64>, here: Here<'_>) -> Commit {
     let Here { node, now } = here;
     let RowKey { tenant, account, period, unit } = place;
@@ -225,7 +225,7 @@ fn reserve(commit: Commit, place: &RowKey, amount: u64, limit: Option<u64>, here
              ON CONFLICT DO NOTHING",
             args![tenant, account, period, *unit, now],
         )
-        // INVARIANT: what is reserved and spent never passes the limit; the guard and the write are one.
+        // INVARIANT: the sum of reserved and spent never exceeds the limit; the guard and the write are one statement.
         .guard(
             "budget",
             "UPDATE budgets SET reserved = reserved + $5, updated_at = $6 \
@@ -241,14 +241,14 @@ fn reserve(commit: Commit, place: &RowKey, amount: u64, limit: Option<u64>, here
         )
 }
 
-/// Gives back what was held, and notes what was used.
+/// Releases a reservation and records the usage.
 pub(super) fn pay(commit: Commit, place: &RowKey, held: u64, used: u64, here: Here<'_>) -> Commit {
     let Here { node, now } = here;
     let RowKey { tenant, account, period, unit } = place;
     let (held, used) = (held.min(MOST), used.min(MOST));
     commit
         .touches(hot(tenant, account))
-        // WHY: what a node held that was taken for dead is given back already; it is given back once.
+        // WHY: holds of a node that was taken for dead were returned already, and must be returned only once.
         .run(
             "UPDATE budgets SET spent = CASE WHEN spent > CAST($9 AS BIGINT) - CAST($6 AS BIGINT) THEN CAST($9 AS BIGINT) \
              ELSE spent + CAST($6 AS BIGINT) END, updated_at = $7, reserved = reserved - CASE \

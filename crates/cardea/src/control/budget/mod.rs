@@ -1,9 +1,9 @@
-//! Budgets: reserved before anything is done; a turn pays in the commit that says what was used, all else within a tenth
-//! of a second.
+//! Budgets. They are reserved before anything is done. A turn pays in the commit that records its usage, everything
+//! else within a tenth of a second.
 //!
-//! What a node has reserved stands beside its name as well: should it die, that is given back by itself at its next
-//! start, or by another node once its lease has run out. What it holds in the database and knows nothing of any more,
-//! because a commit failed on the way, it gives back within seconds.
+//! The reservations of a node are also recorded under the node's name. Should the node die, they are returned at its
+//! next start, or by another node once its lease has expired. Reservations in the database that the node no longer
+//! knows of, because a commit failed on the way, are returned within seconds.
 
 mod account;
 mod group_commit;
@@ -27,22 +27,22 @@ use self::{
 };
 use super::Control;
 
-/// The units that a budget counts, as its rows name them.
+/// Units of a budget, as named in its rows.
 pub(super) const TOKENS: &str = "tokens";
 pub(super) const MICROS: &str = "micros";
 
-/// When to come again where requests in work hold what is left.
+/// Retry delay if requests in progress hold what is left.
 const HELD: Millis = Millis::from_secs(1);
 
-/// How often what was used is written down.
+/// How often usage is written.
 const PAYMENTS: Duration = Duration::from_millis(100);
 
-/// A limit for one calendar month. Nothing set: no limit.
+/// Limits for one calendar month. An absent value means no limit.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Budget {
     /// Tokens, read and written.
     pub tokens: Option<u64>,
-    /// Money, in millionths.
+    /// Money, in millionths of a US dollar.
     pub cost_micros: Option<u64>,
 }
 
@@ -52,16 +52,16 @@ impl Budget {
     }
 }
 
-/// What a request may use up at most, as far as anybody can say before.
+/// Upper estimate of what a request will use.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Estimate {
     /// Tokens, read and written.
     pub tokens: u64,
-    /// Money, in millionths.
+    /// Money, in millionths of a US dollar.
     pub cost_micros: u64,
 }
 
-/// What a node holds in a row of budgets.
+/// Reservation of a node in a row of budgets.
 #[derive(Debug)]
 struct Held {
     node: String,
@@ -85,7 +85,7 @@ impl FromRow for Held {
     }
 }
 
-/// What is reserved for one request, or about to be. What is not used of it is free again when it is dropped.
+/// A reservation of one request, or one about to be made. Dropping it releases what is unused.
 #[derive(Debug)]
 pub(super) struct Reserved {
     control: Control,
@@ -94,22 +94,22 @@ pub(super) struct Reserved {
 }
 
 impl Reserved {
-    /// What is to be done to pay this out of it.
+    /// Returns the payments for this usage.
     fn payment(&self, used: Estimate) -> impl Iterator<Item = (&RowKey, u64, u64)> {
         self.lines.iter().map(move |line| (&line.place, line.amount, used.of(line.place.unit)))
     }
 
-    /// Pays what was used, within a tenth of a second.
+    /// Pays for usage within a tenth of a second.
     pub(super) fn settle(mut self, used: Estimate) {
         let mut lines = std::mem::take(&mut self.lines);
         self.control.inner.shares.end(&mut lines, |line| used.of(line.place.unit));
         self.control.keep_purses();
     }
 
-    /// It is paid.
+    /// Closes the reservation after it was paid.
     pub(super) fn paid(mut self) {
         self.control.inner.shares.paid(&mut std::mem::take(&mut self.lines));
-        self.control.keep_purses(); // of the block that came with it, what nobody needs is given back
+        self.control.keep_purses(); // returns what is spare of the block that came with it
     }
 }
 
@@ -128,7 +128,7 @@ impl Drop for Reserved {
     }
 }
 
-/// Payments on their way. Whoever waits for them may be gone before they arrive, which they do all the same.
+/// Payments on their way. They arrive even if the caller stops waiting.
 struct Paying<'a> {
     shares: &'a Shares,
     payments: Vec<Payment>,
@@ -162,7 +162,7 @@ impl Control {
         let shares = &self.inner.shares;
         let mut done = self.ask(shares.take(&mut reserved.lines, true)).await;
         if let Err(CommitError::Conflict(_)) = done {
-            // Nobody is refused for what this node holds for nobody.
+            // No request is refused because of what this node holds idle.
             shares.put_back(&mut reserved.lines);
             let lines = std::mem::take(&mut reserved.lines);
             self.pay(shares.empty(lines.iter().map(|line| &line.place))).await;
@@ -184,7 +184,7 @@ impl Control {
         if wanted.is_empty() { Ok(()) } else { self.change(wanted).await }
     }
 
-    /// What a request of this user reserves. Nothing if there is no budget.
+    /// Returns the reservations that a request of this user needs; none without a budget.
     fn lines(&self, tenant: &str, user: &str, estimate: Estimate) -> Vec<Reservation> {
         let settings = &self.inner.settings;
         let period = month(self.now());
@@ -205,7 +205,7 @@ impl Control {
             .collect()
     }
 
-    /// Holds nothing, and pays all the same: for a turn that was let in before.
+    /// Returns a reservation of nothing that can still pay, for a turn that was admitted before.
     pub(super) async fn account(&self, tenant: &str, user: &str) -> Result<Option<Reserved>> {
         let lines = self.lines(tenant, user, Estimate::default());
         if lines.is_empty() {
@@ -216,7 +216,7 @@ impl Control {
         Ok(Some(Reserved { control: self.clone(), lines, asking: false }))
     }
 
-    /// Why there is no room for a request, and when there will be.
+    /// Returns the error for a request that does not fit, with the time to retry.
     async fn no_room(&self, lines: &[Reservation]) -> Result<Error> {
         let error = Error::new(Code::BudgetSpent);
         for Reservation { place, limit, amount, .. } in lines {
@@ -230,7 +230,7 @@ impl Control {
                     "The {whose} has {left} of {limit} {unit} left for this month, and this may use up to {amount}."
                 );
                 let error = error.detail(detail);
-                // What is larger than the whole budget will not fit next month either.
+                // An amount larger than the whole budget will not fit next month either.
                 return Ok(if *amount > limit {
                     error.hopeless()
                 } else {
@@ -250,14 +250,14 @@ impl Control {
         Ok(rows.first().map_or(0, |row| row.0))
     }
 
-    /// The rows that pay what was used out of what was reserved.
+    /// Returns the rows that pay for usage out of the reservation.
     pub(super) fn payment(&self, reserved: &Reserved, used: Estimate) -> Commit {
         let here = Here { node: &self.inner.settings.node, now: self.now() };
         let payment = reserved.payment(used);
         payment.fold(Commit::new(), |commit, (place, held, used)| pay(commit, place, held, used, here))
     }
 
-    /// Sees to it that purses are paid out of, until they are empty.
+    /// Starts the task that pays out of the shares until they are empty.
     fn keep_purses(&self) {
         if !self.inner.shares.keep() {
             return;
@@ -273,20 +273,20 @@ impl Control {
             }
         };
         if let Err(stopping) = self.inner.jobs.spawn_in(Stage::Upkeep, "shares", keep) {
-            tracing::debug!("{stopping}"); // `close_purses` sees to it
+            tracing::debug!("{stopping}"); // `close_purses` pays them
         }
     }
 
-    /// Pays all that is owed, and gives back whatever this node holds: the last that it does with budgets.
+    /// Pays everything owed and returns all reservations of this node. The last budget operation of a node.
     ///
     /// # Errors
-    /// What the store says.
+    /// Store errors.
     pub async fn close_purses(&self) -> Result<()> {
         self.pay(self.inner.shares.due(true)).await;
         self.forget_lost_reservations().await
     }
 
-    /// Pays, and waits until it is durable.
+    /// Makes payments and waits until they are durable.
     async fn pay(&self, payments: Vec<Payment>) {
         if payments.is_empty() {
             return;
@@ -295,7 +295,7 @@ impl Control {
         let mut paying = Paying { shares: &self.inner.shares, payments, again: false };
         match self.change(orders).await {
             Ok(()) => {}
-            // The reservation stands for a moment, so the budget errs on the safe side.
+            // The reservation stands for a moment longer, so the budget errs on the safe side.
             Err(error @ CommitError::Unknown(_)) => {
                 tracing::error!(error.cause = %error, "what was used of a budget may not be written");
             }
@@ -306,24 +306,25 @@ impl Control {
         }
     }
 
-    /// Gives back what an earlier process of this node did not live to settle. Only before the first request.
+    /// Returns reservations that an earlier process of this node left behind. Must run before the first request.
     ///
     /// # Errors
-    /// What the store says.
+    /// Store errors.
     pub async fn forget_reservations(&self) -> Result<()> {
         self.give_back(self.own_holds().await?).await
     }
 
-    /// Gives back what this node holds in the database and not for any request: a commit failed on the way.
+    /// Returns reservations of this node in the database that belong to no request, because a commit failed on the
+    /// way.
     ///
     /// # Errors
-    /// What the store says.
+    /// Store errors.
     pub async fn forget_lost_reservations(&self) -> Result<()> {
         let lost = self.lost(self.own_holds().await?);
         self.give_back_lost(lost).await
     }
 
-    /// What of these is more than this node knows of, with what it does.
+    /// Finds reservations that exceed what this node knows of, each with the known amount.
     fn lost(&self, held: Vec<Held>) -> Vec<(Held, i64)> {
         let seen = held.into_iter().map(|row| {
             let live = self.live(&row);
@@ -332,7 +333,7 @@ impl Control {
         seen.filter(|(row, live)| row.amount > *live).collect()
     }
 
-    /// What this node knows to hold of a row.
+    /// Returns the amount that this node knows to be reserved in a row.
     fn live(&self, row: &Held) -> i64 {
         let unit = if row.unit == TOKENS { TOKENS } else { MICROS };
         let (tenant, account, period) = (row.tenant.clone(), row.account.clone(), row.period.clone());
@@ -342,12 +343,13 @@ impl Control {
 
     async fn give_back_lost(&self, lost: Vec<(Held, i64)>) -> Result<()> {
         for (held, live) in lost {
-            // WHY: what was paid and reserved since may leave the row as it was read, and what is held now is another's.
+            // WHY: payments and reservations made since may leave the row as it was read although its amount now
+            // belongs to another request.
             if self.live(&held) != live {
                 continue;
             }
             let Held { node, tenant, account, period, unit, amount } = &held;
-            // INVARIANT: if anything was reserved or paid since it was read, nothing is given back now.
+            // INVARIANT: if anything was reserved or paid since the row was read, nothing is returned now.
             let commit = Commit::new()
                 .guard(
                     "hold",
@@ -378,10 +380,10 @@ impl Control {
         )
     }
 
-    /// Gives back what nodes hold that have died, as their leases say.
+    /// Returns the reservations of nodes whose lease has expired.
     ///
     /// # Errors
-    /// What the store says.
+    /// Store errors.
     pub async fn forget_dead_nodes(&self) -> Result<()> {
         let sql = "SELECT node, tenant, user_id, period, unit, amount FROM budget_holds h WHERE node <> $1 \
                    AND NOT EXISTS (SELECT 1 FROM leases l WHERE l.name = 'node/' || h.node AND l.expires_at > $2)";
@@ -392,7 +394,7 @@ impl Control {
     async fn give_back(&self, all: Vec<Held>) -> Result<()> {
         for held in all {
             let Held { node, tenant, account, period, unit, amount } = &held;
-            // INVARIANT: of several nodes that find it, the one that takes the row away gives it back.
+            // INVARIANT: of several nodes that find the row, the one that deletes it returns the reservation.
             let commit = Commit::new()
                 .guard(
                     "hold",
@@ -432,7 +434,7 @@ mod tests {
         vault::{self, RootKey, Vault},
     };
 
-    /// A control whose users have so many tokens a month.
+    /// Creates a control room whose users have this many tokens per month.
     async fn control(tokens: u64) -> Control {
         let config = vault::Config {
             root_key: Some("AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=".into()),
@@ -492,7 +494,7 @@ mod tests {
         let lost = control.lost(read);
         assert!(!lost.is_empty() && held().await == 0, "it looks lost, and was paid meanwhile");
         let second = reserve().await.unwrap();
-        let holds = held().await; // as much as the first did
+        let holds = held().await; // as much as the first request used
         control.give_back_lost(lost).await.unwrap();
         assert_eq!((held().await, holds >= 1_000), (holds, true));
         drop(second);

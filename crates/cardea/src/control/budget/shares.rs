@@ -1,9 +1,10 @@
 //! Shares: what this node holds of each budget, so that most requests wait for no commit.
 //!
-//! Where a budget is large, a reservation takes a block more than it needs from the database, and those that follow are
-//! made out of it, in memory. What was used is written down every tenth of a second, and what is held in vain is given
-//! back. So a node that dies forgets what completions have used since (a turn pays in its own last commit); what it holds is
-//! given back as `budget_holds` says. Nothing is spent that was not reserved in the database before.
+//! If a budget is large, a reservation takes a block beyond what it needs from the database, and the following
+//! reservations are made out of that block in memory. Usage is written every tenth of a second, and idle amounts are
+//! returned. A node that dies therefore loses what completions have used since the last write (a turn pays in its own
+//! last commit); its reservations are returned through `budget_holds`. Nothing is spent that was not reserved in the
+//! database before.
 
 use std::{
     collections::HashMap,
@@ -12,31 +13,31 @@ use std::{
 
 use super::group_commit::{Change, RowKey};
 
-/// A block is at most this part of a budget, so that nodes at rest keep nothing worth speaking of from others,
+/// Size limit of a block, as a fraction (1/N) of the budget: idle nodes then withhold next to nothing from others.
 const PART_OF_BUDGET: u64 = 1_000;
 
-/// and at most as much as so many reservations.
+/// Size limit of a block, as a multiple of the reservation that fetches it.
 const RESERVATIONS: u64 = 64;
 
-/// A share out of which nothing was paid for so many looks is given back.
+/// Number of rounds without a payment after which a share is returned.
 const IDLE_LOOKS: u8 = 10;
 
-/// What is to be reserved in one row.
+/// A reservation in one row.
 #[derive(Debug, Clone)]
 pub(super) struct Reservation {
     pub(super) place: RowKey,
-    /// The most that may be spent and held in the row.
+    /// Limit of the sum of spent and reserved in the row.
     pub(super) limit: Option<u64>,
-    /// How much.
+    /// Amount.
     pub(super) amount: u64,
-    /// Where it comes from.
+    /// Source of the amount.
     from: From,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum From {
     Share,
-    /// The database, with a block of this size beside it.
+    /// The database, together with a block of this size.
     Database(u64),
 }
 
@@ -52,24 +53,24 @@ impl Reservation {
     }
 }
 
-/// What this node holds of one row. In the database it is never less, and more only while a commit is on its way.
+/// What this node holds of one row. The database never holds less, and more only while a commit is on its way.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 struct Share {
-    /// For requests in work.
+    /// Reserved for requests in progress.
     live: u64,
-    /// The block that a commit on its way brings.
+    /// The block that a commit on its way will bring.
     coming: u64,
-    /// For nobody yet.
+    /// Not reserved for any request.
     free: u64,
-    /// Used up or in vain: to be given back by the next payment,
+    /// To be released by the next payment: used, or spare.
     owed: u64,
-    /// which says that so much was used.
+    /// Usage that the next payment records.
     used: u64,
-    /// Given back by payments on their way.
+    /// To be released by payments on their way.
     paying: u64,
-    /// As much as may stay free.
+    /// Limit of `free`.
     block: u64,
-    /// Looks since anything was paid.
+    /// Rounds since the last payment.
     idle: u8,
 }
 
@@ -78,17 +79,17 @@ impl Share {
         self.live.saturating_add(self.coming).saturating_add(self.free).saturating_add(self.owed)
     }
 
-    /// A request has ended: what it did not use is free for the next.
+    /// Ends a request: what it did not use becomes free for the next.
     fn end(&mut self, held: u64, used: u64) {
         self.live = self.live.saturating_sub(held);
         self.free = self.free.saturating_add(held.saturating_sub(used));
-        let more = used.saturating_sub(held).min(self.free); // it used more than was thought
+        let more = used.saturating_sub(held).min(self.free); // it used more than estimated
         self.free -= more;
         self.owed = self.owed.saturating_add(held.min(used)).saturating_add(more);
         self.used = self.used.saturating_add(used);
     }
 
-    /// Takes what is to be paid, and what is free beyond `keep`.
+    /// Takes what is owed, and what is free beyond `keep`.
     fn pay(&mut self, keep: u64) -> Option<(u64, u64)> {
         let spare = self.free.saturating_sub(keep);
         self.free -= spare;
@@ -111,7 +112,7 @@ pub(super) struct Payment {
     used: u64,
 }
 
-/// What payments ask of the group commit.
+/// Translates payments into changes for the group commit.
 pub(super) fn changes(payments: &[Payment]) -> Vec<(RowKey, Change)> {
     let change = |paid: &Payment| (paid.place.clone(), Change::Pay { held: paid.held, used: paid.used });
     payments.iter().map(change).collect()
@@ -120,7 +121,7 @@ pub(super) fn changes(payments: &[Payment]) -> Vec<(RowKey, Change)> {
 #[derive(Debug, Default)]
 struct All {
     shares: HashMap<RowKey, Share>,
-    /// Somebody pays out of them, until they are empty.
+    /// True while a task pays out of the shares, until they are empty.
     kept: bool,
 }
 
@@ -133,22 +134,23 @@ impl Shares {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Takes each reservation out of its share, or tells what the database must be asked for: nothing if it is empty. What is asked for
-    /// counts as held from now on, so that nothing of it can seem to be lost. With `blocks` more is asked for than is needed.
+    /// Takes each reservation out of its share, or returns what to request from the database; nothing if all fit.
+    /// Requested amounts count as held from now on, so that none of them can appear lost. With `blocks`, more is
+    /// requested than is needed.
     pub(super) fn take(&self, lines: &mut [Reservation], blocks: bool) -> Vec<(RowKey, Change)> {
         let mut all = self.all();
         let mut wanted = Vec::new();
         for line in lines {
             let share = all.shares.entry(line.place.clone()).or_default();
             share.live = share.live.saturating_add(line.amount);
-            // What uses nothing needs something free as well: else a budget that is spent would let it in.
+            // A reservation of zero needs something free too: else a spent budget would admit it.
             if share.free >= line.amount.max(1) {
                 share.free -= line.amount;
                 line.from = From::Share;
                 continue;
             }
             share.block = line.block();
-            // One block at a time: those who come meanwhile ask for what they need.
+            // One block at a time: concurrent requests ask for just what they need.
             let block = if blocks && share.coming == 0 { share.block } else { 0 };
             share.coming = share.coming.saturating_add(block);
             line.from = From::Database(block);
@@ -158,7 +160,7 @@ impl Shares {
         wanted
     }
 
-    /// What was asked for is there.
+    /// Records that the requested amounts have arrived.
     pub(super) fn came(&self, lines: &mut [Reservation]) {
         self.each(lines, |share, line| {
             if let From::Database(block) = std::mem::replace(&mut line.from, From::Share) {
@@ -168,7 +170,7 @@ impl Shares {
         });
     }
 
-    /// What was asked for has not come, or nobody has waited for it.
+    /// Takes back requested amounts that have not arrived, or that no one waited for.
     pub(super) fn put_back(&self, lines: &mut [Reservation]) {
         self.each(lines, |share, line| {
             share.live = share.live.saturating_sub(line.amount);
@@ -179,12 +181,12 @@ impl Shares {
         });
     }
 
-    /// A request has ended, and used so much of each line.
+    /// Ends a request that used this much of each reservation.
     pub(super) fn end(&self, lines: &mut [Reservation], used: impl Fn(&Reservation) -> u64) {
         self.each(lines, |share, line| share.end(line.amount, used(line)));
     }
 
-    /// A commit of its own has paid for a request.
+    /// Ends a request that was paid in a commit of its own.
     pub(super) fn paid(&self, lines: &mut [Reservation]) {
         self.each(lines, |share, line| {
             share.live = share.live.saturating_sub(line.amount);
@@ -199,7 +201,7 @@ impl Shares {
         }
     }
 
-    /// All that these rows owe and have free, on its way.
+    /// Takes everything that these rows owe and have free, as payments on their way.
     pub(super) fn empty<'a>(&self, places: impl Iterator<Item = &'a RowKey>) -> Vec<Payment> {
         let mut all = self.all();
         let pay = |place: &'a RowKey| {
@@ -209,7 +211,8 @@ impl Shares {
         places.filter_map(pay).collect()
     }
 
-    /// What these rows owe, on its way. Nothing that rests is given back: this is no look of whoever looks after it.
+    /// Takes what these rows owe, as payments on their way. Idle shares are kept: this is not a round of the paying
+    /// task.
     pub(super) fn owed<'a>(&self, places: impl Iterator<Item = &'a RowKey>) -> Vec<Payment> {
         let mut all = self.all();
         let pay = |place: &'a RowKey| {
@@ -220,7 +223,7 @@ impl Shares {
         places.filter_map(pay).collect()
     }
 
-    /// What is to be paid now, on its way; with `last`, all of it.
+    /// Takes what is due now, as payments on their way; with `last`, everything.
     pub(super) fn due(&self, last: bool) -> Vec<Payment> {
         let mut all = self.all();
         let mut due = Vec::new();
@@ -235,7 +238,8 @@ impl Shares {
         due
     }
 
-    /// Payments have reached the database, or nobody can say; or, with `again`, surely not: they are to be made again.
+    /// Records the end of payments: they have arrived, or their fate is unknown. With `again`, they certainly have
+    /// not, and are to be made again.
     pub(super) fn settled(&self, payments: Vec<Payment>, again: bool) {
         let mut all = self.all();
         for Payment { place, held, used } in payments {
@@ -249,12 +253,12 @@ impl Shares {
         all.shares.retain(|_, share| !share.is_empty());
     }
 
-    /// True if nobody pays out of the shares yet: then the caller must see to it.
+    /// Returns whether no task pays out of the shares yet; the caller must then start one.
     pub(super) fn keep(&self) -> bool {
         !std::mem::replace(&mut self.all().kept, true)
     }
 
-    /// True if nothing is left to look after: then nobody does any more.
+    /// Returns whether nothing is left to look after, which ends the paying task.
     pub(super) fn rest(&self) -> bool {
         let mut all = self.all();
         all.shares.retain(|_, share| !share.is_empty());
@@ -262,12 +266,12 @@ impl Shares {
         !all.kept
     }
 
-    /// What this node holds of a row, or is about to.
+    /// Returns the amount that this node holds of a row, or is about to.
     pub(super) fn held(&self, place: &RowKey) -> u64 {
         self.all().shares.get(place).map_or(0, |share| share.held().saturating_add(share.paying))
     }
 
-    /// What of it is for nobody yet.
+    /// Returns the free part of it.
     pub(super) fn free(&self, place: &RowKey) -> u64 {
         self.all().shares.get(place).map_or(0, |share| share.free)
     }

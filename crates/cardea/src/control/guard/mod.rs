@@ -1,4 +1,4 @@
-//! The engines of the guard profiles, and how one is asked: a detector that panics or comes too late has said nothing.
+//! The engines of the guard profiles, and how they are run: a detector that panics or takes too long gives no verdict.
 
 mod placeholders;
 mod reader;
@@ -30,7 +30,7 @@ pub use self::{
 #[derive(Debug)]
 pub(super) struct Guards {
     default: String,
-    /// Profiles beside those that ship.
+    /// Profiles beside the built-in ones.
     own: Vec<Profile>,
     engines: Mutex<HashMap<String, Engine>>,
 }
@@ -58,18 +58,18 @@ impl Guards {
     }
 }
 
-/// A verdict that comes later than this is none; the engine asks while it scans and gives up. It is linear, so being late
+/// Time limit of a scan; the engine checks it while scanning and gives up. The engine is linear, so a late verdict
 /// means that a detector went wrong.
 pub(super) const LATEST: Duration = Duration::from_secs(5);
 
-/// What a detector says, unless it panics or takes too long.
+/// Runs a detector; `None` if it panics or takes too long.
 pub(super) fn watched<T>(latest: Duration, detect: impl FnOnce() -> T) -> Option<T> {
     let began = Instant::now();
     let said = catch_unwind(AssertUnwindSafe(detect)).ok()?;
     (began.elapsed() <= latest).then_some(said)
 }
 
-/// What a scan says that can be told that it is late, unless it fails.
+/// Runs a scan that can check whether it is late; `None` if it fails.
 pub(super) fn late_or<T>(scan: impl FnOnce(&dyn Fn() -> bool) -> Option<T>) -> Option<T> {
     let began = Instant::now();
     watched(LATEST, || scan(&|| began.elapsed() > LATEST)).flatten()

@@ -1,7 +1,7 @@
 //! The placeholders of one conversation: `[CARD_1]` means the same card in every turn of it, also after a restart.
 //!
 //! The numbers and the values behind them leave memory only as bytes for a vault. A value comes back only through
-//! [`Placeholders::restore`], for the labels that its caller allows.
+//! [`Placeholders::restore`], for the labels that the caller allows.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -16,23 +16,23 @@ use crate::vault::{Kept, LARGEST};
 
 const KEY: usize = 32;
 
-/// How long the numbers are, before them.
+/// Length of the prefix that holds the length of the numbers.
 const LENGTH: usize = 4;
 
-// INVARIANT: what is masked can be kept. What is not gets its number a second time, for another value.
+// INVARIANT: everything that is masked can be kept. A value that could not would get a second number later.
 const _: () = assert!(KEY + LENGTH + Masks::MOST_BYTES <= LARGEST);
 
-/// The placeholders of one conversation. Cheap to clone; all clones are one.
+/// The placeholders of one conversation. Cheap to clone; all clones share one state.
 #[derive(Clone)]
 pub struct Placeholders(Arc<Mutex<State>>);
 
 struct State {
     key: Zeroizing<[u8; KEY]>,
     masks: Masks,
-    /// How many values were there when it was last kept. They only get more.
+    /// Number of values when they were last kept. The number only grows.
     saved: usize,
     kept: Option<Kept>,
-    /// What guardrails have found since it was opened.
+    /// Number of findings since the placeholders were opened.
     found: u64,
 }
 
@@ -43,7 +43,7 @@ impl std::fmt::Debug for Placeholders {
 }
 
 impl Default for Placeholders {
-    /// Those of a new conversation.
+    /// Creates the placeholders of a new conversation.
     fn default() -> Self {
         let mut key = Zeroizing::new([0; KEY]);
         for half in key.chunks_mut(16) {
@@ -59,10 +59,10 @@ fn corrupt() -> Error {
 }
 
 impl Placeholders {
-    /// Takes up what [`Placeholders::unsaved`] gave, as the vault opened it.
+    /// Restores the output of [`Placeholders::unsaved`], as opened by the vault.
     ///
     /// # Errors
-    /// `internal` if these are other bytes.
+    /// `internal` for any other bytes.
     pub fn open(bytes: &[u8], kept: Kept) -> Result<Self> {
         let read = || {
             let (key, rest) = bytes.split_first_chunk::<KEY>()?;
@@ -82,31 +82,32 @@ impl Placeholders {
         work(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// Runs a scan that may find more.
+    /// Runs a scan that may add placeholders.
     pub(in crate::control) fn scan<T>(&self, scan: impl FnOnce(&mut Masks) -> T) -> T {
         self.with(|state| scan(&mut state.masks))
     }
 
-    /// Counts what was found in one text.
+    /// Counts the findings in one text.
     pub(in crate::control) fn finds(&self, count: usize) {
         if count > 0 {
             self.with(|state| state.found = state.found.saturating_add(count as u64));
         }
     }
 
-    /// How much guardrails have found in the texts that were screened with these, since they were opened.
+    /// Returns the number of findings in all texts screened with these placeholders since they were opened.
     #[must_use]
     pub fn found(&self) -> u64 {
         self.with(|state| state.found)
     }
 
-    /// True if there is any placeholder. An answer that speaks of one means something in this conversation only.
+    /// Returns whether there is any placeholder. An answer that contains one has a meaning in this conversation only.
     #[must_use]
     pub fn any(&self) -> bool {
         self.with(|state| state.masks.any())
     }
 
-    /// The whole as bytes for a vault, with what they replace, if something was added since they were last kept.
+    /// Returns the state as bytes for a vault, with the entry to replace, if something was added since it was last
+    /// kept.
     #[must_use]
     pub fn unsaved(&self) -> Option<(Zeroizing<Vec<u8>>, Option<Kept>)> {
         self.with(|state| {
@@ -124,18 +125,18 @@ impl Placeholders {
         })
     }
 
-    /// The version in the vault that these were read from or kept as; 0 if there is none.
+    /// Returns the version in the vault that the state was read from or kept as; 0 if there is none.
     #[must_use]
     pub fn version(&self) -> i64 {
         self.with(|state| state.kept.map_or(0, Kept::version))
     }
 
-    /// Notes that everything so far is in a commit.
+    /// Records that the present state is in a commit.
     pub fn saved(&self, kept: Kept) {
         self.with(|state| (state.saved, state.kept) = (state.masks.originals().len(), Some(kept)));
     }
 
-    /// Puts the values back that stand behind placeholders of these labels.
+    /// Replaces placeholders of these labels by their values.
     #[must_use]
     pub fn restore(&self, text: &str, labels: &[String]) -> String {
         self.with(|state| {

@@ -1,8 +1,8 @@
 //! Lends the sentence encoder to the guard engine, for texts of which its classifier is unsure.
 //!
-//! Such a look takes milliseconds of one core, so it is bounded twice: the encoder reads at most [`TOKENS`], and no more
-//! texts are read at one time than there are cores. Who finds no place within [`PATIENCE`] has no answer, and the
-//! profile says what that means (`second_look.on_silence`).
+//! Such a second look takes milliseconds of one core, so it is bounded twice: the encoder reads at most [`TOKENS`],
+//! and no more texts are read at one time than there are cores. A text that finds no place within [`PATIENCE`] gets no
+//! answer, and the profile says what that means (`second_look.on_silence`).
 
 use std::{
     sync::{Arc, Condvar, Mutex, OnceLock, PoisonError},
@@ -14,13 +14,14 @@ use cardea_core::guard::{DIMS, Engine, LAYERS, Look, SecondReader};
 use cardea_embed::Encoder;
 use tokio::runtime::{Handle, RuntimeFlavor};
 
-/// Tokens that are read of a text.
+/// Limit of tokens read of a text.
 const TOKENS: usize = 160;
 
 /// How long a text waits for its turn.
 const PATIENCE: Duration = Duration::from_millis(250);
 
-/// The engine with the encoder, if its profile wants second looks. An encoder that does not open gives no answers.
+/// Adds the encoder to the engine if its profile wants second looks. An encoder that cannot be opened gives no
+/// answers.
 #[must_use]
 pub fn with_encoder(engine: Engine) -> Engine {
     static SHARED: OnceLock<Option<Arc<Reader>>> = OnceLock::new();
@@ -40,7 +41,7 @@ pub fn with_encoder(engine: Engine) -> Engine {
     }
 }
 
-/// The encoder with its places.
+/// The encoder and its places.
 struct Reader {
     encoder: Encoder,
     free: Mutex<usize>,
@@ -77,7 +78,7 @@ impl Reader {
             Some(read(&self.encoder))
         };
         match Handle::try_current().map(|handle| handle.runtime_flavor()) {
-            // WHY: other tasks of this thread go on elsewhere while it is busy for milliseconds.
+            // WHY: other tasks of this thread continue elsewhere while it is busy for milliseconds.
             Ok(RuntimeFlavor::MultiThread) => tokio::task::block_in_place(read),
             _ => read(),
         }

@@ -1,4 +1,4 @@
-//! Guardrails at every crossing. What passes is a [`Screened`] value; a guardrail that fails is a refusal.
+//! Guardrails at every boundary. A text that passes becomes a [`Screened`] value; a guardrail that fails is a refusal.
 
 use std::ops::Deref;
 
@@ -19,8 +19,8 @@ use crate::{
     observe::Observe,
 };
 
-/// Proof that the guardrails of this agent ran on exactly this value. What may be asked, recorded, answered, kept for others
-/// and replayed is one.
+/// Proof that the guardrails of this agent ran on exactly this value. Questions, recorded outcomes, answers, cached
+/// and replayed texts are all of this type.
 ///
 /// ```
 /// use cardea::{control::Screened, turn::{Asker, Question}};
@@ -31,7 +31,7 @@ use crate::{
 /// }
 /// ```
 ///
-/// Words that were not screened are not asked:
+/// A text that was not screened cannot be asked:
 ///
 /// ```compile_fail,E0308
 /// # use cardea::turn::{Asker, Question};
@@ -41,7 +41,7 @@ use crate::{
 /// }
 /// ```
 ///
-/// Only this room makes one. Nobody else puts another value into it:
+/// Only this room makes one; no one else can put another value into it:
 ///
 /// ```compile_fail,E0451
 /// # use cardea::control::Screened;
@@ -57,34 +57,34 @@ pub struct Screened<T> {
 }
 
 impl<T> Screened<T> {
-    /// The value.
+    /// Returns the value.
     #[must_use]
     pub fn into_inner(self) -> T {
         self.value
     }
 
-    /// Where untrusted or suspicious text came in, in the words of policies.
+    /// Returns the sources of untrusted or suspicious text, as policies name them.
     #[must_use]
     pub fn taint(&self) -> &[String] {
         &self.taint
     }
 
-    /// Without a scan: a sentence of Cardea's own, or of the operator's files. Where that is done stands in `tests/it/rooms.rs`.
+    /// Wraps without a scan a sentence of Cardea or of the operator's files. `tests/it/rooms.rs` lists the callers.
     pub(crate) fn own_words(value: T) -> Self {
         Self { value, taint: Vec::new(), found: Found::default() }
     }
 
-    /// Without a scan: what the journal gives back was screened before it was written, and tainted its turn.
+    /// Wraps without a scan a value from the journal. It was screened before it was written, and has tainted its turn.
     pub(crate) fn from_journal(value: T) -> Self {
         Self::own_words(value)
     }
 
-    /// A whole answer that came through its window.
+    /// Wraps a whole answer that came through its window.
     pub(super) fn of_answer(value: T, taint: Vec<String>) -> Self {
         Self { value, taint, found: Found::default() }
     }
 
-    /// What was found in it and did not stop it.
+    /// Returns what was found in the value and did not stop it.
     #[must_use]
     pub fn found(&self) -> &Found {
         &self.found
@@ -92,7 +92,7 @@ impl<T> Screened<T> {
 }
 
 impl Screened<Outcome> {
-    /// What a client is told of it.
+    /// Returns the text that a client is given.
     #[must_use]
     pub fn words(&self) -> Screened<String> {
         let value = match &self.value {
@@ -111,7 +111,7 @@ impl<T> Deref for Screened<T> {
     }
 }
 
-/// What one scan said, with the text or the value that may go on.
+/// Result of one scan, with the text or value that may go on.
 pub(super) struct Scan<T> {
     action: Action,
     surface: Surface,
@@ -121,12 +121,12 @@ pub(super) struct Scan<T> {
 }
 
 impl<T> Scan<T> {
-    /// Where untrusted text came in, in the words of policies.
+    /// Returns the sources of untrusted text, as policies name them.
     fn words(&self) -> impl Iterator<Item = String> + use<'_, T> {
         self.taint.iter().flat_map(words).map(str::to_owned)
     }
 
-    /// What may go on, unless a rule refuses it.
+    /// Returns the value that may go on, unless a rule refuses it.
     fn allowed(self) -> Result<Screened<T>, Refused> {
         if self.action == Action::Refuse {
             return Err(Refused::of(self.surface, &self.seen, is_refusal));
@@ -136,7 +136,7 @@ impl<T> Scan<T> {
         Ok(Screened { taint: self.words().collect(), found: Found { masked, warned }, value: self.passed })
     }
 
-    /// The same, where nothing can be masked.
+    /// Does the same where nothing can be masked.
     fn whole(self) -> Result<Screened<T>, Refused> {
         let stops = |action| matches!(action, Action::Refuse | Action::Mask);
         if self.seen.iter().any(|seen| stops(seen.action)) {
@@ -146,16 +146,16 @@ impl<T> Scan<T> {
     }
 }
 
-/// What a tool says of itself.
+/// The definition of a tool.
 #[derive(Debug, Clone)]
 pub struct Words {
-    /// Its description.
+    /// Description.
     pub description: String,
-    /// The schema of its arguments.
+    /// Schema of the arguments.
     pub schema: Value,
 }
 
-/// True if two values that are otherwise alike have the same names at the same places.
+/// Returns whether two values that are otherwise alike have the same names at the same places.
 fn same_names(one: &Value, other: &Value) -> bool {
     match (one, other) {
         (Value::Object(one), Value::Object(other)) => {
@@ -171,8 +171,8 @@ fn same_names(one: &Value, other: &Value) -> bool {
     }
 }
 
-/// A guardrail did not answer: a refusal, unless the profile has written another choice. What goes out is always refused,
-/// also if it comes from the cache.
+/// Handles a guardrail that did not answer: a refusal, unless the profile makes another choice. Output is always
+/// refused, including output from the cache.
 pub(super) fn failed<T>(
     observe: &Observe,
     engine: &Engine,
@@ -192,7 +192,7 @@ pub(super) fn failed<T>(
     }
 }
 
-/// Letters that may become a title.
+/// Limit of characters that may become a title.
 const TITLE: usize = 400;
 
 impl Control {
@@ -245,11 +245,11 @@ impl Control {
         self.scan(profile, names, text, surface)?.allowed()
     }
 
-    /// Screens, and gives what came of it: a refusal once it is in the audit log: who, on which surface, which kinds by which
-    /// rules, and never the text.
+    /// Runs a screening and returns its result. A refusal first goes into the audit log: the caller, the surface, the
+    /// kinds and the rules, but never the text.
     ///
     /// # Errors
-    /// The refusal; what the store says.
+    /// The refusal; store errors.
     pub async fn audit_refusal<T>(
         &self,
         who: Requester<'_>,
@@ -267,7 +267,7 @@ impl Control {
     /// Screens what a user wrote.
     ///
     /// # Errors
-    /// `guard_refused`, naming the types that were found and never the values.
+    /// `guard_refused`, naming the kinds that were found and never the values.
     pub fn screen_input(
         &self,
         profile: Option<&str>,
@@ -277,7 +277,7 @@ impl Control {
         self.text(profile, names, text, Surface::User)
     }
 
-    /// Screens a name that a client gives, which would not be found again if it were masked.
+    /// Screens a name given by a client. It is not masked, since a masked name would not be found again.
     ///
     /// # Errors
     /// As [`Control::screen_input`], also for what would be masked.
@@ -290,7 +290,7 @@ impl Control {
         self.scan(profile, names, text, Surface::User)?.whole().map(drop)
     }
 
-    /// Screens a whole answer: one from a cache, or one that a client brings along.
+    /// Screens a whole answer: one from a cache, or one that a client sends along.
     ///
     /// # Errors
     /// As [`Control::screen_input`].
@@ -303,7 +303,7 @@ impl Control {
         self.text(profile, names, text, Surface::Output)
     }
 
-    /// Screens a tool's text that a client brings along.
+    /// Screens a tool's text that a client sends along.
     ///
     /// # Errors
     /// As [`Control::screen_input`].
@@ -316,7 +316,7 @@ impl Control {
         self.text(profile, names, text, Surface::ToolResult)
     }
 
-    /// Screens the words that a conversation is named after. What it is called is shown in lists and logs.
+    /// Screens the words that a conversation is named after. Titles appear in lists and logs.
     ///
     /// # Errors
     /// As [`Control::screen_input`].
@@ -325,7 +325,7 @@ impl Control {
         self.text(profile, &Placeholders::default(), &first, Surface::Title)
     }
 
-    /// Screens what a tool says of itself, before the tool can be offered to any model.
+    /// Screens the description of a tool, before the tool can be offered to any model.
     ///
     /// # Errors
     /// As [`Control::screen_input`]: such a tool is not imported.
@@ -333,14 +333,14 @@ impl Control {
         self.text(None, &Placeholders::default(), text, Surface::ToolDescription)
     }
 
-    /// Screens all that a tool says of itself, before the tool can be offered to any model. Masked are texts and never names:
-    /// a tool whose arguments would be called otherwise could not be called.
+    /// Screens the definition of a tool, before the tool can be offered to any model. Texts are masked but names never
+    /// are: a tool whose arguments had other names could not be called.
     ///
     /// # Errors
     /// As [`Control::screen_input`]: such a tool is not imported.
     pub fn screen_tool(&self, words: Words) -> Result<Screened<Words>, Refused> {
         let Words { description, schema } = words;
-        let whole = self.screen_description(&schema.to_string())?; // an order can be spread over several texts
+        let whole = self.screen_description(&schema.to_string())?; // an instruction can be spread over several texts
         let names = Placeholders::default();
         let said = self.text(None, &names, &description, Surface::ToolDescription)?;
         let scan = self.scan_value(None, &names, schema.clone(), Surface::ToolDescription)?;
@@ -353,8 +353,8 @@ impl Control {
         Ok(Screened { value, taint, found: Found::default() })
     }
 
-    /// Screens the arguments of a call on their way out, and gives where untrusted text came in. They are not masked: a
-    /// masked one would be another call, so one that holds what a rule masks is not made.
+    /// Screens the arguments of a call on their way out and returns the sources of untrusted text. They are not
+    /// masked, since that would make another call: a call whose arguments contain what a rule masks is refused.
     ///
     /// # Errors
     /// As [`Control::screen_input`], also for what would be masked.
@@ -364,7 +364,7 @@ impl Control {
         scan.whole().map(|screened| screened.taint)
     }
 
-    /// Screens what a tool returned. Its work is done, so a refusal withholds the text and not the outcome.
+    /// Screens the result of a tool. The work is done, so a refusal withholds the text and not the outcome.
     #[must_use]
     pub fn screen_result(
         &self,

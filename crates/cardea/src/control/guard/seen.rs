@@ -1,4 +1,4 @@
-//! What a guardrail has seen, as far as it may be told: kinds and rules, never the value.
+//! Findings of guardrails in a form that may be reported: kinds and rules, never the value.
 
 use std::sync::Arc;
 
@@ -12,7 +12,7 @@ use serde_json::{Map, Value, json};
 use super::Placeholders;
 use crate::observe::Observe;
 
-/// One kind of thing that a guardrail has seen, by which rule, and what is done about it.
+/// A kind that a guardrail has found, the rule, and the action.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(in crate::control) struct Seen {
     kind: Arc<str>,
@@ -20,18 +20,18 @@ pub(in crate::control) struct Seen {
     pub(in crate::control) action: Action,
 }
 
-/// The kinds that were found in a text that went on. Never what was found.
+/// The kinds found in a text that went on. Never the values.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct Found {
-    /// Behind placeholders now.
+    /// Kinds that were replaced by placeholders.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub masked: Vec<String>,
-    /// Still there.
+    /// Kinds that are still in the text.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub warned: Vec<String>,
 }
 
-/// Why something does not go on. It says what was found by kind and rule, and never the value.
+/// Reason why a text does not go on. It names what was found by kind and rule, and never the value.
 #[derive(Debug)]
 pub struct Refused(Box<Refusal>);
 
@@ -44,30 +44,30 @@ struct Refusal {
 }
 
 impl Refused {
-    /// Something else than a finding.
+    /// Creates a refusal for a reason other than a finding.
     pub(in crate::control) fn new(error: Error, surface: Surface) -> Self {
         Self(Box::new(Refusal { error, surface, kinds: Vec::new(), rules: Vec::new() }))
     }
 
-    /// Because of what was seen, as far as it counts.
+    /// Creates a refusal because of those findings that count.
     pub(in crate::control) fn of(surface: Surface, seen: &[Seen], counts: impl Fn(Action) -> bool) -> Self {
         let (kinds, rules) = (kinds(seen, &counts), rules(seen, &counts));
         Self(Box::new(Refusal { error: refused(&kinds), surface, kinds, rules }))
     }
 
-    /// For the caller, with the kinds that were found.
+    /// Returns the message for the caller, with the kinds that were found.
     #[must_use]
     pub fn public(&self) -> String {
         self.0.error.public()
     }
 
-    /// What stands in the place of arguments that were refused.
+    /// Returns what replaces refused arguments.
     #[must_use]
     pub fn withheld(&self) -> Map<String, Value> {
         withheld(&self.0.kinds)
     }
 
-    /// What the audit log is told; `None` if it was no guardrail's finding.
+    /// Returns the detail for the audit log; `None` if the reason was not a finding.
     pub(in crate::control) fn detail(&self) -> Option<Value> {
         let Refusal { error, surface, kinds, rules } = &*self.0;
         (error.code() == Code::GuardRefused)
@@ -81,7 +81,7 @@ impl From<Refused> for Error {
     }
 }
 
-/// The kinds of what is done about in such a way, each once.
+/// Returns the kinds with a given action, each once.
 pub(in crate::control) fn kinds(seen: &[Seen], counts: impl Fn(Action) -> bool) -> Vec<String> {
     once(seen.iter().filter(|seen| counts(seen.action)).map(|seen| &seen.kind))
 }
@@ -121,7 +121,7 @@ pub(in crate::control) fn tell(
         observe.finding(&finding.kind, surface.name(), action(finding.action));
         let (kind, rule) = (Arc::clone(&finding.kind), Arc::clone(&finding.rule));
         let seen = Seen { kind, rule, action: finding.action };
-        // WHY: a text can be one finding after the other, of few kinds.
+        // WHY: a text can consist of findings, but has few kinds.
         if !all.contains(&seen) {
             all.push(seen);
         }
@@ -129,7 +129,7 @@ pub(in crate::control) fn tell(
     all
 }
 
-/// Says that a guardrail did not answer, and what comes of it.
+/// Reports that a guardrail did not answer, and the consequence.
 pub(in crate::control) fn tell_of_failure(observe: &Observe, profile: &str, surface: Surface, done: Action) {
     let (surface, done) = (surface.name(), action(done));
     tracing::error!(

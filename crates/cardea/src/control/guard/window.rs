@@ -1,4 +1,4 @@
-//! The window of an answer that is shown while it is written.
+//! The window through which an answer is streamed.
 
 use std::time::Duration;
 
@@ -17,19 +17,19 @@ use crate::{control::Control, observe::Observe};
 
 /// The guard window of one answer. Text leaves it only screened.
 pub struct OutputWindow {
-    /// Gone after a refusal, and at the end.
+    /// The scanner; `None` after a refusal, and at the end.
     window: Option<Box<Window>>,
-    /// What has left it.
+    /// Text that has left the window.
     left: String,
     names: Placeholders,
     observe: Observe,
     profile: String,
-    /// How long one look may take.
+    /// Time limit of one scan.
     pub(super) latest: Duration,
 }
 
 impl Control {
-    /// A window through which an answer is streamed.
+    /// Creates a window through which an answer is streamed.
     ///
     /// # Errors
     /// `misconfigured` if the profile does not exist.
@@ -53,19 +53,19 @@ impl OutputWindow {
         Self { window, left, names, observe, profile, latest: LATEST }
     }
 
-    /// A refusal, whatever the profile has chosen: what leaves in pieces cannot be called back.
+    /// Refuses, whatever the profile has chosen: text that was streamed cannot be recalled.
     fn failed(&self) -> Error {
         tell_of_failure(&self.observe, &self.profile, Surface::Output, Action::Refuse);
         refused(&[])
     }
 
-    /// The same, for an answer that nobody reads before its end.
+    /// Configures the window for an answer that is not read before its end.
     #[must_use]
     pub fn unhurried(self) -> Self {
         Self { window: self.window.map(|window| Box::new(window.unhurried())), ..self }
     }
 
-    /// Takes the next piece and gives what may be shown now; often nothing.
+    /// Takes the next piece and returns the text that may be shown now, which is often empty.
     ///
     /// # Errors
     /// `guard_refused`: nothing more may be shown.
@@ -86,18 +86,18 @@ impl OutputWindow {
         Ok(shown)
     }
 
-    /// Lets out an answer that was screened as a whole.
+    /// Lets through an answer that was screened as a whole.
     pub fn pass(&mut self, answer: &Screened<String>) {
         self.left.push_str(answer);
     }
 
-    /// All that has left it so far.
+    /// Returns all text that has left the window so far.
     #[must_use]
     pub fn left(&self) -> &str {
         &self.left
     }
 
-    /// Ends the stream, and gives the last text with the whole answer.
+    /// Ends the stream and returns the last text together with the whole answer.
     ///
     /// # Errors
     /// `guard_refused`.

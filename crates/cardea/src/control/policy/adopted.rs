@@ -1,4 +1,4 @@
-//! Which texts a version of the policies was made of, written down as it comes into force: decisions name the version only.
+//! Records the texts of each policy version as it comes into force, since decisions name only the version.
 
 use std::sync::{Arc, PoisonError};
 
@@ -16,21 +16,21 @@ use serde_json::json;
 use crate::control::Control;
 use crate::observe::Entry;
 
-/// A file of a policy set, as its row and the audit log name it.
+/// A file of a policy set, as named in its row and in the audit log.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct File {
-    /// Its path.
+    /// Path.
     pub file: String,
-    /// The SHA-256 of its text, hexadecimal.
+    /// SHA-256 of its text, hexadecimal.
     pub digest: String,
 }
 
 impl Control {
-    /// Writes down the policies in force, once for each version that this node takes: their texts, and an entry
+    /// Records the policies in force, once for each version that this node adopts: their texts, and an audit entry
     /// `policies.adopted` with the digest of each.
     ///
     /// # Errors
-    /// What the store says.
+    /// Store errors.
     pub async fn record(&self) -> Result<()> {
         let (sources, policies) = self.inner.in_force.texts();
         let version = policies.version();
@@ -78,13 +78,13 @@ impl Control {
 /// A version of the policies that was in force.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Adopted {
-    /// Its name in decisions.
+    /// Name of the version in decisions.
     pub version: String,
-    /// When it was first in force.
+    /// When it first came into force.
     pub at: Timestamp,
-    /// What it was made of.
+    /// Its files.
     pub files: Vec<File>,
-    /// How many tools the catalogue had that it was made for.
+    /// Number of tools in the catalogue that it was compiled for.
     pub tools: u64,
 }
 
@@ -96,19 +96,19 @@ impl FromRow for Adopted {
     }
 }
 
-/// The versions that were in force, the newest first, no more than a thousand.
+/// Returns the versions that were in force, newest first, at most a thousand.
 ///
 /// # Errors
-/// What the store says.
+/// Store errors.
 pub async fn adopted(db: &Db) -> Result<Vec<Adopted>> {
     let sql = "SELECT version, at, files, tools FROM policy_sets ORDER BY at DESC, version LIMIT 1000";
     db.rows(sql, args![]).await
 }
 
-/// The text of one of their files; `None` if it is gone, or is another one.
+/// Returns the text of a file; `None` if it is gone or its digest differs.
 ///
 /// # Errors
-/// What the store says.
+/// Store errors.
 pub async fn adopted_text(db: &Db, file: &File) -> Result<Option<String>> {
     let row: Option<(String,)> =
         db.row("SELECT text FROM policy_texts WHERE digest = $1", args![&file.digest]).await?;

@@ -1,4 +1,4 @@
-//! The policy folder: what counts as a file of it, its texts, and when a change in it is finished.
+//! The policy folder: which files belong to it, their texts, and when a change in it is complete.
 
 use std::{
     fs::File,
@@ -17,14 +17,14 @@ use cardea_core::{
 use super::in_force::LeftOut;
 use crate::control::Control;
 
-/// The largest file of a policy folder.
+/// Size limit of a file in a policy folder.
 const LARGEST: Bytes = Bytes::mib(1);
 
-/// What some editors write before a text, and no reader sees.
+/// Byte order mark that some editors write before a text.
 const MARK: char = '\u{feff}';
 
-/// The files of a folder whose names end so, sorted. What editors and copying programs leave beside a file (`.x.cedar`,
-/// `~x.cedar`) is none of them.
+/// Returns the files of a folder with this ending, sorted. Files that editors and copying programs leave behind
+/// (`.x.cedar`, `~x.cedar`) are skipped.
 ///
 /// # Errors
 /// Those of reading the folder.
@@ -43,15 +43,15 @@ pub(in crate::control) fn is_left_over(path: &Path) -> bool {
     name.starts_with(b".") || name.starts_with(b"~")
 }
 
-/// The text of a file in a policy folder, if it is one and no larger than such files may be.
+/// Reads a file of a policy folder, within the size limit.
 ///
 /// # Errors
-/// Those of reading; `InvalidData` for what is no file, and for what is too large.
+/// Those of reading; `InvalidData` for what is not a file, or is too large.
 pub fn text(path: &Path) -> io::Result<String> {
     Ok(read(path)?.0)
 }
 
-/// The same, with the time at which it was last written.
+/// Does the same and returns the modification time as well.
 fn read(path: &Path) -> io::Result<(String, Option<SystemTime>)> {
     let refuse = |why: String| Err(io::Error::new(io::ErrorKind::InvalidData, why));
     let facts = path.metadata()?;
@@ -59,7 +59,7 @@ fn read(path: &Path) -> io::Result<(String, Option<SystemTime>)> {
         return refuse("it is no file".to_owned());
     }
     let mut text = String::new();
-    // WHY: by what is read, not by what it is said to have: it may grow while it is read.
+    // WHY: limited by what is read, not by the reported size: the file may grow while it is read.
     File::open(path)?.take(LARGEST.len() as u64 + 1).read_to_string(&mut text)?;
     if text.len() > LARGEST.len() {
         return refuse(format!("it is larger than {LARGEST}"));
@@ -74,7 +74,7 @@ fn read(path: &Path) -> io::Result<(String, Option<SystemTime>)> {
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Set {
     sources: Vec<Source>,
-    /// When each of the files was last written.
+    /// Modification time of each file.
     written: Vec<Option<SystemTime>>,
 }
 
@@ -87,13 +87,14 @@ impl Set {
         let files = match files(folder, "cedar") {
             Ok(files) => files,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(set),
-            // WHY: a folder that cannot be read for a moment is not one without policies: a `forbid` would be gone.
+            // WHY: a folder that cannot be read for a moment must not count as one without policies: a `forbid` would
+            // be gone.
             Err(error) => return Err(unread(folder, error)),
         };
         for path in files {
             let (text, written) = read(&path).map_err(|error| unread(&path, error))?;
             if text.trim().is_empty() {
-                // WHY: whoever copies a file empties it first. A file that shall not count is taken away.
+                // WHY: copying a file truncates it first. To disable a file, remove it.
                 return Err(unread(&path, io::Error::new(io::ErrorKind::InvalidData, "it is empty")));
             }
             set.sources.push(Source::new(path.display().to_string(), text));
@@ -103,8 +104,8 @@ impl Set {
     }
 }
 
-/// The texts of a policy folder, sorted by name, and the built-in one, which the role `approver` may lift. A folder that is
-/// not there is an empty one.
+/// Reads the texts of a policy folder, sorted by name, and adds the built-in policy, which the role `approver` may
+/// lift. A missing folder counts as empty.
 ///
 /// # Errors
 /// `misconfigured` if a file cannot be read, or is empty.
@@ -112,20 +113,20 @@ pub fn load(folder: &Path, approver: &str) -> Result<Vec<Source>> {
     Ok(Set::read(folder, approver)?.sources)
 }
 
-/// The first ten of them, a line each.
+/// Formats the first ten problems, one per line.
 pub(super) fn lines(problems: &[Problem]) -> String {
     let lines: Vec<String> = problems.iter().take(10).map(ToString::to_string).collect();
     lines.join("\n")
 }
 
-/// What whoever follows a policy folder saw there last.
+/// State of a follower of a policy folder: what the last look found.
 #[derive(Debug, Default)]
 pub struct Watch {
     set: Option<Set>,
 }
 
 impl Control {
-    /// Reads the policy folder and takes what is in it.
+    /// Reads the policy folder and puts its policies in force.
     ///
     /// # Errors
     /// `misconfigured`, with every problem's file, line and column.
@@ -135,9 +136,9 @@ impl Control {
         self.inner.in_force.change().take(sources.into(), tools, self.maker()).map(drop)
     }
 
-    /// Fits the texts in force to the catalogue of now, unless they are made for it already, and says which server had to be
-    /// left out. What was made for the old one stays if they do not fit. Thousands of policies take their time: no thread
-    /// that serves requests has it.
+    /// Compiles the texts in force for the current catalogue, unless that has been done, and returns the server that
+    /// had to be left out. If they do not fit, the set compiled for the old catalogue stays. Thousands of policies
+    /// take time, so this must not run on a thread that serves requests.
     ///
     /// # Errors
     /// `misconfigured`, with every problem's file, line and column.
@@ -147,9 +148,9 @@ impl Control {
         change.take(sources, tools(), self.maker())
     }
 
-    /// Looks at the policy folder again. A changed set is taken only if the look before has seen the very same, each
-    /// file with the same time: a file that is being written is read half, and the half may lack a `forbid`. So looks
-    /// must be apart. Says which server is left out.
+    /// Looks at the policy folder again. A changed set is adopted only if two looks in a row have found the same texts
+    /// with the same modification times: a file that is being written may be read half, and the missing half may hold
+    /// a `forbid`. Looks must therefore be some time apart. Returns the server that is left out.
     ///
     /// # Errors
     /// `misconfigured`, with every problem's file, line and column; the old set stays.
@@ -168,19 +169,19 @@ impl Control {
         }
         let folder = &settings.policies;
         if !folder.exists() {
-            // WHY: a folder that is being moved or mounted anew is no wish to live without its rules.
+            // WHY: a folder that is being moved or remounted does not mean that its rules are withdrawn.
             let detail = format!("The policy folder `{}` is gone.", folder.display());
             return Err(Error::new(Code::Misconfigured).detail(detail));
         }
         let settled = before.as_ref() == Some(&set);
         let sources = set.sources.clone();
         watch.set = Some(set);
-        // WHY: until then it is as it was, and what is said of it stays as well.
+        // WHY: until then the folder counts as unchanged, and earlier reports about it stand.
         let (sources, taken) = if settled { (sources.into(), tools()) } else { (in_force, tools()) };
         change.take(sources, taken, self.maker())
     }
 
-    /// What makes a set of texts, for this installation.
+    /// Returns the function that compiles a set of texts for this installation.
     fn maker(&self) -> impl Fn(&[Source], &[ToolSpec]) -> Result<Snapshot, String> {
         let names = &self.inner.settings.names;
         move |sources, tools| {

@@ -1,4 +1,4 @@
-//! The policies that decide, and how others take their place: one at a time.
+//! The policies in force, and their replacement, one at a time.
 
 use std::{
     collections::BTreeSet,
@@ -11,27 +11,28 @@ use cardea_core::{
     tool::ToolSpec,
 };
 
-/// A set, and what it was made of.
+/// A compiled set and what it was made of.
 #[derive(Clone)]
 struct Made {
     snapshot: Arc<Snapshot>,
     sources: Arc<[Source]>,
-    /// The catalogue, whole; the first set was made for none.
+    /// The whole catalogue; the first set was made for none.
     tools: Option<Arc<[ToolSpec]>>,
     left_out: Option<LeftOut>,
 }
 
-/// A server whose tools nobody may call, because the policies cannot be read with them. One server must not take everybody
-/// else's tools away; tools that no policy knows are neither listed nor called.
+/// A server whose tools cannot be called, because the policies do not compile with them. One server must not disable
+/// the tools of all others; tools that no policy knows are neither listed nor called.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LeftOut {
-    /// Its name in the configuration.
+    /// Name of the server in the configuration.
     pub server: String,
     /// Every problem, with file, line and column.
     pub trouble: String,
 }
 
-/// Texts that fit no part of a catalogue, and why: whoever looks each second must not compile them each second.
+/// Texts that fit no part of a catalogue, with the reason. They are remembered so that they are not compiled again at
+/// each look.
 struct Unfit {
     sources: Arc<[Source]>,
     tools: Vec<ToolSpec>,
@@ -42,7 +43,7 @@ struct Unfit {
 pub(in crate::control) struct InForce {
     now: RwLock<Made>,
     unfit: Mutex<Option<Unfit>>,
-    /// INVARIANT: whoever puts other policies in force holds it from the look at those of now until then.
+    /// INVARIANT: held while policies are replaced, from reading the present ones until the new ones are in force.
     changing: Mutex<()>,
 }
 
@@ -60,14 +61,15 @@ impl InForce {
         Arc::clone(&self.now.read().unwrap_or_else(PoisonError::into_inner).snapshot)
     }
 
-    /// The texts, and what was made of just these.
+    /// Returns the texts and the set compiled from exactly these.
     pub(super) fn texts(&self) -> (Arc<[Source]>, Arc<Snapshot>) {
         let Made { snapshot, sources, .. } = self.now();
         (sources, snapshot)
     }
 
-    /// Waits until nobody else changes them, and keeps others from it: thousands of policies take seconds to make, and who
-    /// began with older texts would put those back in force. No place for a thread that serves requests.
+    /// Waits until no one else changes the policies, and excludes others. Compiling thousands of policies takes
+    /// seconds, and a change that began with older texts would bring those back. Must not be called on a thread that
+    /// serves requests.
     pub(super) fn change(&self) -> Change<'_> {
         Change { all: self, _alone: self.changing.lock().unwrap_or_else(PoisonError::into_inner) }
     }
@@ -80,16 +82,17 @@ pub(super) struct Change<'a> {
 }
 
 impl Change<'_> {
-    /// The texts in force; nobody changes them meanwhile.
+    /// Returns the texts in force; they cannot change meanwhile.
     pub(super) fn sources(&self) -> Arc<[Source]> {
         self.all.now().sources
     }
 
-    /// Puts what `make` makes of these texts and this catalogue in force, unless that is what is. The catalogue must have been
-    /// read after [`InForce::change`]: an older one would put the tools of then in force again.
+    /// Compiles these texts for this catalogue with `make` and puts the result in force, unless it is in force
+    /// already. The catalogue must have been read after [`InForce::change`], since an older one would bring back its
+    /// old tools.
     ///
-    /// If texts that are in force do not fit the whole catalogue, one server is left out. New texts leave out none that is
-    /// not left out already: whoever wrote them can mend them, and the old ones stay.
+    /// If texts that are in force do not fit the whole catalogue, one server is left out. New texts may leave out only
+    /// a server that is left out already: their author can correct them, and the old texts stay.
     ///
     /// # Errors
     /// `misconfigured`, with every problem; what was in force stays.
@@ -138,17 +141,17 @@ impl Change<'_> {
     }
 }
 
-/// Why policies cannot be used; `trouble` is every problem, with file, line and column.
+/// Returns the error for policies that cannot be used; `trouble` is every problem, with file, line and column.
 pub(super) fn unusable(trouble: &str) -> Error {
     Error::new(Code::Misconfigured).detail(format!("The policies cannot be used:\n{trouble}"))
 }
 
-/// The servers that offer these tools.
+/// Returns the servers that offer these tools.
 fn servers(tools: &[ToolSpec]) -> BTreeSet<&str> {
     tools.iter().filter_map(|tool| tool.name.server()).collect()
 }
 
-/// The new set, after the log was told what is new.
+/// Logs what is new in a set and returns it.
 fn told(before: &Snapshot, snapshot: Snapshot) -> Arc<Snapshot> {
     let names: BTreeSet<&str> = snapshot.names().collect();
     let gone: Vec<&str> = before.names().filter(|name| !names.contains(name)).collect();
@@ -216,7 +219,7 @@ mod tests {
             make(sources, tools)
         };
         let both = || vec![tool("ops__look"), tool("odd__look")];
-        // New texts leave nobody out: their author is told, and looks that follow find the same without work.
+        // New texts leave no server out: their author is told, and the following looks find the same without work.
         for _ in 0..3 {
             let refused = all.change().take(texts("old"), both(), counted).unwrap_err().public();
             assert!(refused.contains("own.cedar:1:1: no such attribute"), "{refused}");
@@ -263,7 +266,7 @@ mod tests {
             });
             begun.recv().unwrap();
             scope.spawn(|| shared.change().take(texts("new"), vec![], make).unwrap());
-            // The second would be done by then if it did not wait.
+            // The second change would be done by then if it did not wait.
             let (_never, nothing) = mpsc::channel::<()>();
             assert!(nothing.recv_timeout(Duration::from_millis(300)).is_err());
             end.send(()).unwrap();

@@ -1,4 +1,4 @@
-//! What is asked of the policy set beside calls: tools that can be listed, models, values behind placeholders.
+//! Policy decisions beside calls: listable tools, models, and values behind placeholders.
 
 mod adopted;
 mod folder;
@@ -35,22 +35,22 @@ pub use self::{
 use self::{folder::lines, in_force::unusable};
 use super::{Control, Requester};
 
-/// What has been told of the policies.
+/// What was already reported about the policies.
 #[derive(Debug, Default)]
 pub(super) struct Warned {
-    /// The version whose warnings were told.
+    /// The version whose warnings were reported.
     version: Option<Arc<str>>,
     unread: Vec<PathBuf>,
 }
 
-/// A set that allows nothing.
+/// Returns a set that allows nothing.
 pub(super) fn empty() -> Result<Snapshot> {
     Snapshot::compile(&[Source::built_in(APPROVER)], &[]).map_err(|problems| unusable(&lines(&problems)))
 }
 
 impl Control {
-    /// Says what is odd about the policies of now, once for each set, and which files of their folder nobody reads. Not
-    /// before upstreams were asked for their tools: until then no policy fits any of them.
+    /// Logs the warnings of the policies in force, once for each set, and the files of their folder that nothing
+    /// reads. Must not run before upstreams were asked for their tools: until then no policy matches any of them.
     pub fn tell_warnings(&self) {
         let now = self.policies();
         let unread = unread(&self.inner.settings.policies, "cedar");
@@ -68,7 +68,7 @@ impl Control {
         told.unread = unread;
     }
 
-    /// The tools that the caller could be allowed to call with some arguments, perhaps after an approval.
+    /// Returns the tools that the caller could be allowed to call with some arguments, perhaps after an approval.
     #[must_use]
     pub fn listable(&self, caller: &Caller, agent: &AgentName, via: Via) -> Arc<HashSet<ToolName>> {
         let (policies, at) = (self.policies(), self.now());
@@ -80,13 +80,13 @@ impl Control {
         remembered(&self.inner.memo.lists, key, caller, || policies.tools().filter(asks).cloned().collect())
     }
 
-    /// True if the policies of now were made for a catalogue with this tool.
+    /// Returns whether the policies in force were compiled for a catalogue with this tool.
     #[must_use]
     pub fn knows(&self, tool: &ToolName) -> bool {
         self.policies().tools().any(|known| known == tool)
     }
 
-    /// What policy says of a model that the caller would ask without an agent.
+    /// Returns the decision on a model that the caller would ask without an agent.
     #[must_use]
     pub fn of_model(&self, caller: &Caller, agent: &AgentName, model: &str) -> Arc<Decision> {
         let (policies, at, via) = (self.policies(), self.now(), Via::OpenAi);
@@ -98,18 +98,18 @@ impl Control {
         remembered(&self.inner.memo.models, key, caller, ask)
     }
 
-    /// What the answer of [`Self::of_model`] is kept under now.
+    /// Returns the key under which the answer of [`Self::of_model`] is now remembered.
     pub(super) fn model_key(&self, caller: &Caller, agent: &AgentName, model: &str) -> String {
         Memo::key(&self.policies(), caller, [agent.as_str(), model], self.now())
     }
 }
 
 impl Control {
-    /// The kinds of values that policy lets the caller read behind the placeholders of their own conversation with this
-    /// agent, of those that the agent's file names; with the rows that say so in the decision log.
+    /// Returns the placeholder labels whose values policy lets the caller read in their own conversation with this
+    /// agent, among those that the agent's file names, with the rows for the decision log.
     ///
     /// # Errors
-    /// `denied`, with the reason of the first, if it is none of them.
+    /// `denied`, with the reason of the first refusal, if there is none of them.
     pub fn may_restore(
         &self,
         caller: &Caller,
@@ -148,22 +148,22 @@ pub(super) fn question<'a>(
     Question { principal: caller, subject, at, agent, via, taint: &UNTAINTED, approved: None }
 }
 
-/// Answers, each with the caller whose it is.
+/// Remembered answers, each with its caller.
 type Answers<T> = Cache<String, (Caller, Arc<T>)>;
 
-/// Answers to questions without arguments. Such an answer hangs on the caller with all its rights, the way in and the
-/// minute; these are in its key or beside it, so it is never another one than a fresh answer would be.
+/// Answers to questions without arguments. An answer depends on the caller with all rights, on the interface and on
+/// the minute. All of these are in its key or beside it, so a remembered answer always equals a fresh one.
 #[derive(Debug)]
 pub(super) struct Memo {
     lists: Answers<HashSet<ToolName>>,
     models: Answers<Decision>,
-    /// Decisions that let a caller ask a model and are in the log.
+    /// Logged decisions that let a caller ask a model.
     allowed: Answers<DecisionId>,
-    /// Refusals by role that are in the log.
+    /// Logged refusals by role.
     told: Cache<String, ()>,
 }
 
-/// The answer that this very caller got before, or a fresh one.
+/// Returns the answer that this very caller got before, or a fresh one.
 fn remembered<T: Send + Sync + 'static>(
     answers: &Answers<T>,
     key: String,
@@ -182,7 +182,7 @@ fn remembered<T: Send + Sync + 'static>(
 
 impl Memo {
     pub(super) fn new() -> Self {
-        // A minute is the finest time that policies see.
+        // A minute is the finest unit of time that policies see.
         let life = Duration::from_secs(60);
         Self {
             lists: Cache::builder().max_capacity(10_000).time_to_live(life).build(),
@@ -192,27 +192,28 @@ impl Memo {
         }
     }
 
-    /// True once a minute for a key.
+    /// Returns true once a minute for a key.
     pub(super) fn tells(&self, key: String) -> bool {
         self.told.entry(key).or_insert(()).is_fresh()
     }
 
-    /// What was to be told was not: it is at the next occasion.
+    /// Resets a key whose report failed, so that it is made at the next occasion.
     pub(super) fn tells_again(&self, key: &str) {
         self.told.invalidate(key);
     }
 
-    /// The decision in the log that lets this very caller do what the key says.
+    /// Returns the logged decision that allows this very caller what the key stands for.
     pub(super) fn allowed(&self, key: &str, caller: &Caller) -> Option<DecisionId> {
         self.allowed.get(key).filter(|(who, _)| who.is_alike(caller)).map(|(_, id)| *id)
     }
 
-    /// Keeps a decision that is in the log.
+    /// Remembers a logged decision.
     pub(super) fn allow(&self, key: String, caller: &Caller, id: DecisionId) {
         self.allowed.insert(key, (caller.clone(), Arc::new(id)));
     }
 
-    /// Everything that the answer hangs on beside the caller's rights, each part with its length.
+    /// Builds the key from everything that the answer depends on beside the caller's rights, each part with its
+    /// length.
     fn key(policies: &Snapshot, caller: &Principal, names: [&str; 2], at: Timestamp) -> String {
         let minute = at.secs().div_euclid(60).to_string();
         let mut whole = caller.key();

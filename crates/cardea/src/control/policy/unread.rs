@@ -1,5 +1,5 @@
-//! Files of a policy folder that somebody may have meant, and that nobody reads: those of folders below it, and those
-//! whose ending is spelled in another case.
+//! Finds files of a policy folder that may have been meant but are not read: files in subfolders, and files whose
+//! ending is in another case.
 
 use std::path::{Path, PathBuf};
 
@@ -7,12 +7,12 @@ use cardea_core::policy::holds_policies;
 
 use super::folder::{files, is_left_over, text};
 
-/// How many entries are looked at: a link may lead anywhere.
+/// Limit of entries to look at: a link may lead anywhere.
 const MOST: usize = 2_000;
-/// How far down.
+/// Depth limit.
 const DEPTH: usize = 8;
 
-/// The files at and below a folder whose names end so in whatever case, without those that [`files`] gives. Sorted.
+/// Returns the files at and below a folder with this ending in any case, without those that [`files`] returns. Sorted.
 #[must_use]
 pub fn unread(folder: &Path, end: &str) -> Vec<PathBuf> {
     let read = files(folder, end).unwrap_or_default();
@@ -38,7 +38,7 @@ pub fn unread(folder: &Path, end: &str) -> Vec<PathBuf> {
     found
 }
 
-/// True if such a file holds policies for certain.
+/// Returns whether such a file holds policies for certain.
 #[must_use]
 pub fn is_policy_file(path: &Path) -> bool {
     path.extension().is_some_and(|end| end.eq_ignore_ascii_case("cedar"))
