@@ -1,8 +1,8 @@
 //! Cardea: the secure front door of AI agents.
 //!
-//! It answers three questions in a fixed order: who is it (auth), may they (control), do it (action). The request
-//! paths are the short files in [`flow`]; every line there names a room, and the rooms stand in one line: a room
-//! uses only rooms above it. Start reading at [`flow::chat`].
+//! Cardea answers three questions in a fixed order: who is it (auth), may they (control), do it (action). The request
+//! paths are the short files in [`flow`]. Every line there names a room. The rooms stand in one line, and a room uses
+//! only rooms above it. Start reading at [`flow::chat`].
 
 pub mod action;
 pub mod api;

@@ -1,10 +1,10 @@
-//! Room `once`: idempotency keys. A request that is made twice under one key is done once, and answered alike.
+//! Room `once`: idempotency keys. A request that is made twice under one key is done once, and gets the same answer.
 //!
-//! Promises: a key is claimed in the commit of what it is for, so of two requests at once one finds it taken. The same key
-//! with another request is refused. A key is remembered for 24 hours, as Stripe promises at least, and
-//! never forgotten before its turn has ended as long ago: one that waits for a person may take days.
+//! Promises: a key is claimed in the commit of its request, so of two concurrent requests one finds it taken. The same
+//! key with a different request is refused. A key is remembered for at least 24 hours, as Stripe promises, and never
+//! forgotten before its turn has been over for as long: a turn that waits for an approval may take days.
 //!
-//! Refuses: to know what was done under a key. It keeps which turn it was, or the answer itself.
+//! Refuses: to know what was done under a key. It keeps the id of the turn, or the answer itself.
 //!
 //! Called by: `identity` (new API keys), `turn` (questions and calls), the upkeep.
 
@@ -16,40 +16,40 @@ use cardea_core::{
 };
 use cardea_store::{Commit, Db, args};
 
-/// How long a key is remembered, from its making and from the end of its turn.
+/// How long a key is remembered after its creation, and after the end of its turn.
 const LIFE: Millis = Millis::from_secs(24 * 3_600);
 
-/// Keys that are forgotten at once: in some milliseconds.
+/// Number of keys deleted in one commit, which takes some milliseconds.
 const PORTION: i64 = 500;
 
-/// The name of the guard that finds a key taken.
+/// Name of the guard that fails if a key is taken.
 pub const TAKEN: &str = "idempotency key";
 
-/// One request under its key.
+/// A request with its idempotency key.
 #[derive(Debug, Clone, Copy)]
 pub struct Once<'a> {
-    /// Whose key it is: `Principal::key`. Two callers' keys have nothing to do with each other.
+    /// Owner of the key: `Principal::key`. Keys of different callers are unrelated.
     pub owner: &'a str,
     /// The tenant of the owner.
     pub tenant: &'a TenantId,
-    /// What kind of request it is: the same key may be used once for each.
+    /// Kind of request. The same key may be used once for each kind.
     pub route: &'static str,
-    /// The client's key, 1 to 255 characters of ASCII.
+    /// The client's key: 1 to 255 ASCII characters.
     pub key: &'a str,
-    /// A digest of the request ([`fingerprint`]): two requests with the same one are the same.
+    /// Digest of the request ([`fingerprint`]): requests with the same digest are the same.
     pub fingerprint: &'a str,
 }
 
-/// What was made under a key.
+/// Result of a request with a key.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Made {
     /// The turn.
     pub turn: Option<TurnId>,
-    /// The answer, where it is no turn's.
+    /// The answer of a request without a turn.
     pub answer: Option<String>,
 }
 
-/// A digest of the parts of a request.
+/// Returns a digest of the parts of a request.
 #[must_use]
 pub fn fingerprint<'p>(parts: impl IntoIterator<Item = &'p str>) -> String {
     let mut hash = aws_lc_rs::digest::Context::new(&aws_lc_rs::digest::SHA256);
@@ -60,12 +60,12 @@ pub fn fingerprint<'p>(parts: impl IntoIterator<Item = &'p str>) -> String {
     hex(hash.finish().as_ref())
 }
 
-/// A key as a client sent it.
+/// Checks a key as sent by a client.
 ///
-/// WHY: one that is not understood must not count as none: the client believes that a repeat is safe.
+/// WHY: an invalid key must not count as none, since the client believes that a repeat is safe.
 ///
 /// # Errors
-/// `bad_request` unless it is a text of 1 to 255 characters of ASCII.
+/// `bad_request` unless it is a text of 1 to 255 ASCII characters.
 pub fn sound_key(key: Option<&str>, name: &str) -> Result<String> {
     match key {
         Some(key) if (1..=255).contains(&key.len()) && key.is_ascii() => Ok(key.to_owned()),
@@ -77,10 +77,10 @@ pub fn sound_key(key: Option<&str>, name: &str) -> Result<String> {
 }
 
 impl Once<'_> {
-    /// What was made before under this key.
+    /// Returns the result of an earlier request with this key.
     ///
     /// # Errors
-    /// `idempotency_key_reused` if it was for another request; what the store says.
+    /// `idempotency_key_reused` if it was for another request; a store error.
     pub async fn made(&self, db: &Db, now: Timestamp) -> Result<Option<Made>> {
         let sql = "SELECT fingerprint, turn, receipt FROM idempotency \
                    WHERE owner = $1 AND route = $2 AND key = $3 AND (expires_at > $4 OR EXISTS (SELECT 1 FROM turns \
@@ -93,7 +93,7 @@ impl Once<'_> {
         }
     }
 
-    /// Claims the key for what this commit does. If somebody else has it, the commit fails with a conflict called [`TAKEN`].
+    /// Claims the key for what this commit does. If it is taken, the commit fails with a conflict called [`TAKEN`].
     pub fn claim(&self, made: Made, now: Timestamp) -> Commit {
         Commit::new()
             .run(
@@ -119,25 +119,26 @@ impl Once<'_> {
             )
     }
 
-    /// Gives the key free again, unless it was claimed anew since that turn.
+    /// Releases the key, unless it was claimed again since that turn.
     pub fn free(&self, turn: TurnId) -> Commit {
         let sql = "DELETE FROM idempotency WHERE owner = $1 AND route = $2 AND key = $3 AND turn = $4";
         Commit::new().run(sql, args![self.owner, self.route, self.key, turn])
     }
 }
 
-/// A turn that has ended after this keeps its key.
+/// Returns the time limit: a turn that has ended after it keeps its key.
 fn before(now: Timestamp) -> Timestamp {
     now.minus(LIFE)
 }
 
-/// Forgets the next of the keys whose time is over, those that ended after `from`. Gives how far it came; `None` at the end.
+/// Deletes the next portion of expired keys, among those that ended after `from`. Returns how far it came; `None` at
+/// the end.
 ///
-/// WHY in portions: each costs a look for its turn, and nobody else writes meanwhile. Keys that are kept for their turn are
-/// passed over, not met again.
+/// WHY in portions: each key costs a lookup of its turn, and no other task can write meanwhile. Keys that are kept for
+/// their turn are skipped, not visited again.
 ///
 /// # Errors
-/// What the store says.
+/// Store errors.
 pub async fn forget_old(db: &Db, from: Timestamp, now: Timestamp) -> Result<Option<Timestamp>> {
     let sql = "SELECT MAX(expires_at) FROM (SELECT expires_at FROM idempotency WHERE expires_at > $1 AND expires_at <= $2 \
                ORDER BY expires_at LIMIT $3) AS portion";
@@ -172,7 +173,7 @@ mod tests {
                     started_at, updated_at, deadline_at) VALUES ($1, 'acme', 'o', 'u', '{}', 'chat', 'a', 'waiting', 'n', 0, \
                     0, 0, 0, 0)";
         let mut rows = Commit::new().run(turn, args![open]);
-        // The oldest are kept for a turn that waits, the newest are not over.
+        // The oldest are kept for a turn that waits, the newest have not expired.
         for n in 1..=1_800 {
             let key = format!("{n}");
             let once = Once { owner: "o", tenant: &tenant, route: "r", key: &key, fingerprint: "" };

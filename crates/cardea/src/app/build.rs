@@ -1,4 +1,4 @@
-//! From a configuration to a building. The order of the lines is the order of the rooms.
+//! Builds the application from a configuration. The order of the lines is the order of the rooms.
 
 use std::{
     collections::BTreeMap,
@@ -40,12 +40,12 @@ use crate::{
     vault::{RootKey, Vault},
 };
 
-/// What a program may give instead of what the configuration says.
+/// Values that a program may give instead of those derived from the configuration.
 #[derive(Debug, Clone)]
 pub struct Options {
-    /// The time. Default: the machine's.
+    /// The clock. Default: the system clock.
     pub clock: SharedClock,
-    /// Where clients reach the installation, once the port is known. Default: made from `server`.
+    /// Public base URL, once the port is known. Default: made from `server`.
     pub public_url: Option<String>,
 }
 
@@ -60,20 +60,21 @@ fn broken(what: impl Into<String>) -> Error {
 }
 
 impl App {
-    /// Builds all rooms: opens and migrates the database, loads keys, agents and policies. Nothing runs yet.
+    /// Builds all rooms: opens and migrates the database, loads keys, agents and policies. No background task is
+    /// started yet.
     ///
-    /// Upstreams that cannot be reached are no reason to fail: [`App::start`] goes on asking them.
+    /// Upstreams that cannot be reached are no reason to fail: [`App::start`] keeps asking them.
     ///
     /// # Errors
-    /// `misconfigured` with what to change, or what the store says.
+    /// `misconfigured` with what to change, or a store error.
     pub async fn build(loaded: Loaded, options: Options) -> Result<Self> {
-        drop(tokio::task::spawn_blocking(Engine::prepare)); // beside what follows, until the first engine is wanted
+        drop(tokio::task::spawn_blocking(Engine::prepare)); // in parallel, until the first engine is needed
         let names = loaded.names();
         let Loaded { config, agents, connectors, guards, .. } = loaded;
         let Options { clock, public_url } = options;
         let jobs = Jobs::new();
         let (data, root, db) = truth(&config, config.db.clone()).await?;
-        // WHY: only a server claims it. A command in a folder of its own must not take the installation along.
+        // WHY: only a server claims the folder. A command in a folder of its own must not take over the installation.
         claim::folder(&db, &data).await?;
         let shared: Arc<dyn Shared> = Arc::new(Memory::new(MemoryConfig::default(), Arc::clone(&clock)));
         let net = Net::new(config.net.clone(), Arc::clone(&clock))
@@ -148,12 +149,12 @@ impl App {
     }
 }
 
-/// The data folder, the root key in it, and the database, which must have been written with that key and from a node
-/// with that folder. `db` says how it is opened.
+/// Opens the data folder, the root key in it, and the database, which must have been written with that key and by a
+/// node with that folder. `db` says how the database is opened.
 ///
 /// # Errors
-/// `misconfigured` if the key or the folder is another one, or the key is missing although something was written under
-/// one: none is made then. What the vault and the store say.
+/// `misconfigured` if the key or the folder is a different one, or if the key is missing although something was
+/// written with one; in that case no key is created. Errors of the vault and the store.
 pub async fn truth(config: &Config, db: DbConfig) -> Result<(PathBuf, RootKey, Db)> {
     let (data, root, db) = opened(config, db).await?;
     if db.is_older().await? && claim::is_kept(&db).await? {
@@ -165,7 +166,7 @@ pub async fn truth(config: &Config, db: DbConfig) -> Result<(PathBuf, RootKey, D
     Ok((data, root, db))
 }
 
-/// The same, whichever the folder is.
+/// Does the same without checking which folder the database belongs to.
 ///
 /// # Errors
 /// As [`truth`].
@@ -176,7 +177,7 @@ pub async fn truth_but_folder(config: &Config, db: DbConfig) -> Result<(PathBuf,
     Ok((data, root, db))
 }
 
-/// The database with the tables that it has, which was written with this root key if it was written at all.
+/// Opens the database with its present tables. It must have been written with this root key, if it was written at all.
 async fn opened(config: &Config, db: DbConfig) -> Result<(PathBuf, RootKey, Db)> {
     let data = data_folder(&config.data.dir)?;
     if !RootKey::is_there(&config.vault, &data) && was_written(&db).await? {
@@ -188,7 +189,8 @@ async fn opened(config: &Config, db: DbConfig) -> Result<(PathBuf, RootKey, Db)>
     }
     let root = RootKey::load(&config.vault, &data)?;
     let db = Db::open(db, root.chain_key()).await?;
-    // WHY: the servers of before do not start on tables of this version, so whoever is wrong here must leave them.
+    // WHY: servers of the earlier version do not start on tables of this one, so a process that turns out to be wrong
+    // here must leave them alone.
     if db.is_older().await? {
         observe::same_key(&db, &root.chain_key()).await?;
         if claim::is_kept(&db).await?
@@ -210,42 +212,42 @@ async fn migrate(db: &Db) -> Result<()> {
     Ok(())
 }
 
-/// Refuses a database that another root key has begun, and claims a new one for this key.
+/// Refuses a database that was begun with another root key, and claims a new one for this key.
 async fn same_key(db: &Db, root: &RootKey, data: &Path) -> Result<()> {
     observe::same_key(db, &root.chain_key()).await?;
     claim::root_key(db, root, data).await
 }
 
-/// Refuses a data folder that is not the one of the database.
+/// Refuses a data folder that does not belong to the database.
 async fn same_folder(db: &Db, data: &Path) -> Result<()> {
     claim::other_folder(db, data).await?.map_or(Ok(()), |says| Err(broken(says)))
 }
 
-/// True if a database that is there holds something that hangs on a root key.
+/// Returns whether an existing database holds something that depends on a root key.
 ///
 /// # Errors
-/// What the store says when it is opened.
+/// Store errors of opening it.
 pub async fn was_written(config: &DbConfig) -> Result<bool> {
     if config.url.strip_prefix("sqlite:").is_some_and(|path| !Path::new(path).is_file()) {
         return Ok(false);
     }
-    // Nothing is written under this key.
+    // Nothing is written with this key.
     let db = Db::open(config.clone(), ChainKey::new(&[0; 32])).await?;
     let written = hangs_on_a_key(&db).await;
     db.close().await;
     Ok(written)
 }
 
-/// True if the database holds entries of the audit log, or secrets, or was claimed for a root key.
+/// Returns whether the database holds audit entries or secrets, or was claimed for a root key.
 pub async fn hangs_on_a_key(db: &Db) -> bool {
     let entries: Result<Vec<(String,)>> = db.rows("SELECT node FROM audit_heads LIMIT 1", args![]).await;
     let sealed: Result<Vec<(String,)>> = db.rows("SELECT id FROM secrets LIMIT 1", args![]).await;
     let claimed = db.rows("SELECT value FROM installation WHERE name = 'root_key'", args![]).await;
-    // Tables that are not there yet hold nothing.
+    // Tables that do not exist yet hold nothing.
     [entries, sealed, claimed].into_iter().any(|rows| rows.is_ok_and(|rows| !rows.is_empty()))
 }
 
-/// Makes a folder for whoever runs this process, and nobody else, if it is not there.
+/// Creates a folder that only the user of this process may access, unless it exists.
 ///
 /// # Errors
 /// Those of the file system.
@@ -257,10 +259,10 @@ pub fn private_folder(folder: &Path) -> std::io::Result<()> {
     make.create(folder)
 }
 
-/// The data folder, made if it is not there: for whoever runs this process, and nobody else.
+/// Returns the data folder; creates it if it does not exist, accessible to the user of this process only.
 ///
 /// # Errors
-/// `misconfigured` if it cannot be made.
+/// `misconfigured` if it cannot be created.
 pub fn data_folder(folder: &Path) -> Result<PathBuf> {
     private_folder(folder)
         .map_err(|error| broken(format!("`data.dir` (`{}`) cannot be made: {error}.", folder.display())))?;
@@ -272,7 +274,7 @@ fn prices(config: &Config) -> Result<Prices> {
     crate::config::prices(path).map_err(|why| broken(format!("`cost.prices`: {why}.")))
 }
 
-/// Where clients reach the installation, if nobody says otherwise.
+/// Returns the public base URL of an installation that sets none.
 fn url_of(config: &Config) -> String {
     let url = config.server.public_url.clone().unwrap_or_else(|| format!("http://{}", config.server.bind));
     url.trim_end_matches('/').to_owned()
@@ -288,11 +290,12 @@ fn budget(budget: &BudgetConfig) -> Budget {
     Budget { tokens: budget.tokens, cost_micros: budget.money.map(millionths) }
 }
 
-/// Whose credentials are accepted.
+/// Returns the accepted credentials.
 fn accepted(config: &Config, public_url: &str, identity: &Identity) -> AuthConfig {
     let mut accepted = config.auth.clone();
     if config.server.public_url.is_some() {
-        // WHY: it is what the metadata of `/mcp` tells clients to ask their issuer for (RFC 9728, RFC 8707).
+        // WHY: it is the resource that the metadata of `/mcp` tells clients to request a token for (RFC 9728, RFC
+        // 8707).
         let resource = format!("{public_url}/mcp");
         accepted.issuers.values_mut().for_each(|issuer| issuer.audience.push(resource.clone()));
     }
@@ -321,7 +324,7 @@ fn settings(config: &Config, guards: Vec<Profile>, names: Installation) -> contr
     }
 }
 
-/// An agent whose model nobody knows would fail at its first question: better now.
+/// Checks the models of the agents: an unknown model would otherwise fail the first question.
 fn check_agents(agents: &BTreeMap<cardea_core::id::AgentName, Arc<Agent>>, models: &Models) -> Result<()> {
     match agents.values().find(|agent| !models.knows(&agent.spec.model)) {
         None => Ok(()),

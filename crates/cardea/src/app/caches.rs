@@ -1,4 +1,4 @@
-//! The caches as the configuration wants them.
+//! Builds the caches from the configuration.
 
 use std::sync::Arc;
 
@@ -16,10 +16,10 @@ use crate::{
     vault::Vault,
 };
 
-/// The name of the key under which entries are sealed.
+/// Name of the key under which entries are sealed.
 const KEY: &str = "cache/entries";
 
-/// Where entries lie, and how they are protected there.
+/// The store of the entries, and their protection in it.
 pub(super) struct Store {
     store: Arc<dyn CacheStore>,
     seal: Seal,
@@ -91,14 +91,14 @@ impl Store {
             },
         };
         let node = config.db.node.clone();
-        // WHY: a SQLite database has one server, so nobody else clears.
+        // WHY: a SQLite database has one server, so no other node clears.
         let told = own.filter(|_| db.engine() == Engine::Postgres);
         let with = Neighbours { store, seal, persist, told, db, node, clock, observe };
         Cache::new(settings, Some(Arc::clone(embedder)), with)
     }
 }
 
-/// The answers that are known at start.
+/// Reads the answers that are known at start.
 pub(super) fn warm(config: &Config, embedder: &Arc<dyn Embedder>) -> Result<Arc<[Warm]>> {
     let Some(path) = config.cache.warm.as_deref().filter(|_| config.cache.enabled) else {
         return Ok(Arc::from([]));

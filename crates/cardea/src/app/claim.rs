@@ -1,4 +1,5 @@
-//! What all nodes over one database must share: the first writes it down, and every other must have the same.
+//! Values that all nodes on one database must share. The first node records its own; every other node must have the
+//! same.
 
 use std::path::Path;
 
@@ -7,7 +8,7 @@ use cardea_store::{Commit, CommitError, Db, Engine, args};
 
 use crate::vault::{RootKey, folder_id, folder_id_or_new};
 
-/// Gives the installation another data folder.
+/// Changes the data folder of the installation.
 pub const NEW_FOLDER: &str = "UPDATE installation SET value = $1 WHERE name = 'data_folder'";
 
 const KEY: &str = "root_key";
@@ -23,16 +24,16 @@ async fn written(db: &Db, name: &str) -> Result<Option<String>> {
     Ok(found.map(|(value,)| value))
 }
 
-/// True if the tables of the database, which may be those of an older Cardea, have a place for what is claimed.
+/// Returns whether the tables of the database, possibly those of an older Cardea, have a place for claims.
 pub(super) async fn is_kept(db: &Db) -> Result<bool> {
     let sql = "SELECT version FROM migrations WHERE name = '0014_nodes'";
     let found: Option<(i64,)> = db.row(sql, args![]).await?;
     Ok(found.is_some())
 }
 
-/// What stands under this name: this value, if nobody was faster.
+/// Claims a name with this value, and returns the value that it has.
 async fn claim(db: &Db, name: &str, value: &str) -> Result<String> {
-    // WHY: the commit has no entry in the audit log, which would be the first trace of a key that is not the one.
+    // WHY: the commit has no audit entry, which would be the first one written with a key that may be the wrong one.
     let commit = Commit::new().guard(
         "installation",
         "INSERT INTO installation (name, value) VALUES ($1, $2) ON CONFLICT (name) DO NOTHING",
@@ -46,14 +47,14 @@ async fn claim(db: &Db, name: &str, value: &str) -> Result<String> {
     found.ok_or_else(|| Error::new(Code::Internal).because("what was claimed is not there"))
 }
 
-/// Claims a database for the root key before anything is written under it: of two nodes that make keys of their own and
-/// begin at once, one leaves.
+/// Claims a database for the root key before anything is written with it. If two nodes with keys of their own start at
+/// once, one of them ends.
 pub(super) async fn root_key(db: &Db, root: &RootKey, data: &Path) -> Result<()> {
     claim(db, KEY, root.first_id()).await?;
     other_key(db, root, data).await?.map_or(Ok(()), |says| Err(broken(says)))
 }
 
-/// What to say if the database was claimed for another root key.
+/// Returns the message for a database that was claimed for another root key.
 pub(super) async fn other_key(db: &Db, root: &RootKey, data: &Path) -> Result<Option<String>> {
     if written(db, KEY).await?.is_none_or(|id| id == root.first_id()) {
         return Ok(None);
@@ -65,8 +66,8 @@ pub(super) async fn other_key(db: &Db, root: &RootKey, data: &Path) -> Result<Op
     )))
 }
 
-/// Claims a database for the folder with the keys of people. SQLite has one server, and a copy of it may come back
-/// without them.
+/// Claims a database for the folder with the keys of people. SQLite has one server, and a copy of its database may be
+/// restored without them.
 pub(super) async fn folder(db: &Db, data: &Path) -> Result<()> {
     if db.engine() == Engine::Sqlite {
         return Ok(());
@@ -77,10 +78,10 @@ pub(super) async fn folder(db: &Db, data: &Path) -> Result<()> {
     other_folder(db, data).await?.map_or(Ok(()), |says| Err(broken(says)))
 }
 
-/// What to say if the data folder is not the one that the nodes over this database share.
+/// Returns the message for a data folder that is not the one shared by the nodes on this database.
 ///
 /// # Errors
-/// What the store says; `internal` if the folder cannot be read.
+/// Store errors; `internal` if the folder cannot be read.
 pub async fn other_folder(db: &Db, data: &Path) -> Result<Option<String>> {
     let Some(wanted) = written(db, FOLDER).await? else { return Ok(None) };
     let what = match folder_id(data)? {

@@ -1,7 +1,7 @@
-//! The building: all rooms, made once, each given the neighbours it may know.
+//! Room `app`: the application, with all rooms, each built once and given the neighbours it may know.
 //!
-//! [`App::build`] turns a checked configuration into an [`App`]; [`App::start`] sets the upkeep going. `flow`, `api` and
-//! `main` hold it, no room does. A program that embeds Cardea builds one and talks to its agents through
+//! [`App::build`] turns a checked configuration into an [`App`]; [`App::start`] starts the background tasks. `flow`,
+//! `api` and `main` hold it; no room does. A program that embeds Cardea builds one and talks to its agents through
 //! [`App::agent`], with the same checks as a client over HTTP.
 
 mod build;
@@ -33,18 +33,18 @@ use crate::{
     identity::Identity, observe::Observe, turn::Turns, vault::Vault,
 };
 
-/// What a model writes at most where nobody says, in tokens.
+/// Estimated output tokens of a model without a limit.
 const WRITES: u64 = 1_024;
 
-/// What the tools of an agent and their results take of a prompt, roughly, in tokens.
+/// Estimated prompt tokens of an agent's tools and their results.
 const TOOLS: u64 = 1_500;
 
-/// Whether something was said before a message.
+/// Whether there are messages before a message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum History {
-    /// It is the first.
+    /// There are none.
     None,
-    /// It is not, or nobody knows.
+    /// There are some, or it is not known.
     Some,
 }
 
@@ -52,18 +52,18 @@ pub enum History {
 #[derive(Clone)]
 pub struct App(Arc<Rooms>);
 
-/// The rooms, in their line.
+/// The rooms, in their order.
 #[derive(Debug)]
 pub struct Rooms {
-    /// What the installation decides.
+    /// The configuration.
     pub config: Config,
-    /// The time.
+    /// The clock.
     pub clock: SharedClock,
-    /// Tasks.
+    /// Background tasks.
     pub jobs: Jobs,
-    /// The truth.
+    /// The database.
     pub db: Db,
-    /// Credentials to callers.
+    /// Authentication: credentials to callers.
     pub auth: Auth,
     /// Language models.
     pub models: Models,
@@ -71,17 +71,17 @@ pub struct Rooms {
     pub observe: Observe,
     /// Sealed secrets.
     pub vault: Vault,
-    /// Own tokens and keys.
+    /// Tokens and keys issued by this installation.
     pub identity: Identity,
     /// Rate, budget, guardrails, policy, approvals.
     pub control: Control,
     /// Conversations and caches.
     pub context: Context,
-    /// The journal.
+    /// The journal of turns.
     pub turns: Turns,
     /// Tools.
     pub action: Action,
-    /// Whether the upkeep gets through to the database.
+    /// Whether the upkeep reaches the database.
     pub pulse: Pulse,
     agents: BTreeMap<AgentName, Arc<Agent>>,
     direct: Arc<Agent>,
@@ -105,14 +105,14 @@ impl std::fmt::Debug for App {
     }
 }
 
-/// The name under which calls come in that no agent makes: MCP clients, bare completions.
+/// Name of the stand-in agent for calls that no agent makes: MCP clients, bare completions.
 const DIRECT: &str = "direct";
 
-/// How long a bare completion may take.
+/// Time limit of a bare completion.
 const COMPLETION: Millis = Millis::from_secs(120);
 
 impl Rooms {
-    /// The agent with this name.
+    /// Returns the agent with this name.
     ///
     /// # Errors
     /// `not_found`.
@@ -123,19 +123,20 @@ impl Rooms {
         })
     }
 
-    /// All agents, by name.
+    /// Returns all agents, by name.
     pub fn agents(&self) -> impl Iterator<Item = &Arc<Agent>> {
         self.agents.values()
     }
 
-    /// The stand-in for an agent where a client brings its own model: it may ask for any tool, policy decides.
+    /// Returns the stand-in for an agent if a client brings its own model. It may call any tool; policy decides.
     #[must_use]
     pub fn direct(&self) -> Arc<Agent> {
         Arc::clone(&self.direct)
     }
 
-    /// What a message to an agent may use up: all its model calls, each with its instructions, some tools and, where
-    /// something was said before, the whole window; the money by the dearest model that may answer.
+    /// Estimates what a message to an agent may use: all of its model calls, each with the instructions, some tools
+    /// and, if there are earlier messages, the whole window. The money is that of the most expensive model that may
+    /// answer.
     #[must_use]
     pub fn estimate(&self, agent: &Agent, text: &str, history: History) -> Estimate {
         let limits = &agent.spec.limits;
@@ -155,7 +156,7 @@ impl Rooms {
         }
     }
 
-    /// What a bare completion may use up.
+    /// Estimates what a bare completion may use.
     #[must_use]
     pub fn estimate_prompt(&self, prompt: &Prompt) -> Estimate {
         let writes = prompt.sampling.max_tokens.map_or(WRITES, u64::from);
@@ -164,47 +165,47 @@ impl Rooms {
         Estimate { tokens: usage.total(), cost_micros }
     }
 
-    /// Where the heads of the audit log are written down, beside the database.
+    /// Returns the file of audit checkpoints, beside the database.
     #[must_use]
     pub fn checkpoints(&self) -> &std::path::Path {
         &self.checkpoints
     }
 
-    /// How long a bare completion may take.
+    /// Returns the time limit of a bare completion.
     #[must_use]
     pub fn completion_time(&self) -> Millis {
         COMPLETION
     }
 
-    /// Where clients reach this installation.
+    /// Returns the public base URL of this installation.
     #[must_use]
     pub fn public_url(&self) -> &str {
         &self.public_url
     }
 
-    /// The path of [`Self::public_url`]: empty, or `/PREFIX`.
+    /// Returns the path of [`Self::public_url`]: empty, or `/PREFIX`.
     #[must_use]
     pub fn public_path(&self) -> &str {
         let rest = self.public_url.split_once("://").map_or("", |(_, rest)| rest);
         rest.find('/').and_then(|at| rest.get(at..)).unwrap_or_default()
     }
 
-    /// The RFC 9728 document of the MCP endpoint.
+    /// Returns the RFC 9728 document of the MCP endpoint.
     #[must_use]
     pub fn protected_resource(&self) -> Value {
         let mut issuers = self.auth.sign_in_issuers();
-        // One without an address is asked by no client.
+        // Clients cannot ask an issuer without an address.
         issuers.retain(|issuer| issuer.starts_with("https://") || issuer.starts_with("http://"));
         json!(ProtectedResource::new(format!("{}/mcp", self.public_url), issuers).proofs())
     }
 
-    /// The path of that document: between host and path of the resource (RFC 9728 section 3.1).
+    /// Returns the path of that document: between host and path of the resource (RFC 9728 section 3.1).
     #[must_use]
     pub fn metadata_path(&self) -> String {
         ProtectedResource::well_known(&format!("{}/mcp", self.public_path()))
     }
 
-    /// What a client without a good credential is told to do (RFC 6750, RFC 9728).
+    /// Returns the challenge for a client without a valid credential (RFC 6750, RFC 9728).
     #[must_use]
     pub fn challenge(&self, error: &Error) -> Challenge {
         let origin = self.public_url.strip_suffix(self.public_path()).unwrap_or(&self.public_url);
@@ -213,7 +214,7 @@ impl Rooms {
     }
 }
 
-/// The stand-in agent.
+/// Builds the stand-in agent.
 fn direct() -> Arc<Agent> {
     let spec = AgentSpec {
         about: String::new(),
@@ -232,13 +233,13 @@ fn direct() -> Arc<Agent> {
     Arc::new(Agent { name: AgentName::from(DIRECT), version: String::new(), spec })
 }
 
-/// One call, for as long as its upstream or connector says.
+/// Returns the limits of one call, which may take as long as its upstream or connector says.
 fn direct_limits() -> cardea_core::agent::TurnLimits {
     let limits = cardea_core::agent::TurnLimits::default();
     cardea_core::agent::TurnLimits { tool_calls: 1, tool_timeout: limits.time, ..limits }
 }
 
-/// The beginning of a name that a client made up.
+/// Shortens a name that a client made up.
 fn short(name: &str) -> String {
     name.chars().take(64).collect()
 }

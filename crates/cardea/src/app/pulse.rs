@@ -1,4 +1,4 @@
-//! Whether this node still does what it must do all the time: show that it lives, and learn what was revoked.
+//! Whether this node keeps up its periodic duties: renewing its lease, and learning of revocations.
 
 use std::{
     sync::{
@@ -10,13 +10,14 @@ use std::{
 
 use tokio::time::Instant;
 
-/// Without a written heartbeat for so long this node says that it is not ready: before others take its turns over.
+/// Time without a written heartbeat after which this node reports that it is not ready, before other nodes take its
+/// turns over.
 const WRITTEN: Duration = Duration::from_secs(8);
 
-/// Without news of revocations for so long it says so as well: long before it refuses all tokens.
+/// Time without news of revocations after which it does so too, long before it refuses all tokens.
 const LEARNT: Duration = Duration::from_secs(5);
 
-/// When each was last done. Nothing is said of an installation whose upkeep does not run.
+/// Times of the last successes. No trouble is reported if the upkeep does not run at all.
 #[derive(Debug, Default)]
 pub struct Pulse {
     written: Mutex<Option<Instant>>,
@@ -25,28 +26,28 @@ pub struct Pulse {
 }
 
 impl Pulse {
-    /// A heartbeat was written.
+    /// Records that a heartbeat was written.
     pub fn written(&self) {
         beat(&self.written);
     }
 
-    /// It is known what was revoked.
+    /// Records that revocations were learnt.
     pub fn learnt(&self) {
         beat(&self.learnt);
     }
 
-    /// This node will stop soon.
+    /// Records that this node will stop soon.
     pub fn leaves(&self) {
         self.leaving.store(true, Ordering::Relaxed);
     }
 
-    /// True if it said so.
+    /// Returns whether this node will stop soon.
     #[must_use]
     pub fn is_leaving(&self) -> bool {
         self.leaving.load(Ordering::Relaxed)
     }
 
-    /// What has not been done for too long.
+    /// Returns the duty that is overdue.
     #[must_use]
     pub fn trouble(&self) -> Option<&'static str> {
         if is_older(&self.written, WRITTEN) {

@@ -1,4 +1,4 @@
-//! Conversations: one owner, written with the row itself, and messages that are only ever added.
+//! Conversations: rows with one owner, and messages that are only ever appended.
 
 use cardea_auth::Caller;
 use cardea_core::{
@@ -23,13 +23,13 @@ pub struct Conversation {
     pub id: ConversationId,
     /// The agent it is held with.
     pub agent: AgentName,
-    /// The first words of it, screened.
+    /// Title: its first words, screened.
     pub title: String,
     /// When it began.
     pub created_at: Timestamp,
-    /// When something was last said.
+    /// When the last message was written.
     pub updated_at: Timestamp,
-    /// False if nothing stands behind placeholders in it, as far as was looked.
+    /// False if it is known to have no placeholders.
     #[serde(skip)]
     pub(super) has_placeholders: bool,
 }
@@ -37,46 +37,46 @@ pub struct Conversation {
 /// One message of a conversation.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Said {
-    /// From 1, without gaps.
+    /// Number from 1, without gaps.
     pub seq: i64,
     /// Its id.
     pub id: MessageId,
-    /// The turn in which it was said.
+    /// The turn it belongs to.
     pub turn: TurnId,
-    /// Who said what.
+    /// The message, with its author.
     pub message: Message,
-    /// What it is beside an answer in good order.
+    /// Remarks on an answer that is not a normal one.
     #[serde(flatten)]
     pub told: Told,
-    /// When.
+    /// When it was written.
     pub at: Timestamp,
 }
 
-/// What an answer is beside one in good order.
+/// Remarks on an answer that is not a normal one.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Told {
-    /// The code of the error that it tells of: these are words of Cardea, and not of the model.
+    /// Code of the error that the text reports. The words are then Cardea's, not the model's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
-    /// Why the model stopped, if it was not done or said nothing.
+    /// Reason why the model stopped, if it was not done or wrote nothing.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub finish: Option<Finish>,
 }
 
-/// A message as its row keeps it.
+/// A message as kept in its row.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Kept {
-    /// Who said what.
+    /// The message, with its author.
     #[serde(flatten)]
     pub message: Message,
-    /// What it is beside an answer in good order.
+    /// Remarks on an answer that is not a normal one.
     #[serde(flatten)]
     pub told: Told,
 }
 
 impl Kept {
-    /// The message as a model is shown it: what it has not said stands there as a note, so that it takes neither our words
-    /// for its own nor the question for an open one.
+    /// Returns the message as a model is shown it. Text that the model has not written becomes a note, so that the
+    /// model neither takes Cardea's words for its own nor the question for an open one.
     fn shown(self) -> Message {
         let note = |text: String| Message::Assistant { text, calls: Vec::new(), thoughts: None };
         match (self.message, self.told) {
@@ -94,10 +94,10 @@ impl Kept {
     }
 }
 
-/// Letters of a title.
+/// Length limit of a title in characters.
 const TITLE: usize = 80;
 
-/// The name of the secret that holds the placeholders of a conversation.
+/// Returns the name of the secret that holds the placeholders of a conversation.
 pub(super) fn secret_of(conversation: ConversationId) -> String {
     format!("placeholders/{conversation}")
 }
@@ -109,12 +109,12 @@ fn read((id, agent, title, created_at, updated_at): Row) -> Conversation {
 }
 
 impl Context {
-    /// The caller's conversation with this id, if one is named. It must be held with this agent.
+    /// Returns the caller's conversation with this id, if an id is given. It must be held with this agent.
     ///
-    /// Somebody else's conversation is as unknown as one that never was.
+    /// A conversation of another user is as unknown as one that never existed.
     ///
     /// # Errors
-    /// `not_found`, `bad_request` if it is held with another agent, or what the store says.
+    /// `not_found`, `bad_request` if it is held with another agent, or a store error.
     pub async fn find(
         &self,
         caller: &Caller,
@@ -130,8 +130,8 @@ impl Context {
         Err(Error::new(Code::BadRequest).detail(detail))
     }
 
-    /// A new conversation. Its row belongs into the commit of the first question, so that there is no conversation in
-    /// which nothing was asked.
+    /// Creates a conversation. Its row belongs in the commit of the first question, so that no conversation is without
+    /// a question.
     pub fn create(
         &self,
         rows: &mut Commit,
@@ -156,12 +156,12 @@ impl Context {
         Owned::new(talk, caller)
     }
 
-    /// The caller's conversation with this id.
+    /// Returns the caller's conversation with this id.
     ///
     /// # Errors
-    /// `not_found`, or what the store says.
+    /// `not_found`, or a store error.
     pub async fn conversation(&self, caller: &Caller, id: ConversationId) -> Result<Owned<Conversation>> {
-        // The secret is looked for in the same read: most conversations have none.
+        // The secret is looked up in the same query: most conversations have none.
         let sql = "SELECT id, agent, title, created_at, updated_at, \
                    (SELECT CAST(COUNT(*) AS BIGINT) FROM secrets WHERE tenant = $3 AND name = $4) \
                    FROM conversations WHERE id = $1 AND owner = $2 AND tenant = $3 AND deleted_at IS NULL";
@@ -175,10 +175,10 @@ impl Context {
         Ok(Owned::new(talk, caller))
     }
 
-    /// The caller's conversations, the newest first.
+    /// Returns the caller's conversations, newest first.
     ///
     /// # Errors
-    /// What the store says.
+    /// Store errors.
     pub async fn conversations(
         &self,
         caller: &Caller,
@@ -195,10 +195,10 @@ impl Context {
         Ok(Page::of(rows.into_iter().map(read).collect(), limit, place))
     }
 
-    /// What was said, from number `after` on.
+    /// Returns the messages after number `after`.
     ///
     /// # Errors
-    /// What the store says.
+    /// Store errors.
     pub async fn messages(&self, talk: &Owned<Conversation>, after: i64, most: u32) -> Result<Vec<Said>> {
         let sql = "SELECT seq, id, turn, body, at FROM messages \
                    WHERE conversation = $1 AND tenant = $2 AND seq > $3 ORDER BY seq LIMIT $4";
@@ -207,12 +207,13 @@ impl Context {
         rows.into_iter().map(|row| said(talk.id, row)).collect()
     }
 
-    /// The last messages before this turn, as many as the agent's window holds, the oldest first.
+    /// Returns the last messages before this turn that fit the agent's window, oldest first.
     ///
-    /// The window is cut by count and by tokens, so a turn costs the same after ten messages and after ten thousand.
+    /// The window is limited by count and by tokens, so a turn costs the same after ten messages and after ten
+    /// thousand.
     ///
     /// # Errors
-    /// What the store says.
+    /// Store errors.
     pub async fn history(
         &self,
         owner: &Principal,
@@ -241,12 +242,12 @@ impl Context {
         Ok(kept)
     }
 
-    /// Deletes the conversation and what was said in it, together with rows of another room that stop what is done in it.
-    /// Of a turn that is open nothing stays but what takes back what it has done; that goes with its end. The audit log keeps
-    /// that it was, not what it said.
+    /// Deletes the conversation and its texts, together with rows of another room that stop its open turn. Of that
+    /// turn only what is needed to undo its steps stays, until the turn ends. The audit log keeps that it existed, not
+    /// what was said.
     ///
     /// # Errors
-    /// `not_found`, or what the store says.
+    /// `not_found`, or a store error.
     pub async fn delete(
         &self,
         talk: Owned<Conversation>,
@@ -255,7 +256,7 @@ impl Context {
     ) -> Result<()> {
         let (id, owner) = (talk.id, talk.owner().clone());
         let mut commit = Commit::new()
-            // WHY first: whoever has a turn in hand writes its row before its steps.
+            // WHY first: the owner of a turn writes its row before its steps.
             .run(
                 "UPDATE turns SET prompt = '', receipt = NULL, failure = CASE WHEN ended_at IS NULL THEN failure END \
                  WHERE conversation = $1",

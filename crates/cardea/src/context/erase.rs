@@ -1,4 +1,4 @@
-//! Everything that a person has said and asked, taken away.
+//! Erasure of everything that a person has said and asked.
 
 use std::collections::BTreeSet;
 
@@ -15,28 +15,29 @@ use serde_json::{Value, json};
 
 use super::{Context, cache::Purged};
 
-/// What an API key stands for is a name, so its issuer tells nobody apart.
+/// Issuer of API keys. It stands for a name only, so it does not tell people apart.
 const KEYS: &str = "cardea:keys";
 
-/// Who is to be erased.
+/// The person to erase.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Whom {
     /// The user.
     pub user: UserId,
-    /// The issuer that vouches for the user; absent: nobody of this name has been seen.
+    /// Issuer that vouches for the user; absent if no one of this name has been seen.
     pub issuer: Option<String>,
-    /// Nobody else is known by this name, so what is kept for the name alone is this person's: API keys, credentials.
+    /// True if no one else is known by this name, so that everything kept under the name alone (API keys, credentials)
+    /// belongs to this person.
     pub whole_name: bool,
 }
 
 impl Whom {
-    /// True if the API keys that stand for the name are this person's.
+    /// Returns whether the API keys with this name belong to this person.
     #[must_use]
     pub fn has_keys(&self) -> bool {
         self.whole_name || self.issuer.as_deref() == Some(KEYS)
     }
 
-    /// The owner keys under which this person's things are kept.
+    /// Returns the owner keys under which this person's data is kept.
     #[must_use]
     pub fn owners(&self, tenant: &TenantId) -> Vec<String> {
         let keys = Some(KEYS).filter(|_| self.whole_name);
@@ -46,7 +47,7 @@ impl Whom {
     }
 }
 
-/// The issuer in an owner key of this user.
+/// Returns the issuer in an owner key of this user.
 fn issuer_in<'a>(owner: &'a str, tenant: &TenantId, user: &UserId) -> Option<&'a str> {
     let (tenant, user) = (tenant.as_str(), user.as_str());
     let rest = owner.strip_prefix(&format!("{}:{tenant};", tenant.len()))?;
@@ -59,12 +60,12 @@ const CREDENTIALS: &str = "SELECT name FROM secrets WHERE tenant = $1 AND name L
 
 /// The owners of this name. No conversation and no approval is written without its turn.
 ///
-/// WHY no tenant for decisions: their key begins with it, and by it all of the tenant's would be read. The owners of others are
-/// left out by [`issuer_in`].
+/// WHY no tenant for decisions: their key begins with it, and the query would read all decisions of the tenant. Owners
+/// of other users are filtered out by [`issuer_in`].
 const OWNERS: &str = "SELECT owner FROM turns WHERE tenant = $1 AND user_id = $2 \
                       UNION SELECT owner FROM decisions WHERE user_id = $2";
 
-/// One of the owners under whose keys a person's things are kept.
+/// One of the owners under whose keys a person's data is kept.
 #[derive(Clone, Copy)]
 struct Owner<'a> {
     tenant: &'a TenantId,
@@ -73,18 +74,18 @@ struct Owner<'a> {
 }
 
 impl Owner<'_> {
-    /// WHY all three, though the key tells the others: nobody else asks for turns by their owner, so one index serves this and
-    /// [`OWNERS`].
+    /// WHY all three, although the key implies the others: no other query selects turns by owner, so one index serves
+    /// this one and [`OWNERS`].
     fn args(&self) -> Vec<Cell> {
         args![self.tenant, self.user, self.key]
     }
 
-    /// The rows that delete what an owner said and was told. Nobody goes on with a turn that is open, for want of its owner; so
-    /// also what would take back what it has done goes.
+    /// Returns the rows that delete everything an owner said and was told. An open turn cannot continue without its
+    /// owner, so the data to undo its steps is deleted too.
     fn words(&self, now: Timestamp) -> Commit {
         let Owner { tenant, key, .. } = *self;
         Commit::new()
-            // WHY first: whoever has a turn in hand writes its row before its steps.
+            // WHY first: the owner of a turn writes its row before its steps.
             .run(
                 "UPDATE turns SET prompt = '', receipt = NULL, failure = CASE WHEN ended_at IS NULL THEN failure END \
                  WHERE tenant = $1 AND user_id = $2 AND owner = $3",
@@ -113,7 +114,8 @@ impl Owner<'_> {
                  (SELECT id FROM turns WHERE tenant = $1 AND user_id = $2 AND owner = $3)",
                 self.args(),
             )
-            // A bare call that waits for a person was not made. Without its step it ends as that, and nobody knows of what.
+            // A bare call that waits for an approval was not made. Without its step the turn ends with that result,
+            // and its tool stays unknown.
             .run(
                 "DELETE FROM steps WHERE turn IN \
                  (SELECT id FROM turns WHERE tenant = $1 AND user_id = $2 AND owner = $3 AND kind = 'call' \
@@ -121,7 +123,8 @@ impl Owner<'_> {
                 self.args(),
             )
             .run("DELETE FROM idempotency WHERE owner = $1", args![key])
-            // What waits for a person waits no more: the turn ends, and wipes itself as one of a deleted conversation does.
+            // The approvals are withdrawn: the waiting turn ends, and wipes itself as a turn of a deleted conversation
+            // does.
             .run(
                 "UPDATE approvals SET state = CASE WHEN state = 'open' THEN 'expired' ELSE state END, args = '{}', \
                  reason = '', comment = NULL WHERE tenant = $1 AND owner = $2",
@@ -129,25 +132,25 @@ impl Owner<'_> {
             )
     }
 
-    /// The row that takes the facts out of its turns that have ended.
+    /// Returns the row that removes the facts from turns that have ended.
     fn facts(&self, bare: String) -> Commit {
         let sql = "UPDATE turns SET principal = $4 WHERE tenant = $1 AND user_id = $2 AND owner = $3 AND ended_at IS NOT NULL";
         Commit::new().run(sql, self.args().into_iter().chain(args![bare]).collect())
     }
 }
 
-/// What stands in the journal of an owner: of any one turn that has ended, and of each that is open.
+/// The principals in the journal of an owner: of any one turn that has ended, and of each open turn.
 const FACTS_OF_ENDED: &str = "SELECT MIN(principal) FROM turns WHERE tenant = $1 AND user_id = $2 AND owner = $3 \
                               AND ended_at IS NOT NULL GROUP BY owner";
 const FACTS_OF_OPEN: &str = "SELECT id, principal FROM turns WHERE tenant = $1 AND user_id = $2 AND owner = $3 \
                              AND ended_at IS NULL";
 
 impl Context {
-    /// Who is meant by a name, and by an issuer if one is said.
+    /// Finds the person meant by a name, and by an issuer if one is given.
     ///
     /// # Errors
-    /// `ambiguous` if several people have the name and no issuer is said; `not_found` if only others have it than the
-    /// issuer's; those of the store.
+    /// `ambiguous` if several people have the name and no issuer is given; `not_found` if the name is known, but not
+    /// at this issuer; store errors.
     pub async fn whom(&self, tenant: &TenantId, user: &UserId, issuer: Option<String>) -> Result<Whom> {
         let owners: Vec<(String,)> = self.inner.db.rows(OWNERS, args![tenant, user]).await?;
         let found = owners.iter().filter_map(|(owner,)| issuer_in(owner, tenant, user));
@@ -170,22 +173,22 @@ impl Context {
         };
         let is_known = known.remove(&issuer) || issuer == KEYS || known.is_empty();
         if !is_known {
-            // WHY: a slip in the issuer must not look like somebody who is gone.
+            // WHY: a slip in the issuer must not look like a person who is gone.
             let names: Vec<String> = known.iter().map(|issuer| format!("`{issuer}`")).collect();
             let detail = format!("Nobody of this name was seen of that issuer, but of {}.", names.join(", "));
             return Err(Error::new(Code::NotFound).detail(detail));
         }
-        // WHY: what only has the name in common is nobody's alone while somebody else has the name.
+        // WHY: data under the name alone belongs to no single person while others have the same name.
         Ok(Whom { user: user.clone(), whole_name: known.is_empty(), issuer: Some(issuer) })
     }
 
-    /// Erases a user of the caller's tenant: destroys the user's key in the vault, so that nothing sealed for the user
-    /// opens any more, in backups neither; and deletes conversations, questions, answers and what tools gave for them.
-    /// Decisions and the audit log keep that something was done, not what was said. Doing it again is harmless.
-    /// `stopping` are rows of another room that stop what is still done for them.
+    /// Erases a user of the caller's tenant. Destroys the user's key in the vault, so that nothing sealed for the user
+    /// can be opened again, backups included. Deletes conversations, questions, answers and the results of tools.
+    /// Decisions and the audit log keep that something was done, not what was said. Repeating it is harmless.
+    /// `stopping` are rows of another room that stop open turns.
     ///
     /// # Errors
-    /// What the vault and the store say. The audit log tells of the attempt before anything is destroyed.
+    /// Errors of the vault and the store. The audit log records the attempt before anything is destroyed.
     pub async fn erase(&self, by: &Caller, whom: &Whom, stopping: Commit, request: RequestId) -> Result<()> {
         let detail = || json!({ "user": whom.user, "issuer": whom.issuer });
         let told = |event| super::entry(by, event, Some(request), detail());
@@ -206,10 +209,12 @@ impl Context {
         commit = commit.and(stopping);
         self.inner.observe.audit(&mut commit, told("person.erased"));
         self.inner.db.commit(commit).await?;
-        // WHY the whole name: entries of before say no more of whom they are. What others of the name lose is asked again.
+        // WHY the whole name: older entries do not identify the person further. Others with the name lose cached
+        // answers, which are generated again.
         let purged = self.inner.cache.purge(tenant, whom.user.as_str()).await;
         self.wipe().await;
-        // WHY: it may be owed, but nobody is told that it is gone while it lies there. Whoever erases does it again.
+        // WHY: the removal may be owed, but the erasure must not be confirmed while the entry exists. The caller has
+        // to repeat it.
         if purged != Purged::Out {
             let why = "cached answers are not taken out everywhere";
             return Err(Error::new(Code::StoreUnavailable).because(why));
@@ -217,8 +222,8 @@ impl Context {
         Ok(())
     }
 
-    /// The rows that delete an owner's credentials for connectors: also those that were sealed for the name alone, as all
-    /// once were, which end with the owner's key.
+    /// Returns the rows that delete an owner's credentials for connectors, including those that were sealed for the
+    /// name alone, as all once were. They become unreadable with the owner's key.
     async fn forget_credentials(&self, tenant: &TenantId, owner: &str) -> Result<Commit> {
         let sealed: Vec<(String,)> = self.inner.db.rows(CREDENTIALS, args![tenant]).await?;
         let is_own = |name: &&String| {
@@ -228,10 +233,10 @@ impl Context {
         Ok(own.fold(Commit::new(), |rows, name| rows.and(self.inner.vault.forgetting(tenant, name))))
     }
 
-    /// What an issuer has told of a person (mail, full name, …) and where they called from, taken out of the journal. The
-    /// user's id stays, and so does what an open turn needs to end.
+    /// Returns the rows that remove from the journal what an issuer has told about a person (mail, full name, …), and
+    /// the client address. The user's id stays, and so does what an open turn needs to end.
     async fn forget_facts(&self, owner: Owner<'_>) -> Result<Commit> {
-        // WHY: one row is enough. The rights of a turn that has ended count for nothing, so all may look alike.
+        // WHY: one row is enough. The rights of a turn that has ended no longer matter, so all rows may look alike.
         let ended: Vec<(String,)> = self.inner.db.rows(FACTS_OF_ENDED, owner.args()).await?;
         let open: Vec<(TurnId, String)> = self.inner.db.rows(FACTS_OF_OPEN, owner.args()).await?;
         let mut commit = Commit::new();
@@ -246,10 +251,10 @@ impl Context {
         Ok(commit)
     }
 
-    /// Takes what was deleted out of the database's files as well.
+    /// Removes deleted data from the files of the database as well.
     pub async fn wipe(&self) {
         if let Err(error) = self.inner.db.wipe_deleted().await {
-            // It is deleted, and goes from the file when the log is folded in for another reason.
+            // The data is deleted, and leaves the file when the log is folded in for another reason.
             tracing::warn!(
                 error.code = error.code().name(),
                 cause = error.cause_line(),
@@ -259,7 +264,7 @@ impl Context {
     }
 }
 
-/// The JSON of a principal without what was told of the person beside the id, and with these instead.
+/// Returns the JSON of a principal with nothing about the person except the id, and with these members instead.
 fn bare(principal: &str, instead: &[(&str, Value)]) -> String {
     let Ok(Value::Object(mut facts)) = serde_json::from_str(principal) else { return principal.to_owned() };
     for told in ["metadata", "address", "actors"] {

@@ -1,8 +1,8 @@
-//! What an answer may build on: the conversation, its window, and answers given before.
+//! Room `context`: what an answer may build on, which is the conversation, its window, and cached answers.
 //!
-//! Promises: nobody gets a conversation, a history or a cached answer that is not theirs; an id of somebody else's is
-//! answered as one that never was. A cache that cannot be reached is a miss, never an error. `flow` calls it; it
-//! knows nothing of tools beyond the tags of their results.
+//! Promises: no one gets a conversation, a history or a cached answer of another person; the id of another person's
+//! conversation is answered like one that never existed. An unavailable cache is a miss, never an error. Called by
+//! `flow`; it knows nothing of tools beyond the tags of their results.
 
 pub mod cache;
 mod conversation;
@@ -24,7 +24,7 @@ use crate::{
     vault::Vault,
 };
 
-/// Proof that a row belongs to the caller's tenant and is the caller's own. Only this room makes it.
+/// Proof that a row belongs to the caller's tenant and to the caller. Only this room makes it.
 ///
 /// ```compile_fail,E0451
 /// # use cardea::context::Owned;
@@ -43,7 +43,7 @@ impl<T> Owned<T> {
         Self { value, owner: Principal::clone(caller) }
     }
 
-    /// Whose it is.
+    /// Returns the owner.
     #[must_use]
     pub fn owner(&self) -> &Principal {
         &self.owner
@@ -79,20 +79,20 @@ impl std::fmt::Debug for Context {
 }
 
 impl Context {
-    /// A room over this database and this cache; what stands behind placeholders is sealed by this vault.
+    /// Creates the room on this database and this cache. The vault seals the values behind placeholders.
     #[must_use]
     pub fn new(db: Db, observe: Observe, clock: SharedClock, cache: cache::Cache, vault: Vault) -> Self {
         Self { inner: Arc::new(Inner { db, observe, clock, cache, vault }) }
     }
 
-    /// Answers and tool results given before.
+    /// Returns the cache of answers and tool results.
     #[must_use]
     pub fn cache(&self) -> &cache::Cache {
         &self.inner.cache
     }
 }
 
-/// What somebody did, with this request.
+/// Creates an audit entry for an action of this request.
 fn entry<'a>(
     principal: &'a Principal,
     event: &'static str,

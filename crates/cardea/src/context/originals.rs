@@ -1,4 +1,4 @@
-//! What stands behind the placeholders of a conversation: sealed with it, given back to its owner only.
+//! The values behind the placeholders of a conversation: sealed with it, and shown to its owner only.
 
 use cardea_core::{
     Result,
@@ -13,10 +13,10 @@ use super::{Context, Conversation, Owned, Said, conversation::secret_of};
 use crate::{control::Placeholders, vault::Destroyed};
 
 impl Context {
-    /// The placeholders of a conversation; those of a new one if it has none yet.
+    /// Returns the placeholders of a conversation, empty if it has none yet.
     ///
     /// # Errors
-    /// What the vault says.
+    /// Vault errors.
     pub async fn placeholders(&self, talk: Option<&Owned<Conversation>>) -> Result<Placeholders> {
         match talk {
             Some(talk) if talk.has_placeholders => self.placeholders_of(talk.owner(), Some(talk.id)).await,
@@ -24,10 +24,10 @@ impl Context {
         }
     }
 
-    /// The same for a turn that goes on: its row says whose it is and where it belongs.
+    /// Does the same for a turn that is resumed: its row names the owner and the conversation.
     ///
     /// # Errors
-    /// What the vault says.
+    /// Vault errors.
     pub async fn placeholders_of(
         &self,
         owner: &Principal,
@@ -40,20 +40,20 @@ impl Context {
         }
     }
 
-    /// Asks whether can be opened what a turn of this owner may need: what stands behind the placeholders of its
-    /// conversation, and what is sealed for its owner.
+    /// Checks that everything sealed that a turn of this owner may need can be opened: the placeholders of its
+    /// conversation, and the secrets of its owner.
     ///
     /// # Errors
-    /// `store_unavailable` if the folder with the keys of people is away. What the store says.
+    /// `store_unavailable` if the folder with the keys of people is unavailable; store errors.
     pub async fn opens_for(&self, owner: &Principal, conversation: Option<ConversationId>) -> Result<()> {
         let name = conversation.map(secret_of).unwrap_or_default();
         self.inner.vault.answers_for(owner, &name).await
     }
 
-    /// The rows that keep what was found since, for the commit that writes the text with its placeholders.
+    /// Returns the rows that keep new placeholders, for the commit that writes the text containing them.
     ///
-    /// WHY no error, and no guard: what was done outside is written down whether or not they can be kept. Nobody but the
-    /// owner of the conversation's turn writes there; whoever deletes the conversation destroys them.
+    /// WHY no error and no guard: a completed effect is recorded whether or not the placeholders can be kept. Only the
+    /// owner of the conversation's turn writes there, and deleting the conversation destroys them.
     pub async fn keep_placeholders(
         &self,
         who: &Principal,
@@ -86,13 +86,13 @@ impl Context {
         Ok(rows)
     }
 
-    /// The same for a new question, in the commit that takes hold of its conversation.
+    /// Does the same for a new question, in the commit that occupies its conversation.
     ///
-    /// INVARIANT: the question was screened with the placeholders that are kept. The turn before it may have ended since
-    /// they were read and have added some; the commit is void then, and the question is to be screened anew.
+    /// INVARIANT: the question was screened with the placeholders that are kept. If the preceding turn has ended since
+    /// they were read, and has added some, the commit is void and the question must be screened again.
     ///
     /// # Errors
-    /// What the vault says.
+    /// Vault errors.
     pub async fn placeholders_of_question(
         &self,
         who: &Principal,
@@ -106,7 +106,7 @@ impl Context {
         Ok(unchanged.and(self.keeping(who, Some(conversation), placeholders, Destroyed::Void).await?))
     }
 
-    /// The same for the turn's last commit: what belongs to a conversation that was deleted meanwhile is not kept.
+    /// Does the same for the turn's last commit: nothing is kept for a conversation that was deleted meanwhile.
     pub async fn last_placeholders(
         &self,
         who: &Principal,
@@ -120,16 +120,16 @@ impl Context {
         rows.run(sql, args![&who.tenant, secret_of(id), id])
     }
 
-    /// The rows that destroy them, for the commit that deletes the conversation.
+    /// Returns the rows that destroy the placeholders, for the commit that deletes the conversation.
     pub(super) fn forget_placeholders(&self, tenant: &TenantId, conversation: ConversationId) -> Commit {
         self.inner.vault.forgetting(tenant, &secret_of(conversation))
     }
 
-    /// The same messages with the values behind placeholders of these labels, for the owner of the conversation. `rows`
-    /// say why they may be read; they and the entry in the audit log are there before anything is given.
+    /// Replaces placeholders of these labels in messages by their values, for the owner of the conversation. `rows`
+    /// record why the values may be read; they and the audit entry are written before anything is returned.
     ///
     /// # Errors
-    /// What the vault and the store say.
+    /// Errors of the vault and the store.
     pub async fn with_originals(
         &self,
         talk: &Owned<Conversation>,

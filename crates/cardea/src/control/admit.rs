@@ -1,5 +1,5 @@
-//! Rate and concurrency limits (money and tokens: see the module `budget`), which a request must pass before anything is
-//! done for it.
+//! Rate and concurrency limits, which a request must pass before anything is done for it. Money and tokens are in
+//! `budget`.
 
 use std::{
     collections::HashMap,

@@ -1,4 +1,4 @@
-//! The directory of API keys, as `auth` asks it.
+//! The directory of API keys for the room `auth`.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -13,14 +13,14 @@ use futures::future::BoxFuture;
 
 use super::{Identity, keys::names};
 
-/// How often uses are written down.
+/// How often uses of keys are recorded.
 const EVERY: Duration = Duration::from_secs(10);
 
 struct Found(KeyRecord);
 
 impl FromRow for Found {
     fn from_row(row: &Row<'_>) -> Result<Self, RowError> {
-        // WHY: a hash of another length is no hash of ours; zeros are the hash of no key.
+        // WHY: a hash of another length was not made here; zeros are the hash of no key.
         let hash = <[u8; 32]>::try_from(row.get::<Vec<u8>>(2)?.as_slice()).unwrap_or_default();
         Ok(Self(KeyRecord {
             id: row.get(0)?,
@@ -37,9 +37,9 @@ impl FromRow for Found {
     }
 }
 
-/// The rows that say so, in the order of the keys.
+/// Returns the rows that record uses, in the order of the keys.
 ///
-/// WHY in an order: two nodes that write the same keys, each in its own, wait for each other.
+/// WHY ordered: two nodes that write the same keys in different orders would wait for each other.
 fn last_uses(used: &HashMap<KeyId, Timestamp>) -> Commit {
     let used: BTreeMap<_, _> = used.iter().collect();
     used.into_iter().fold(Commit::new(), |commit, (id, at)| {
@@ -86,9 +86,9 @@ impl Identity {
         Ok(found.map(|Found(record)| Arc::new(record)))
     }
 
-    /// Remembers a record, unless something was forgotten since that count.
+    /// Remembers a record, unless records were forgotten since that count.
     ///
-    /// WHY looked at again: whoever forgets between the look and the insert does not find it.
+    /// WHY checked twice: a concurrent invalidation between the check and the insert would not find the record.
     pub(super) fn remember(&self, prefix: &str, record: &Arc<KeyRecord>, before: u64) {
         let is_same = || self.0.forgotten.load(Ordering::SeqCst) == before;
         if is_same() {
@@ -100,7 +100,7 @@ impl Identity {
     }
 
     pub(super) fn forget_records(&self, which: impl Fn(&KeyRecord) -> bool) {
-        // INVARIANT: before they are looked for, so that one that is read now is not remembered after that.
+        // INVARIANT: counted before the search, so that a record that is being read now is not remembered after it.
         self.0.forgotten.fetch_add(1, Ordering::SeqCst);
         let remembered: Vec<Arc<String>> =
             self.0.records.iter().filter(|(_, record)| which(record)).map(|(prefix, _)| prefix).collect();
@@ -109,7 +109,7 @@ impl Identity {
         }
     }
 
-    /// Writes down when keys were last used, every few seconds. Runs for ever; give it to a task, and call
+    /// Records every few seconds when keys were last used. Runs for ever: spawn it as a task, and call
     /// [`Self::flush_last_use`] once more at the end.
     pub async fn keep_last_use(self) {
         loop {
@@ -123,10 +123,10 @@ impl Identity {
         }
     }
 
-    /// Writes down when keys were last used.
+    /// Records when keys were last used.
     ///
     /// # Errors
-    /// Those of the store; what was not written is tried again with the next flush.
+    /// Store errors. Uses that were not recorded are tried again with the next flush.
     pub async fn flush_last_use(&self) -> Result<()> {
         let used = std::mem::take(&mut *self.0.used.lock().unwrap_or_else(PoisonError::into_inner));
         let written = self.0.db.commit(last_uses(&used)).await;

@@ -1,4 +1,4 @@
-//! Tokens of ours: for upstreams, and for trying out.
+//! Tokens that Cardea signs: for upstreams, and for trying out.
 
 use std::collections::BTreeSet;
 
@@ -16,10 +16,10 @@ use serde_json::json;
 
 use super::{ISSUER, Identity, TRY_OUT_AUDIENCE};
 
-/// The longest life of a token for an upstream.
+/// Lifetime limit of a token for an upstream.
 pub(super) const LONGEST: Millis = Millis::from_secs(5 * 60);
 
-/// A token is not handed out again when less than this of its life is left.
+/// Remaining lifetime below which a token is not handed out again.
 const SPARE: Millis = Millis::from_secs(60);
 
 /// A token for trying out.
@@ -27,18 +27,18 @@ const SPARE: Millis = Millis::from_secs(60);
 pub struct Mint {
     /// The user.
     pub user: UserId,
-    /// The user's tenant.
+    /// Tenant of the user.
     pub tenant: TenantId,
     /// Roles.
     pub roles: BTreeSet<String>,
     /// Scopes.
     pub scopes: BTreeSet<String>,
-    /// How long it lives; absent: as configured.
+    /// Lifetime; if absent, the configured one.
     pub lifetime: Option<Millis>,
 }
 
 impl Mint {
-    /// A token without roles or scopes.
+    /// Creates a token without roles or scopes.
     pub fn new(tenant: impl Into<TenantId>, user: impl Into<UserId>) -> Self {
         Self {
             user: user.into(),
@@ -64,14 +64,14 @@ impl Mint {
     }
 }
 
-/// Why no token for trying out can be made.
+/// Returns the error for a disabled local issuer.
 #[must_use]
 pub fn try_out_is_off() -> Error {
     let detail = "Set `local_issuer.enabled = true` to try things out with tokens of Cardea itself.";
     Error::new(Code::Misconfigured).detail(detail)
 }
 
-/// How a caller was proved, as tokens for upstreams say it.
+/// Returns how the caller was authenticated, as tokens for upstreams say it.
 const fn proof(proof: Proof) -> &'static str {
     match proof {
         Proof::Jwt => "token",
@@ -82,10 +82,10 @@ const fn proof(proof: Proof) -> &'static str {
 }
 
 impl Identity {
-    /// A token with which this user can sign in here. For trying out only.
+    /// Signs a token with which this user can sign in here. For trying out only.
     ///
     /// # Errors
-    /// `misconfigured` unless `local_issuer.enabled` is set, `bad_request` if a name cannot be one.
+    /// `misconfigured` unless `local_issuer.enabled` is set, `bad_request` for an invalid name.
     pub fn mint(&self, mint: &Mint) -> Result<SecretString> {
         let Some((signer, lifetime)) = &self.0.try_out else {
             return Err(try_out_is_off());
@@ -104,10 +104,10 @@ impl Identity {
         signer.sign(&claims, self.0.clock.now())
     }
 
-    /// As [`Self::mint`], for whoever sits at the machine: the audit log tells of it.
+    /// Does the same as [`Self::mint`] for the operator at the machine, with an entry in the audit log.
     ///
     /// # Errors
-    /// As [`Self::mint`]; those of the store.
+    /// As [`Self::mint`]; store errors.
     pub async fn operator_mint(&self, mint: &Mint) -> Result<SecretString> {
         let token = self.mint(mint)?;
         let detail = json!({ "user": mint.user, "roles": mint.roles, "scopes": mint.scopes });
@@ -116,17 +116,17 @@ impl Identity {
         Ok(token)
     }
 
-    /// A token of ours for one upstream, in the caller's name. Made once and handed out again until shortly before
-    /// its end.
+    /// Returns a token for one upstream, in the caller's name. It is made once and handed out again until shortly
+    /// before it expires.
     ///
     /// # Errors
-    /// `token_expired` if the caller's own credential is over.
+    /// `token_expired` if the caller's own credential has expired.
     pub async fn for_upstream(&self, caller: &Caller, audience: &str) -> Result<SecretString> {
         let left = match caller.expires_at() {
             Some(end) => end.since(self.0.clock.now()),
             None => LONGEST,
         };
-        // WHY: tokens count in whole seconds; one that would be over when it arrives is worth nothing.
+        // WHY: tokens count whole seconds; a token that expires on its way is useless.
         if left < Millis::from_secs(1) {
             return Err(Error::new(Code::TokenExpired));
         }
@@ -142,12 +142,12 @@ impl Identity {
             actors,
             lifetime: left.min(LONGEST),
         };
-        // WHY: without them the same name at two issuers, and an API key that stands for it, are one user to the upstream.
+        // WHY: otherwise the same name at two issuers, or an API key for it, would be one user to the upstream.
         let origin = Some((caller.issuer.as_str(), proof(caller.proof)));
         self.issue(&caller.key(), origin, &claims, caller.expires_at())
     }
 
-    /// A token of ours for one upstream, in the name of the installation itself.
+    /// Returns a token for one upstream, in the name of the installation itself.
     ///
     /// # Errors
     /// `internal` if it cannot be signed.
@@ -179,11 +179,12 @@ impl Identity {
     ) -> Result<SecretString> {
         let now = self.0.clock.now();
         let rights = [&claims.roles, &claims.scopes].map(|names| names.iter().cloned().collect::<Vec<_>>());
-        // INVARIANT: everything that the token says is in the key, so nobody gets a token that says more than he may.
+        // INVARIANT: everything that the token says is in the key, so no caller gets a token with someone else's
+        // rights.
         let key = json!([who, origin, claims.audience, rights, claims.actors]).to_string();
         if let Some((token, end)) = self.0.issued.get(&key)
             && end.since(now) > SPARE
-            // WHY: a clock that was put back leaves tokens from the future behind, which nobody takes.
+            // WHY: setting the clock back leaves tokens from the future, which no one accepts.
             && end.since(now) <= claims.lifetime
             && not_after.is_none_or(|limit| end <= limit)
         {

@@ -1,5 +1,5 @@
-//! API keys: made, listed, revoked. Who may do so is decided by the caller of these functions; here every key stays
-//! in its tenant.
+//! API keys: creation and revocation. The callers of these functions decide who may do so; here every key stays in its
+//! tenant.
 
 use std::{collections::BTreeSet, fmt};
 
@@ -23,21 +23,21 @@ use crate::{
     once::{Made, Once, fingerprint},
 };
 
-/// What kind of request the making of a key is, among those with idempotency keys.
+/// Request kind of key creation, among requests with idempotency keys.
 const ROUTE: &str = "api_key";
 
 pub(super) const LONGEST_NAME: usize = 256;
 const MOST_NAMES: usize = 64;
 const LONGEST_LIFE: Millis = Millis::from_secs(100 * 366 * 24 * 3_600);
 
-/// What a new key should be.
+/// Properties of a new key.
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct NewKey {
-    /// The user or workload that the key stands for; absent: whoever makes it.
+    /// User or workload that the key authenticates; absent: the creator.
     #[serde(default)]
     pub user: Option<UserId>,
-    /// What it is for, for people.
+    /// Description, for people.
     #[serde(default)]
     pub name: String,
     /// Roles.
@@ -46,7 +46,7 @@ pub struct NewKey {
     /// Scopes.
     #[serde(default)]
     pub scopes: BTreeSet<String>,
-    /// How long it works, such as `"90d"`; absent: until it is revoked.
+    /// Lifetime, such as `"90d"`; absent: until revoked.
     #[serde(default, deserialize_with = "length")]
     pub expires: Option<Millis>,
 }
@@ -59,7 +59,7 @@ impl NewKey {
     }
 }
 
-/// The place for which the answer to a request is sealed.
+/// Returns the place for which the answer to a request is sealed.
 fn place(once: &Once<'_>) -> Vec<u8> {
     json!([once.owner, once.route, once.key]).to_string().into_bytes()
 }
@@ -69,13 +69,13 @@ fn length<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<Mi
     text.map(|text| text.parse().map_err(serde::de::Error::custom)).transpose()
 }
 
-/// A key that was just made: the only time that it is shown.
+/// A key that was just created. It is shown only here.
 #[derive(Serialize)]
 pub struct CreatedKey {
     /// The key itself.
     #[serde(serialize_with = "shown_once")]
     pub key: SecretString,
-    /// Everything else about it.
+    /// Everything else about the key.
     #[serde(flatten)]
     pub info: KeyInfo,
 }
@@ -90,30 +90,30 @@ impl fmt::Debug for CreatedKey {
     }
 }
 
-/// What is known about a key.
+/// Facts about a key.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct KeyInfo {
     /// Its id.
     pub id: KeyId,
-    /// The part of it that is not secret, to recognise it.
+    /// The part of the key that is not secret, to recognise it.
     pub prefix: String,
-    /// The user it stands for.
+    /// The user it authenticates.
     pub user: String,
-    /// What it is for.
+    /// Description.
     pub name: String,
     /// Roles.
     pub roles: BTreeSet<String>,
     /// Scopes.
     pub scopes: BTreeSet<String>,
-    /// Who made it: the user, and the id of the key or the issuer by which they came.
+    /// Creator: the user, and the id of the key or the issuer with which they signed in.
     pub created_by: String,
-    /// When it was made.
+    /// Time of creation.
     pub created_at: Timestamp,
-    /// When it ends.
+    /// Expiry.
     pub expires_at: Option<Timestamp>,
-    /// When it was last used, give or take some seconds.
+    /// Last use, accurate to some seconds.
     pub last_used_at: Option<Timestamp>,
-    /// When it was revoked.
+    /// Time of revocation.
     pub revoked_at: Option<Timestamp>,
 }
 
@@ -135,12 +135,12 @@ impl FromRow for KeyInfo {
     }
 }
 
-/// Roles or scopes of a row. What cannot be read is no right.
+/// Parses the roles or scopes of a row. A text that cannot be parsed grants nothing.
 pub(super) fn names(text: &str) -> BTreeSet<String> {
     serde_json::from_str(text).unwrap_or_default()
 }
 
-/// Refuses names that could not stand in a token.
+/// Refuses names that could not be part of a token.
 pub(super) fn check_names<const N: usize>(single: [&str; N], sets: [&BTreeSet<String>; 2]) -> Result<()> {
     let good = |name: &str| {
         !name.is_empty() && name.len() <= LONGEST_NAME && !name.chars().any(|c| c.is_control() || c == ' ')
@@ -154,7 +154,7 @@ pub(super) fn check_names<const N: usize>(single: [&str; N], sets: [&BTreeSet<St
     Err(Error::new(Code::BadRequest).detail(detail))
 }
 
-/// Refuses a life that ends at once, and one that is a slip of the unit.
+/// Refuses a lifetime of zero, and one so long that its unit must be wrong.
 fn check_life(life: Option<Millis>) -> Result<()> {
     let refuse = |detail: String| Err(Error::new(Code::BadRequest).detail(detail));
     match life {
@@ -171,12 +171,12 @@ fn check_life(life: Option<Millis>) -> Result<()> {
 }
 
 impl Identity {
-    /// Makes a key in the caller's tenant. It is shown in the answer and never again, but to a repeat of this request under
-    /// the same idempotency key.
+    /// Creates a key in the caller's tenant. It is shown in the answer and never again, except to a repeat of this
+    /// request with the same idempotency key.
     ///
     /// # Errors
-    /// `denied` for a role or scope that the caller lacks; `bad_request` for names that cannot be used;
-    /// `idempotency_key_reused`; those of the store.
+    /// `denied` for a role or scope that the caller lacks; `bad_request` for invalid names; `idempotency_key_reused`;
+    /// store errors.
     pub async fn create_key(
         &self,
         caller: &Caller,
@@ -189,7 +189,7 @@ impl Identity {
             let detail = format!("A key may do no more than whoever makes it, and you do not have `{name}`.");
             return Err(Error::new(Code::Denied).detail(detail));
         }
-        // WHY: else a key that ends soon makes itself one that never does.
+        // WHY: otherwise a key that expires soon could create one that never does.
         let not_after = caller.expires_at().filter(|_| caller.proof == Proof::ApiKey);
         let maker = caller.principal();
         let Some(key) = idempotency_key else { return self.make(maker, not_after, new, None).await };
@@ -200,13 +200,13 @@ impl Identity {
             return Ok(made);
         }
         match self.make(maker, not_after, new, Some(&once)).await {
-            // Somebody else was faster with the same key: theirs is the answer.
+            // A request with the same idempotency key was faster: its answer counts.
             Err(error) if error.code() == Code::Conflict => self.made_before(&once).await?.ok_or(error),
             made => made,
         }
     }
 
-    /// The API key that was made under this idempotency key, as it was then answered.
+    /// Returns the answer of an earlier request with this idempotency key.
     async fn made_before(&self, once: &Once<'_>) -> Result<Option<CreatedKey>> {
         let Some(made) = once.made(&self.0.db, self.0.clock.now()).await? else { return Ok(None) };
         let lost = || {
@@ -224,7 +224,7 @@ impl Identity {
         Ok(Some(CreatedKey { key: secret.into(), info }))
     }
 
-    /// The answer as it is kept under an idempotency key: sealed, since it shows the key.
+    /// Returns the row that keeps the answer for an idempotency key: sealed, since it shows the key.
     fn kept(&self, once: &Once<'_>, created: &CreatedKey) -> Result<Commit> {
         let nothing = || Error::new(Code::Internal).because("no random numbers");
         let plain = Zeroizing::new(json!([created.info.id, created.key.expose_secret()]).to_string());
@@ -233,7 +233,7 @@ impl Identity {
         Ok(once.claim(Made { turn: None, answer: Some(answer) }, self.0.clock.now()))
     }
 
-    /// Revokes a key of the caller's tenant. Revoking it again is harmless.
+    /// Revokes a key of the caller's tenant. Repeating it is harmless.
     ///
     /// # Errors
     /// `not_found` if the tenant has no such key.
@@ -241,7 +241,7 @@ impl Identity {
         self.revoke(caller, id).await
     }
 
-    /// As [`Self::create_key`], for whoever sits at the machine. The key's user must be named.
+    /// Does the same as [`Self::create_key`] for the operator at the machine. The key's user must be given.
     ///
     /// # Errors
     /// As [`Self::create_key`].
@@ -252,7 +252,7 @@ impl Identity {
         self.make(&operator(tenant), None, new, None).await
     }
 
-    /// As [`Self::revoke_key`], for whoever sits at the machine.
+    /// Does the same as [`Self::revoke_key`] for the operator at the machine.
     ///
     /// # Errors
     /// As [`Self::revoke_key`].
@@ -326,7 +326,7 @@ impl Identity {
             args![self.0.clock.now(), id, &maker.tenant],
         );
         let answer = self.0.db.commit(self.told(commit, maker, "key.revoked", json!({ "key": id }))).await;
-        // WHY: also after an error, since the commit may have come through.
+        // WHY: also after an error, since the commit may have arrived.
         self.forget_records(|record| record.id == id);
         match answer {
             Ok(()) => Ok(()),
@@ -349,7 +349,7 @@ impl Identity {
     }
 }
 
-/// Who made a key, as lists show it: the user, and by which key or issuer they came.
+/// Returns the creator of a key, as in lists: the user, and the key or the issuer with which they signed in.
 fn made_by(maker: &Principal) -> String {
     match (maker.proof, &maker.client) {
         (Proof::ApiKey, Some(key)) => format!("{} ({key})", maker.user),
@@ -358,7 +358,7 @@ fn made_by(maker: &Principal) -> String {
     }
 }
 
-/// Whoever may run commands on this machine.
+/// Returns the principal of the operator, who may run commands on this machine.
 #[must_use]
 pub fn operator(tenant: &TenantId) -> Principal {
     Principal::new(tenant.clone(), "operator", "cardea:operator", Proof::Embedded)

@@ -1,4 +1,4 @@
-//! API keys as lists show them, and who made them.
+//! Lists of API keys, and their creators.
 
 use cardea_core::{
     Result,
@@ -9,23 +9,23 @@ use cardea_store::{Db, args};
 
 use super::{Identity, KeyInfo};
 
-/// So many keys may one have been made with another.
+/// Limit of keys that were created with one another in a chain.
 const LONGEST_CHAIN: usize = 64;
 
-/// Which keys a list shows.
+/// Selects the keys of a list.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Which {
-    /// Those that work.
+    /// Keys that are valid.
     Living,
-    /// Also those that are revoked or over.
+    /// Also revoked and expired keys.
     All,
 }
 
 impl Identity {
-    /// A page of the keys of a tenant, the newest first.
+    /// Returns a page of the keys of a tenant, newest first.
     ///
     /// # Errors
-    /// Those of the store.
+    /// Store errors.
     pub async fn keys(
         &self,
         tenant: &TenantId,
@@ -43,7 +43,7 @@ impl Identity {
         Ok(Page::of(found, limit, |key| Place { at: key.created_at, id: key.id.to_string() }))
     }
 
-    /// All keys of a tenant, the newest first, for whoever sits at the machine.
+    /// Returns all keys of a tenant, newest first, for the operator at the machine.
     ///
     /// # Errors
     /// As [`Self::keys`].
@@ -57,11 +57,11 @@ impl Identity {
         Ok(all)
     }
 
-    /// Keys that still work, stand for somebody else, and were made by this user with a token (of this issuer, if one is
-    /// said): revoking what the user has takes none of them away.
+    /// Returns valid keys of other users that this user created with a token (of this issuer, if one is given).
+    /// Revoking the user's own credentials revokes none of them.
     ///
     /// # Errors
-    /// Those of the store.
+    /// Store errors.
     pub async fn keys_made_by(
         &self,
         tenant: &TenantId,
@@ -81,11 +81,11 @@ impl Identity {
     }
 }
 
-/// Who made this key, and each key that it was made with, back to somebody who signed in: all as [`KeyInfo::created_by`]
-/// has it. `None` if that cannot be told any more.
+/// Returns the creator of this key, and of each key that it was created with, back to a person who signed in, all in
+/// the form of [`KeyInfo::created_by`]. `None` if that is no longer known.
 ///
 /// # Errors
-/// Those of the store.
+/// Store errors.
 pub async fn makers(db: &Db, tenant: &TenantId, key: &str) -> Result<Option<Vec<String>>> {
     let (mut next, mut makers) = (key.parse::<KeyId>().ok(), Vec::new());
     while let Some(id) = next {

@@ -1,15 +1,15 @@
-//! Room `identity`: tokens and keys that this installation itself gives out, and tokens that it takes back.
+//! Room `identity`: tokens and keys that this installation issues, and their revocation.
 //!
-//! Promises: the keys that sign are sealed in the vault; an API key is shown once and only its hash is kept; a token
-//! for an upstream names the user and says that Cardea acts, is meant for that upstream alone, and lives five minutes
-//! at most and never longer than the credential it stands for. The user's own token goes nowhere. What was taken back
-//! is written down in the same commit as its audit entry, and survives a restart.
+//! Promises: signing keys are sealed in the vault. An API key is shown once, and only its hash is kept. A token for an
+//! upstream names the user and says that Cardea acts, is valid for that upstream alone, and lives five minutes at most
+//! and never longer than the credential it is based on. The user's own token is not passed on. A revocation is
+//! recorded in the same commit as its audit entry, and survives a restart.
 //!
-//! Refuses: to mint tokens for signing in here unless the issuer for trying out is switched on. Its tokens carry an
-//! issuer name and a key of their own, so no upstream that trusts Cardea takes one for a token of Cardea.
+//! Refuses: to issue tokens for signing in here unless the local issuer is enabled. Its tokens carry an issuer name
+//! and a key of their own, so an upstream that trusts Cardea does not take one for a token of Cardea.
 //!
-//! Called by: the start of the program, `action` (calls to upstreams), the API and the commands (keys, tokens).
-//! `auth` sees it as its directory of API keys.
+//! Called by: the start of the program, `action` (calls to upstreams), the API and the commands (keys, tokens). `auth`
+//! uses it as its directory of API keys.
 
 mod directory;
 mod issue;
@@ -54,7 +54,7 @@ use crate::{
     vault::{Sealer, Vault},
 };
 
-/// The `iss` of tokens that upstreams get.
+/// The `iss` of tokens for upstreams.
 pub const ISSUER: &str = "cardea";
 
 /// The `iss` of tokens for trying out.
@@ -63,7 +63,8 @@ pub const TRY_OUT_ISSUER: &str = "cardea-try-out";
 /// The `aud` of tokens for trying out.
 pub const TRY_OUT_AUDIENCE: &str = "cardea";
 
-/// How long a record of an API key may be remembered: another node's revocation shows after this at the latest.
+/// How long a record of an API key may be remembered. A revocation at another node takes effect here after this time
+/// at the latest.
 const REMEMBER: Duration = Duration::from_secs(5);
 
 /// `[local_issuer]`: an issuer inside Cardea, for trying out. Refused if other machines can reach the server.
@@ -84,7 +85,7 @@ impl Default for Config {
     }
 }
 
-/// The room. Cheap to clone; all clones are one.
+/// The room. Cheap to clone; all clones share one state.
 #[derive(Clone)]
 pub struct Identity(Arc<Inner>);
 
@@ -92,18 +93,18 @@ struct Inner {
     db: Db,
     observe: Observe,
     clock: SharedClock,
-    /// Seals answers that show a key, for whoever asks the same again.
+    /// Seals answers that show a key, for repeats of the request.
     answers: Sealer,
-    /// Signs for upstreams.
+    /// Signs tokens for upstreams.
     signer: Signer,
-    /// Signs for trying out.
+    /// Signs tokens for trying out.
     try_out: Option<(Signer, Millis)>,
     issued: Cache<String, (SecretString, Timestamp)>,
     records: Cache<String, Arc<KeyRecord>>,
-    /// How often records were forgotten.
+    /// Number of times that records were forgotten.
     forgotten: AtomicU64,
     used: Mutex<HashMap<KeyId, Timestamp>>,
-    /// The number of the last revocation that `auth` was told.
+    /// Number of the last revocation that `auth` was told.
     learnt: AtomicI64,
 }
 
@@ -114,10 +115,10 @@ impl std::fmt::Debug for Identity {
 }
 
 impl Identity {
-    /// Opens the room; makes the keys that sign at the first start.
+    /// Opens the room; creates the signing keys at the first start.
     ///
     /// # Errors
-    /// Those of the vault and of the store.
+    /// Errors of the vault and the store.
     pub async fn open(
         db: Db,
         observe: Observe,
@@ -149,7 +150,7 @@ impl Identity {
         })))
     }
 
-    /// The public keys of tokens that upstreams get and, if it is switched on, of the issuer for trying out.
+    /// Returns the public keys of tokens for upstreams and, if enabled, of the local issuer.
     #[must_use]
     pub fn jwks(&self) -> Value {
         let sets = [Some(self.0.signer.jwks()), self.0.try_out.as_ref().map(|(signer, _)| signer.jwks())];
@@ -158,13 +159,13 @@ impl Identity {
         json!({ "keys": keys })
     }
 
-    /// The public key of tokens that upstreams get, alone: what an upstream should be given.
+    /// Returns the public key of tokens for upstreams alone, to be given to an upstream.
     #[must_use]
     pub fn upstream_jwks(&self) -> Value {
         self.0.signer.jwks()
     }
 
-    /// The issuer for trying out as `auth` must know it, if it is switched on.
+    /// Returns the local issuer's configuration for `auth`, if it is enabled.
     #[must_use]
     pub fn try_out_issuer(&self) -> Option<IssuerConfig> {
         let (signer, _) = self.0.try_out.as_ref()?;

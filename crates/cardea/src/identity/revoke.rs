@@ -1,4 +1,4 @@
-//! Tokens that are taken back: written down once, learnt by every node.
+//! Revocations: recorded once, learnt by every node.
 
 use std::sync::atomic::Ordering;
 
@@ -18,59 +18,60 @@ use super::{
     keys::{LONGEST_NAME, operator},
 };
 
-/// How many rows are read at once.
+/// Number of rows read at once.
 const ROWS: usize = 1_000;
 
-/// True for what may be the name of a user, an issuer, a token or a tenant. What an issuer calls them may have spaces in it.
+/// Returns whether the text may be the name of a user, an issuer, a token or a tenant. Names given by issuers may
+/// contain spaces.
 #[must_use]
 pub fn is_name(name: &str) -> bool {
     (1..=LONGEST_NAME).contains(&name.len()) && !name.chars().any(char::is_control)
 }
 
-/// What to take back.
+/// What to revoke.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Revoke {
     /// One token.
     Token {
         /// Its id: `jti`, or the digest that stands for it.
         id: String,
-        /// The issuer that gave it that id; absent: whichever.
+        /// Issuer of the token; absent: any.
         issuer: Option<String>,
-        /// When it ends by itself, if that is known.
+        /// Its expiry, if known.
         until: Option<Timestamp>,
     },
-    /// Everything that a user was issued until now.
+    /// All tokens issued to a user so far.
     User {
         /// The user.
         user: UserId,
-        /// The issuer that vouches for the user; absent: whichever.
+        /// Issuer that vouches for the user; absent: any.
         issuer: Option<String>,
-        /// Also the API keys that stand for this user.
+        /// Also the API keys of this user.
         keys: bool,
     },
 }
 
-/// What was taken back, as lists show it.
+/// A revocation, as in lists.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Revoked {
     /// Its number.
     pub seq: i64,
-    /// The token, if it was one.
+    /// The token, if it was a single one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub token_id: Option<String>,
-    /// The user, if it was everything of theirs.
+    /// The user, if it was all of the user's tokens.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub user: Option<String>,
-    /// The issuer of the user, if only that one was meant.
+    /// Issuer of the user, if only that one was meant.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub issuer: Option<String>,
-    /// When.
+    /// Time of the revocation.
     pub at: Timestamp,
-    /// By whom.
+    /// Who revoked.
     pub by: String,
 }
 
-/// seq, tenant, token, user_id, issuer, at, ends_at
+/// Columns: seq, tenant, token, user_id, issuer, at, ends_at.
 type Row = (i64, TenantId, Option<String>, Option<String>, Option<String>, Timestamp, Option<Timestamp>);
 
 fn read((_, tenant, token, user, issuer, at, until): Row) -> Option<Revocation> {
@@ -82,11 +83,11 @@ fn read((_, tenant, token, user, issuer, at, until): Row) -> Option<Revocation> 
 }
 
 impl Identity {
-    /// Takes something back in the tenant of whoever does so, and gives what `auth` must know of it. Who may is decided
-    /// by the caller of this function.
+    /// Revokes in the tenant of `by`, and returns what `auth` must know of it. The caller of this function decides who
+    /// may do so.
     ///
     /// # Errors
-    /// Those of the store.
+    /// Store errors.
     pub async fn revoke_tokens(&self, by: &Principal, what: Revoke) -> Result<Revocation> {
         let now = self.0.clock.now();
         let (token, user, issuer, until, keys) = match &what {
@@ -95,7 +96,8 @@ impl Identity {
                 (None, Some(user.to_string()), issuer.clone(), None, *keys)
             }
         };
-        // WHY: the row is locked until the end of the commit, so a higher number never shows before a lower one.
+        // WHY: the row stays locked until the end of the commit, so a higher number never becomes visible before a
+        // lower one.
         let mut commit = Commit::new()
             .guard(
                 "revocations",
@@ -108,10 +110,10 @@ impl Identity {
                  CAST($5 AS BIGINT), CAST($6 AS BIGINT), CAST($7 AS TEXT) FROM versions WHERE name = 'revocations'",
                 args![&by.tenant, token.clone(), user.clone(), issuer.clone(), now, until, &by.user],
             )
-            // WHY: a token that is over is still let in within the leeway.
+            // WHY: an expired token is still accepted within the leeway.
             .run("DELETE FROM revocations WHERE ends_at < $1", args![now.minus(REMEMBERED_AFTER_END)]);
         if let Some(user) = &user {
-            // What is taken back now holds what was taken back before.
+            // The new revocation covers the earlier ones.
             commit = commit.run(
                 "DELETE FROM revocations WHERE tenant = $1 AND user_id = $2 AND COALESCE(issuer, '') = $3 \
                  AND at <= $4 AND seq < (SELECT version FROM versions WHERE name = 'revocations')",
@@ -120,7 +122,7 @@ impl Identity {
         }
         if keys {
             commit = commit.run(
-                // WHY: a key that was made with one of these is in the same hands.
+                // WHY: a key that was created with one of these is in the same hands.
                 "WITH RECURSIVE taken(id) AS (SELECT id FROM api_keys WHERE tenant = $2 AND user_id = $3 \
                  UNION SELECT made.id FROM api_keys made JOIN taken ON made.created_by LIKE '% (' || taken.id || ')' \
                  WHERE made.tenant = $2) \
@@ -130,7 +132,7 @@ impl Identity {
         }
         let detail = json!({ "token": token, "user": user, "issuer": issuer, "keys": keys });
         let written = self.0.db.commit(self.told(commit, by, "token.revoked", detail)).await;
-        // WHY: also after an error, since the commit may have come through.
+        // WHY: also after an error, since the commit may have arrived.
         if keys {
             self.forget_records(|record| record.tenant == by.tenant);
         }
@@ -142,10 +144,11 @@ impl Identity {
         })
     }
 
-    /// As [`Self::revoke_tokens`], for whoever sits at the machine: servers learn of it within two seconds.
+    /// Does the same as [`Self::revoke_tokens`] for the operator at the machine. Servers learn of it within two
+    /// seconds.
     ///
     /// # Errors
-    /// `bad_request` for names that nobody can have; those of the store.
+    /// `bad_request` for impossible names; store errors.
     pub async fn operator_revoke_tokens(&self, tenant: &TenantId, what: Revoke) -> Result<()> {
         let user = match &what {
             Revoke::User { user, .. } => user.as_str(),
@@ -160,10 +163,10 @@ impl Identity {
         self.revoke_tokens(&operator(tenant), what).await.map(drop)
     }
 
-    /// What was taken back in a tenant, the newest first.
+    /// Returns the revocations of a tenant, newest first.
     ///
     /// # Errors
-    /// Those of the store.
+    /// Store errors.
     pub async fn revocations(&self, tenant: &TenantId) -> Result<Vec<Revoked>> {
         let sql = "SELECT seq, token, user_id, issuer, at, made_by FROM revocations WHERE tenant = $1 \
                    ORDER BY seq DESC LIMIT 1000";
@@ -174,10 +177,10 @@ impl Identity {
         Ok(rows.into_iter().map(shown).collect())
     }
 
-    /// Tells `auth` everything that was taken back, here or on another node, since it was last told.
+    /// Tells `auth` of all revocations since the last call, made here or at another node.
     ///
     /// # Errors
-    /// Those of the store.
+    /// Store errors.
     pub async fn learn_revocations(&self, auth: &Auth) -> Result<()> {
         let sql = "SELECT seq, tenant, token, user_id, issuer, at, ends_at FROM revocations WHERE seq > $1 \
                    ORDER BY seq LIMIT 1000";

@@ -1,4 +1,4 @@
-//! Audit entries: one spelling, bounded, in the commit of what they describe.
+//! Audit entries: in one bounded format, in the commit of what they describe.
 
 use cardea_core::{
     canonical::{Bounds, Spelling},
@@ -11,33 +11,33 @@ use serde_json::{Value, json};
 
 use super::Observe;
 
-/// The bounds of the part of an entry that rooms fill freely.
+/// Bounds of the free-form part of an entry.
 const BOUNDS: Bounds = Bounds { text: 2_048, whole: 16_384, depth: 8 };
 
-/// The bounds of names that come from credentials and models.
+/// Bounds of names that come from credentials and models.
 const NAME: Bounds = Bounds { text: 512, whole: 2_048, depth: 1 };
 
-/// What happened, and who did it.
+/// An event, with the principal who caused it.
 #[derive(Debug)]
 pub struct Entry<'a> {
-    /// Who.
+    /// The principal.
     pub principal: &'a Principal,
-    /// What, such as `step.started`.
+    /// The event, such as `step.started`.
     pub event: &'static str,
-    /// In which turn.
+    /// Its turn.
     pub turn: Option<TurnId>,
-    /// In which step.
+    /// Its step.
     pub step: Option<StepId>,
-    /// With which tool.
+    /// Its tool.
     pub tool: Option<&'a str>,
-    /// For which request.
+    /// Its request.
     pub request: Option<RequestId>,
-    /// Whatever else belongs to it. What is too large is cut, with a digest of the whole. Never a secret.
+    /// Further data. Oversized data is cut, with a digest of the whole. Never a secret.
     pub detail: Value,
 }
 
 impl<'a> Entry<'a> {
-    /// What somebody did, in no turn and for no request, with nothing else to tell of it.
+    /// Creates an entry without turn, request and detail.
     #[must_use]
     pub const fn new(principal: &'a Principal, event: &'static str) -> Self {
         Self { principal, event, turn: None, step: None, tool: None, request: None, detail: Value::Null }
@@ -45,7 +45,7 @@ impl<'a> Entry<'a> {
 }
 
 impl Observe {
-    /// Adds the entry to the commit, so that it becomes durable with what it describes or not at all.
+    /// Adds the entry to the commit, so that it becomes durable together with what it describes, or not at all.
     pub fn audit(&self, commit: &mut Commit, entry: Entry<'_>) {
         let at = self.0.clock.now();
         let tenant = entry.principal.tenant.clone();
@@ -54,7 +54,7 @@ impl Observe {
     }
 }
 
-/// The bytes that the chain protects.
+/// Returns the bytes that the chain protects.
 pub(super) fn spell(entry: Entry<'_>, at: Timestamp) -> String {
     let who = entry.principal;
     let mut body = Spelling::about(640);

@@ -1,8 +1,9 @@
-//! Checkpoints: where the chains stood, kept apart from the database.
+//! Checkpoints: the heads of the chains, kept apart from the database.
 //!
-//! A chain whose end was cut off still verifies, and whoever holds its key can write it anew. Both show against a
-//! checkpoint that was written earlier to another place: a file here, copied to wherever the operator trusts. Each is
-//! signed, so that a witness who has the public key can tell ours from others without being able to make one.
+//! A chain whose end was cut off still verifies, and the holder of its key can rewrite it. Both are detected by a
+//! checkpoint that was written earlier to another place: a file here, copied to a place that the operator trusts. Each
+//! checkpoint is signed, so that a witness with the public key can recognise genuine ones without being able to make
+//! any.
 
 use std::{
     collections::BTreeMap,
@@ -20,25 +21,25 @@ use cardea_core::{
 };
 use serde::{Deserialize, Serialize};
 
-/// Where one chain stood at one time: a line of the file.
+/// The head of one chain at one time, as a line of the file.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Checkpoint {
-    /// The node whose chain it is.
+    /// Node of the chain.
     pub node: String,
-    /// The number of its last entry.
+    /// Number of its last entry.
     pub sequence: u64,
-    /// The link of that entry, hexadecimal.
+    /// Link of that entry, hexadecimal.
     pub link: String,
-    /// When it was seen.
+    /// When it was read.
     pub at: Timestamp,
-    /// Ed25519 over all of the above, hexadecimal; empty if nobody signs.
+    /// Ed25519 signature over all of the above, hexadecimal; empty without a signing key.
     #[serde(default)]
     pub signature: String,
 }
 
 impl Checkpoint {
-    /// The checkpoint in a line of the file, with its link.
+    /// Parses a line of the file and its link.
     pub(super) fn parse(line: &[u8]) -> Option<(Self, [u8; 32])> {
         let point: Self = serde_json::from_slice(line).ok()?;
         let link = unhex(&point.link)?;
@@ -46,7 +47,7 @@ impl Checkpoint {
     }
 
     fn signed_bytes(&self) -> Vec<u8> {
-        // INVARIANT: no node name has a line break, so no two checkpoints have the same bytes.
+        // INVARIANT: no node name contains a line break, so no two checkpoints have the same bytes.
         format!("cardea checkpoint 1\n{}\n{}\n{}\n{}", self.node, self.sequence, self.link, self.at.0)
             .into_bytes()
     }
@@ -62,16 +63,16 @@ impl std::fmt::Debug for CheckpointKey {
 }
 
 impl CheckpointKey {
-    /// The key of this seed.
+    /// Creates the key from a seed.
     ///
     /// # Errors
-    /// `internal` if no key can be made of it.
+    /// `internal` if the seed gives no key.
     pub fn from_seed(seed: &[u8; 32]) -> Result<Self> {
         let pair = Ed25519KeyPair::from_seed_unchecked(seed);
         pair.map(Self).map_err(|_| Error::new(Code::Internal).because("the checkpoint key cannot be made"))
     }
 
-    /// Its public half, hexadecimal: what a witness needs.
+    /// Returns the public key, hexadecimal: what a witness needs.
     #[must_use]
     pub fn public(&self) -> String {
         hex(self.0.public_key().as_ref())
@@ -86,18 +87,18 @@ impl CheckpointKey {
     }
 }
 
-/// True if the key with this public half has signed it.
+/// Returns whether the checkpoint was signed with this key.
 pub(super) fn is_signed(point: &Checkpoint, public: &str) -> bool {
     is_signed_with(public, &point.signed_bytes(), &point.signature)
 }
 
-/// True if this signature of these bytes was made by the key with this public half.
+/// Returns whether this signature of these bytes was made with this key.
 pub(super) fn is_signed_with(public: &str, signed: &[u8], signature: &str) -> bool {
     let (Some(key), Some(signature)) = (bytes(public), bytes(signature)) else { return false };
     UnparsedPublicKey::new(&ED25519, key).verify(signed, &signature).is_ok()
 }
 
-/// The link of an entry, and when it was first looked at.
+/// The link of an entry, and when it was first read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Seen {
     link: [u8; 32],
@@ -112,18 +113,18 @@ pub struct Checkpoints {
 }
 
 impl Checkpoints {
-    /// Reads the file. No file is no checkpoints.
+    /// Reads the file. A missing file has no checkpoints.
     ///
     /// # Errors
-    /// `misconfigured` names the line that cannot be read.
+    /// `misconfigured`, naming the line that cannot be read.
     pub fn load(path: &Path) -> Result<Self> {
         Self::read(path, None)
     }
 
-    /// The same, of checkpoints that the key with this public half has signed.
+    /// Does the same, and requires that each checkpoint is signed with this key.
     ///
     /// # Errors
-    /// `misconfigured` also names the line that the key has not signed.
+    /// `misconfigured`, also naming a line that the key has not signed.
     pub fn load_signed(path: &Path, public: &str) -> Result<Self> {
         Self::read(path, Some(public))
     }
@@ -143,8 +144,8 @@ impl Checkpoints {
             }
             let Some((point, link)) = Checkpoint::parse(&line) else {
                 if !line.ends_with(b"\n") {
-                    // WHY: whoever cuts the end of the file hides as much as half a line does; nothing before it is less
-                    // true for that.
+                    // WHY: cutting the end of the file hides as much as half a line does; the lines before it are
+                    // still true.
                     all.torn = Some(place);
                     break;
                 }
@@ -170,44 +171,44 @@ impl Checkpoints {
         }
     }
 
-    /// The number of the last line, if it is half a one: a write that was broken off.
+    /// Returns the number of the last line, if a broken write left only half of it.
     #[must_use]
     pub fn torn(&self) -> Option<usize> {
         self.torn
     }
 
-    /// The link that the entry with this number had, if somebody looked.
+    /// Returns the link that the entry with this number had, if a checkpoint recorded it.
     #[must_use]
     pub fn seen(&self, node: &str, sequence: u64) -> Option<[u8; 32]> {
         self.seen.get(node)?.get(&sequence).map(|seen| seen.link)
     }
 
-    /// The newest checkpoint of a chain.
+    /// Returns the newest checkpoint of a chain.
     #[must_use]
     pub fn newest(&self, node: &str) -> Option<Head> {
         let (sequence, seen) = self.seen.get(node)?.last_key_value()?;
         Some(Head { sequence: *sequence, link: seen.link })
     }
 
-    /// The last entry of a chain that was seen until then.
+    /// Returns the last entry of a chain that was recorded until then.
     pub(super) fn newest_until(&self, node: &str, until: Timestamp) -> Option<u64> {
         let chain = self.seen.get(node)?.iter().rev();
         chain.filter(|(_, seen)| seen.at <= until).map(|(sequence, _)| *sequence).next()
     }
 
-    /// The chains that somebody has seen.
+    /// Returns the chains that have checkpoints.
     pub fn nodes(&self) -> impl Iterator<Item = &str> {
         self.seen.keys().map(String::as_str)
     }
 }
 
-/// The refusal of a line that is none of ours.
+/// Returns the error for a line that is not a checkpoint.
 pub(super) fn no_checkpoint(path: &Path, place: usize) -> Error {
     let detail = format!("Line {place} of `{}` is not a checkpoint.", path.display());
     Error::new(Code::Misconfigured).detail(detail)
 }
 
-/// The refusal of a line that the key has not signed.
+/// Returns the error for a line that the key has not signed.
 pub(super) fn unsigned(path: &Path, place: usize) -> Error {
     let detail = format!("Line {place} of `{}` is not signed by this installation.", path.display());
     Error::new(Code::Misconfigured).detail(detail)
@@ -217,7 +218,7 @@ pub(super) fn unreadable(path: &Path, error: &io::Error) -> Error {
     Error::new(Code::Misconfigured).detail(format!("`{}`: {error}.", path.display()))
 }
 
-/// The bytes of a hexadecimal text.
+/// Parses a hexadecimal text.
 fn bytes(text: &str) -> Option<Vec<u8>> {
     let pairs = text.as_bytes().chunks_exact(2);
     if !text.is_ascii() || !pairs.remainder().is_empty() {

@@ -1,7 +1,7 @@
-//! The file of checkpoints, as the server writes it: a line for each chain that has moved, and never half a line.
+//! The file of checkpoints, as written by the server: a line for each chain that has grown, and never half a line.
 //!
-//! Of what is in it, only the newest line of each chain is remembered. The file is read once, and after that only what
-//! another node has added.
+//! Only the newest line of each chain is remembered. The file is read once; after that only what other nodes have
+//! added.
 
 use std::{
     collections::BTreeMap,
@@ -19,13 +19,13 @@ use super::{
     checkpoint::{Checkpoint, CheckpointKey, Checkpoints, is_signed, no_checkpoint, unreadable, unsigned},
 };
 
-/// A chain and where it stands.
+/// A chain and its head.
 type Chain = (String, u64, [u8; 32]);
 
-/// A chain that the file has seen further than the heads that were read had it.
+/// A chain of which the file has recorded more than the database heads showed.
 struct Behind {
     node: String,
-    /// The last entry that the file has seen.
+    /// Last entry that the file has recorded.
     seen: u64,
 }
 
@@ -33,7 +33,7 @@ struct Behind {
 #[derive(Debug, Default, Clone)]
 pub(super) struct Written {
     path: PathBuf,
-    /// The number of the last entry that was seen of each chain.
+    /// Number of the last recorded entry of each chain.
     newest: BTreeMap<String, u64>,
     /// Bytes of the file that were read or written.
     bytes: u64,
@@ -44,22 +44,22 @@ pub(super) struct Written {
 impl Observe {
     /// Signs checkpoints with this key from now on. The first key stays.
     pub fn sign_checkpoints(&self, key: CheckpointKey) {
-        // A second key would be a second installation over the same room.
+        // A second key would mean a second installation on the same room.
         drop(self.0.checkpoint_key.set(key));
     }
 
-    /// Adds a line for each chain that has moved on since the last one, and waits until it is on the disk.
+    /// Adds a line for each chain that has grown since the last one, and waits until it is on the disk.
     ///
     /// # Errors
-    /// `conflict` if a chain is shorter than it was: the database was set back or cut. `misconfigured` if the file cannot
-    /// be read or written, or somebody else has written there.
+    /// `conflict` if a chain is shorter than it was: the database was restored or cut. `misconfigured` if the file
+    /// cannot be read or written, or was changed by someone else.
     pub async fn checkpoint(&self, path: &Path) -> Result<()> {
         let sql = "SELECT node, seq, link FROM audit_heads ORDER BY node";
         let mut behind: Option<Behind> = None;
         loop {
             let heads: Vec<Chain> = self.0.db.rows(sql, args![]).await?;
-            // WHY: another node may have added its line after these were read and before the file was ours. What the file had
-            // seen by then the database has now, unless it was set back.
+            // WHY: another node may have added its line after the heads were read and before the file was locked. The
+            // database has by now what the file had recorded by then, unless it was restored.
             if let Some(Behind { node, seen }) = &behind {
                 let ends =
                     heads.iter().find(|(known, ..)| known == node).map_or(0, |(_, sequence, _)| *sequence);
@@ -80,7 +80,7 @@ impl Observe {
         }
     }
 
-    /// Adds the lines, or none of them if the file has seen more of a chain.
+    /// Adds the lines, or none of them if the file has recorded more of a chain.
     fn write_down(&self, path: &Path, heads: Vec<Chain>) -> Result<Option<Behind>> {
         let mut kept = self.0.written.lock().unwrap_or_else(PoisonError::into_inner);
         if kept.path != path || !path.exists() {
@@ -92,10 +92,10 @@ impl Observe {
         let told = |error: io::Error| unreadable(path, &error);
         let mut file = open(path).map_err(told)?;
         // WHY: nodes that share the folder write to the same file, and a line that is being written looks torn. A file
-        // system without locks is one that nobody should share.
+        // system without locks must not be shared.
         let _unlocked_when_closed = file.lock();
         let key = self.0.checkpoint_key.get();
-        // What was read of a file that turns out bad counts for nothing.
+        // If the rest of the file turns out bad, nothing that was read of it counts.
         let mut known = kept.clone();
         known.catch_up(&mut file, key.map(CheckpointKey::public).as_deref())?;
         let mut lines = Vec::new();
@@ -122,11 +122,11 @@ impl Observe {
     }
 }
 
-/// A chain that is shorter in the database than a checkpoint has seen it: its node, its last entry, and the one that was
-/// seen. The database is an older copy, or was cut.
+/// Finds a chain that is shorter in the database than a checkpoint recorded: its node, its last entry, and the
+/// recorded one. Such a database is an older copy, or was cut.
 ///
 /// # Errors
-/// What the store says.
+/// Store errors.
 pub async fn is_behind(db: &Db, seen: &Checkpoints) -> Result<Option<(String, u64, u64)>> {
     let heads: Vec<(String, u64)> = db.rows("SELECT node, seq FROM audit_heads", args![]).await?;
     let heads: BTreeMap<String, u64> = heads.into_iter().collect();
@@ -145,7 +145,7 @@ fn open(path: &Path) -> io::Result<File> {
     OpenOptions::new().create(true).read(true).append(true).open(path)
 }
 
-/// Adds to the file, or leaves it as long as it was: half a line would spoil all that come after it.
+/// Appends to the file, or leaves it at its length: half a line would spoil everything after it.
 fn add(file: &mut File, write: impl FnOnce(&mut File) -> io::Result<()>) -> io::Result<()> {
     let before = file.metadata()?.len();
     let written = write(file).and_then(|()| file.sync_data());
@@ -158,7 +158,7 @@ fn add(file: &mut File, write: impl FnOnce(&mut File) -> io::Result<()>) -> io::
 }
 
 impl Written {
-    /// Reads what was added since the last time. Half a line at the end, left by a process that was cut off, is cut away.
+    /// Reads what was added since the last call. Half a line at the end, left by an interrupted process, is cut off.
     fn catch_up(&mut self, file: &mut File, public: Option<&str>) -> Result<()> {
         let path = self.path.clone();
         let told = |error: io::Error| unreadable(&path, &error);
@@ -195,7 +195,7 @@ impl Written {
             (self.bytes, self.lines) = (self.bytes + size as u64, place);
         }
         for (place, point) in last.into_values() {
-            // Only these are relied on here; `audit verify` looks at all.
+            // Only these lines are relied on here; `audit verify` checks all of them.
             if public.is_some_and(|public| !is_signed(&point, public)) {
                 return Err(unsigned(&path, place));
             }

@@ -1,6 +1,6 @@
-//! What the audit log says of decisions, approvals and policies, compared with their tables.
+//! Compares the audit log's statements about decisions, approvals and policies with their tables.
 //!
-//! Nothing of what is compared is ever taken away: who erases a person, or a conversation, takes what was said.
+//! Nothing of what is compared is ever erased: erasing a person or a conversation removes only what was said.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -21,7 +21,7 @@ use super::{
     unproved::Unproved,
 };
 
-/// How many rows one question asks for.
+/// Rows read by one query.
 const AT_ONCE: usize = 64;
 
 static DECISIONS: LazyLock<String> = LazyLock::new(|| {
@@ -38,7 +38,7 @@ static APPROVALS: LazyLock<String> = LazyLock::new(|| {
     )
 });
 
-/// What the entries of one page say of other tables.
+/// Statements of one page of entries about other tables.
 #[derive(Default)]
 pub(super) struct Claims {
     decisions: Vec<(u64, TenantId, Ruled)>,
@@ -46,7 +46,7 @@ pub(super) struct Claims {
     policies: Vec<(u64, Adopted)>,
 }
 
-/// What an entry says of a set of policies.
+/// Statement about a set of policies.
 #[derive(Deserialize)]
 struct Adopted {
     version: String,
@@ -59,7 +59,7 @@ struct Text {
     digest: String,
 }
 
-/// What an entry says of a decided approval.
+/// Statement about a decided approval.
 struct Given {
     id: ApprovalId,
     state: &'static str,
@@ -67,7 +67,7 @@ struct Given {
     decider: Decider,
 }
 
-/// Who decided, as both say it.
+/// The decider, as both the entry and the row record it.
 #[derive(Deserialize, PartialEq)]
 struct Decider {
     by: String,
@@ -79,7 +79,7 @@ type Decided = (DecisionId, String, String, String);
 type Approved = (ApprovalId, TenantId, String, String, Option<String>);
 
 impl Claims {
-    /// Notes what this entry says. Entries of earlier Cardeas say less, and are passed over.
+    /// Collects the statements of an entry. Entries of earlier versions state less, and are skipped.
     pub(super) fn take(&mut self, sequence: u64, tenant: &TenantId, body: &mut Value) {
         let ruled = body.pointer_mut("/detail/decision").filter(|ruled| ruled.is_object()).map(Value::take);
         if let Some(ruled) = ruled.and_then(|ruled| serde_json::from_value(ruled).ok()) {
@@ -97,7 +97,7 @@ impl Claims {
         }
     }
 
-    /// Compares all of it; gives how many rows that were.
+    /// Compares all statements; returns the number of rows.
     pub(super) async fn compare(self, db: &Db, node: &str) -> Result<u64, Unproved> {
         let differs = |sequence, what, id: String, why| Unproved::Differs {
             node: node.to_owned(),
@@ -177,7 +177,7 @@ async fn policies_differ(db: &Db, adopted: &Adopted) -> Result<Option<&'static s
     let sql = "SELECT files FROM policy_sets WHERE version = $1";
     let row: Option<(String,)> = db.row(sql, args![&adopted.version]).await?;
     let Some((files,)) = row else { return Ok(Some("whose texts are not there")) };
-    // WHY: not the files' names: a version is one of texts, and two nodes may keep them in different folders.
+    // WHY: not the names of files. A version consists of texts, and two nodes may keep them in different folders.
     let row: Vec<Text> = serde_json::from_str(&files).unwrap_or_default();
     if !row.iter().map(|text| &text.digest).eq(adopted.files.iter().map(|text| &text.digest)) {
         return Ok(Some("which is made of other texts, as its row has it"));

@@ -1,4 +1,4 @@
-//! The log of decisions: one row for each answer of policy, allow or not.
+//! The decision log: one row for each policy decision, allowed or not.
 
 use std::sync::Arc;
 
@@ -23,20 +23,20 @@ use super::{
 const CONTEXT: Bounds = Bounds { text: 512, whole: 4_096, depth: 4 };
 const REASON: Bounds = Bounds { text: 1_024, whole: 8_192, depth: 1 };
 
-/// What policy said.
+/// Verdict of policy.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Verdict {
-    /// Yes.
+    /// Allowed.
     Allow,
-    /// No.
+    /// Denied.
     Deny,
-    /// Only if a person agrees.
+    /// Allowed only with a person's approval.
     Approval,
 }
 
 impl Verdict {
-    /// The one that stands for what policy said.
+    /// Converts the verdict of a policy decision.
     #[must_use]
     pub const fn of(verdict: &policy::Verdict) -> Self {
         match verdict {
@@ -46,7 +46,7 @@ impl Verdict {
         }
     }
 
-    /// The word in rows, answers and metrics.
+    /// Returns the name used in rows, answers and metrics.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
@@ -57,34 +57,34 @@ impl Verdict {
     }
 }
 
-/// One decision, to be written.
+/// A decision to log.
 #[derive(Debug)]
 pub struct Decision<'a> {
-    /// Its id: steps and audit entries name it.
+    /// Id, which steps and audit entries refer to.
     pub id: DecisionId,
-    /// Who asked.
+    /// The principal who asked.
     pub principal: &'a Principal,
-    /// What was to be done, such as `call`.
+    /// The action, such as `call`.
     pub action: &'a str,
-    /// With what: a tool's or a model's name.
+    /// The resource: name of a tool or a model.
     pub resource: &'a str,
-    /// What policy said.
+    /// The verdict.
     pub verdict: Verdict,
-    /// Why, in words.
+    /// The reason, in words.
     pub reason: &'a str,
     /// The policies that decided.
     pub policies: &'a [String],
-    /// The version of the policy set.
+    /// Version of the policy set.
     pub policy_version: &'a Arc<str>,
-    /// In which turn.
+    /// Its turn.
     pub turn: Option<TurnId>,
-    /// For which request.
+    /// Its request.
     pub request: Option<RequestId>,
-    /// What policy was told beside that. No raw arguments unless the configuration allows them.
+    /// Further input of the policies. No raw arguments, unless the configuration allows them.
     pub context: Value,
 }
 
-/// Whose decisions are read.
+/// Selects whose decisions are read.
 #[derive(Debug, Clone, Copy)]
 pub enum Whose<'a> {
     /// Those of all users of a tenant.
@@ -93,61 +93,60 @@ pub enum Whose<'a> {
     Own(&'a Principal),
 }
 
-/// A decision as entries of the audit log repeat it: the chain protects it there, and proves the row in the log of
-/// decisions.
+/// A decision as repeated in audit entries, where the chain protects it and so proves the row in the decision log.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Ruled {
-    /// Its id.
+    /// Id.
     pub id: DecisionId,
-    /// When, as its row says.
+    /// Time, as in its row.
     pub at: Timestamp,
-    /// What policy said.
+    /// The verdict.
     pub verdict: Verdict,
     /// The policies that decided.
     pub policies: Vec<String>,
-    /// The version of the policy set.
+    /// Version of the policy set.
     pub version: Arc<str>,
-    /// Why, in words: an entry has that beside it, where it has it.
+    /// The reason, in words. Entries hold it beside the decision, if at all.
     #[serde(skip)]
     pub reason: String,
 }
 
-/// The policies that decided, as their column has them.
+/// Formats the policies that decided, as in their column.
 pub(super) fn policies_column(policies: &[String]) -> String {
     spelled(json!(policies), REASON)
 }
 
-/// One decision, as an auditor reads it.
+/// A decision as an auditor reads it.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Decided {
-    /// Its id.
+    /// Id.
     pub id: DecisionId,
-    /// When.
+    /// Time.
     pub at: Timestamp,
-    /// Who asked.
+    /// The user who asked.
     pub user: String,
-    /// Who vouched for that name.
+    /// Issuer that vouches for that name.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub issuer: Option<String>,
-    /// What was to be done.
+    /// The action.
     pub action: String,
-    /// With what.
+    /// The resource.
     pub resource: String,
-    /// What policy said.
+    /// The verdict.
     pub verdict: String,
-    /// Why.
+    /// The reason.
     pub reason: String,
     /// The policies that decided.
     pub policies: Value,
-    /// The version of the policy set.
+    /// Version of the policy set.
     pub policy_version: String,
-    /// In which turn.
+    /// Its turn.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub turn: Option<TurnId>,
-    /// For which request.
+    /// Its request.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub request: Option<RequestId>,
-    /// What policy was told beside that.
+    /// Further input of the policies.
     pub context: Value,
 }
 
@@ -196,7 +195,7 @@ impl FromRow for Decided {
     }
 }
 
-/// WHY `at >= $2` beside the rest: it is what an index can begin at.
+/// Query for the decisions of a tenant. WHY `at >= $2` beside the rest: an index can start there.
 pub(super) const OF_TENANT: &str = "SELECT id, at, user_id, action, resource, verdict, reason, policies, policy_version, turn, request, \
     context, owner FROM decisions WHERE tenant = $1 AND at >= $2 AND (at > $2 OR id > $3) ORDER BY at, id LIMIT $4";
 
@@ -204,7 +203,7 @@ pub(super) const OF_OWNER: &str = "SELECT id, at, user_id, action, resource, ver
     context, owner FROM decisions WHERE user_id = $1 AND owner = $5 AND at >= $2 AND (at > $2 OR id > $3) ORDER BY at, id LIMIT $4";
 
 impl Observe {
-    /// Adds the decision to the commit and counts it; gives what entries of the audit log repeat of it.
+    /// Adds the decision to the commit and counts it. Returns what audit entries repeat of it.
     pub fn decision(&self, commit: &mut Commit, decision: Decision<'_>) -> Ruled {
         let ruled = Ruled {
             id: decision.id,
@@ -243,11 +242,11 @@ impl Observe {
         ruled
     }
 
-    /// These decisions, the oldest first. Where only some are wanted, a page may have fewer than its limit, or none, and
-    /// another behind it all the same.
+    /// Returns decisions, oldest first. With a filter, a page may have fewer rows than its limit, or none, although
+    /// another page follows.
     ///
     /// # Errors
-    /// What the store says.
+    /// Store errors.
     pub async fn decisions(
         &self,
         whose: Whose<'_>,

@@ -1,4 +1,4 @@
-//! One wide log event for each request.
+//! The wide event: one log line for each request.
 
 use std::{fmt::Write as _, time::Duration};
 
@@ -11,24 +11,23 @@ use cardea_core::{
 
 use super::{Observe, class};
 
-/// The status of a request whose client did not wait for the answer. No such answer is ever sent: it is what nginx writes
-/// into its log.
+/// Status of a request whose client disconnected before the answer. It is never sent; nginx logs the same value.
 pub const HUNG_UP: u16 = 499;
 
-/// What an event tells of.
+/// Kind of work that an event reports.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Work {
     /// A request, from its first byte to its last.
     Request,
-    /// A turn that goes on after its request was answered: once it is approved, after a crash, or because its client would
-    /// rather not wait.
+    /// A turn that continues after its request was answered: once it is approved, after a crash, or because its client
+    /// did not want to wait.
     Resume,
-    /// A cached answer that is answered anew.
+    /// A check of a cached answer.
     Check,
 }
 
 impl Work {
-    /// The word in spans and logs.
+    /// Returns the name used in spans and logs.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
@@ -39,67 +38,68 @@ impl Work {
     }
 }
 
-/// Everything worth knowing about one request, filled in on its way and told once at its end.
+/// Facts about one request, collected while it runs and logged once at its end.
 ///
-/// It has no place for a body, a prompt, a token or an address.
+/// It has no field for a body, a prompt, a token or an address.
 #[derive(Debug, Clone)]
 pub struct RequestEvent {
-    /// What it tells of.
+    /// Kind of work.
     pub work: Work,
-    /// The request, as error answers name it.
+    /// Id of the request, as in error answers.
     pub request: RequestId,
-    /// The trace it belongs to, if the client sent one (W3C Trace Context).
+    /// Trace that it belongs to, if the client sent one (W3C Trace Context).
     pub trace: Option<String>,
-    /// The method.
+    /// HTTP method.
     pub method: &'static str,
-    /// The route's pattern, such as `/api/v1/turns/{turn}`; never the path itself.
+    /// Pattern of the route, such as `/api/v1/turns/{turn}`; never the path itself.
     pub route: String,
-    /// The answer's status; 499 ([`HUNG_UP`]) where the client did not wait for one.
+    /// Status of the answer; 499 ([`HUNG_UP`]) if the client did not wait for one.
     pub status: u16,
-    /// The client has gone before it had all of the answer.
+    /// True if the client disconnected before it had the whole answer.
     pub left: bool,
-    /// The error's code, if it was one.
+    /// Code of the error, if it was one.
     pub code: Option<Code>,
-    /// The error's cause, which the client did not get.
+    /// Cause of the error, which the client did not get.
     pub cause: Option<String>,
     /// The tenant, once known.
     pub tenant: Option<String>,
-    /// What kind of user.
+    /// Kind of user.
     pub class: &'static str,
     /// The agent that answered.
     pub agent: Option<String>,
-    /// The model that was asked for, as the configuration names it: also where a cache has answered.
+    /// The requested model, as named in the configuration, even if a cache answered.
     pub asked: Option<String>,
-    /// The model that has answered, as its provider calls it.
+    /// The model that answered, as named by its provider.
     pub model: Option<String>,
-    /// That provider, as the configuration names it.
+    /// Its provider, as named in the configuration.
     pub provider: Option<String>,
     /// The turn.
     pub turn: Option<TurnId>,
-    /// What let a completion without a turn ask its model, as the log of decisions knows it.
+    /// Logged decision that allowed a completion without a turn to ask its model.
     pub decision: Option<DecisionId>,
     /// The cache layer that answered, or `none`.
     pub cache: Option<&'static str>,
-    /// What guardrails have found in its texts.
+    /// Number of guardrail findings in its texts.
     pub findings: u64,
-    /// The answer is that of an earlier request with the same idempotency key; nothing was done for this one.
+    /// True if the answer is that of an earlier request with the same idempotency key, and nothing was done for this
+    /// one.
     pub replayed: bool,
-    /// Tool calls that were made for it.
+    /// Number of tool calls made for it.
     pub tools: u64,
-    /// Tokens of its model calls: none for what an earlier request has used.
+    /// Tokens of its model calls; none for what an earlier request used.
     pub usage: Usage,
-    /// What they cost, in millionths.
+    /// Cost of its model calls, in millionths of a US dollar.
     pub cost_micros: u64,
-    /// From the first byte read to the last byte written.
+    /// Time from the first byte read to the last byte written.
     pub took: Duration,
-    /// How a turn ended, or that it waits.
+    /// How the turn ended, or that it waits.
     pub ending: Option<&'static str>,
-    /// How long each stage took, in the order of their ends.
+    /// Duration of each stage, in the order in which they ended.
     pub stages: Vec<(&'static str, Duration)>,
 }
 
 impl RequestEvent {
-    /// An event of which nothing is known yet but the request.
+    /// Creates an event of which only the request is known.
     #[must_use]
     pub fn new(request: RequestId, method: &'static str, route: impl Into<String>) -> Self {
         Self {
@@ -132,13 +132,13 @@ impl RequestEvent {
         }
     }
 
-    /// An event of work that nobody waits for, which a request has set going.
+    /// Creates an event of background work that a request has started.
     #[must_use]
     pub fn after(request: RequestId, work: Work) -> Self {
         Self { work, ..Self::new(request, "none", String::new()) }
     }
 
-    /// The event of what is done from here on for the request, which is answered.
+    /// Creates the event of the work that continues after the request was answered.
     pub(super) fn rest(&self) -> Self {
         Self {
             trace: self.trace.clone(),
@@ -151,18 +151,18 @@ impl RequestEvent {
         }
     }
 
-    /// True if nothing was done that could be told.
+    /// Returns whether nothing was done that could be reported.
     fn is_idle(&self) -> bool {
         self.ending.is_none() && self.code.is_none() && self.stages.is_empty()
     }
 
-    /// Notes who asks.
+    /// Records the caller.
     pub fn asked_by(&mut self, principal: &Principal) {
         self.tenant = Some(principal.tenant.to_string());
         self.class = class(principal);
     }
 
-    /// Notes the error that the client is told of, or would be if it were still there.
+    /// Records the error that the client is told, or would be told if it were still connected.
     pub fn failed(&mut self, error: &Error) {
         (self.code, self.cause) = (Some(error.code()), error.cause_line());
         if error.code() == Code::Cancelled && self.ending.is_none() {
@@ -171,24 +171,24 @@ impl RequestEvent {
     }
 }
 
-/// What a receipt has for an event.
+/// The part of a receipt that goes into an event.
 #[derive(Debug, Clone, Copy)]
 pub struct Told<'a> {
     /// The agent that answered.
     pub agent: &'a str,
     /// The turn.
     pub turn: TurnId,
-    /// How it ended.
+    /// How the turn ended.
     pub ending: &'static str,
-    /// Why it did not end well.
+    /// Code of the error, if it ended with one.
     pub code: Option<Code>,
     /// The cache layer that answered.
     pub cache: &'static str,
 }
 
 impl RequestEvent {
-    /// Notes one model call: who has answered, by the provider's name of the model and its own, if anybody has; what it used
-    /// and what that cost.
+    /// Records one model call: the model that answered, by its provider's name and its own, if one did; what the call
+    /// used, and its cost.
     pub fn thought(&mut self, served: Option<(String, String)>, usage: Usage, cost_micros: u64) {
         if let Some((model, provider)) = served {
             (self.model, self.provider) = (Some(model), Some(provider));
@@ -197,14 +197,14 @@ impl RequestEvent {
         self.cost_micros = self.cost_micros.saturating_add(cost_micros);
     }
 
-    /// Notes the end or the pause of a turn that an earlier request has made.
+    /// Records the end or suspension of a turn of an earlier request.
     pub fn replays<'a>(&mut self, told: impl Into<Told<'a>>) {
         self.answered(told);
         self.replayed = true;
     }
 
-    /// Notes the end or the pause of a turn. What was used for it was noted as it was used: the turn may have begun with an
-    /// earlier request.
+    /// Records the end or suspension of a turn. Its usage was recorded as it arose, since the turn may have begun with
+    /// an earlier request.
     pub fn answered<'a>(&mut self, told: impl Into<Told<'a>>) {
         let told = told.into();
         (self.agent, self.turn) = (Some(told.agent.to_owned()), Some(told.turn));
@@ -215,10 +215,10 @@ impl RequestEvent {
     }
 }
 
-/// One line of the log with what all events have. WHY a macro: a line's target and its fields are fixed where it stands.
+/// Logs one line with the fields of all events. WHY a macro: target and fields of a line are fixed where it stands.
 macro_rules! tell {
     ($event:ident, $stages:ident, $target:literal, $said:literal, { $($own:tt)* }) => {
-        // WHY: with escapes, so that a cause cannot begin a line of its own in a log for people.
+        // WHY: escaped, so that a cause cannot begin a line of its own in a text log.
         tracing::event!(
             target: $target,
             tracing::Level::INFO,
@@ -253,7 +253,7 @@ macro_rules! tell {
 }
 
 impl Observe {
-    /// Tells of a request that has been answered or of work that has ended, and counts it.
+    /// Logs a request that was answered, or work that has ended, and counts it.
     pub fn request(&self, event: &RequestEvent) {
         match event.work {
             Work::Request => self.0.meters.request(event),
@@ -264,7 +264,7 @@ impl Observe {
         let mut stages = String::with_capacity(16 * event.stages.len());
         for (stage, took) in &event.stages {
             let gap = if stages.is_empty() { "" } else { " " };
-            // A string takes whatever is written.
+            // Writing to a string does not fail.
             let _ = write!(stages, "{gap}{stage}={:.2}", took.as_secs_f64() * 1e3);
         }
         match event.work {

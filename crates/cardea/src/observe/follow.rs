@@ -1,8 +1,8 @@
 //! Following the audit log as it grows.
 //!
-//! WHY not by time: an entry bears the moment at which it was noted, and is written with what it describes. The entry of
-//! a slow call is older than others that were written before it, and whoever goes on from the last moment that they have
-//! seen never learns of it. Each node's chain has no gaps and grows at its end only, so its numbers miss nothing.
+//! WHY not by time: an entry carries the time at which it was noted, and is written with what it describes. The entry
+//! of a slow call is older than others that were written before it, and a reader who continues from the last time seen
+//! would miss it. Each node's chain has no gaps and grows only at its end, so its numbers miss nothing.
 
 use std::{collections::HashMap, str::FromStr};
 
@@ -17,13 +17,13 @@ use super::{
     search::{Audited, LOOKED_AT},
 };
 
-/// What stands for a node in a bookmark: the first bytes of the SHA-256 of its name.
+/// Name of a node in a bookmark: the first bytes of the SHA-256 of its name.
 type Name = [u8; 8];
 
 /// The first bytes of an entry's link.
 type Link = [u8; 4];
 
-/// How far one chain was read: up to which number, and the link of the last entry up to there.
+/// Position in one chain: the number up to which it was read, and the link of the last entry up to there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Mark {
     sequence: u64,
@@ -33,9 +33,9 @@ struct Mark {
 /// Bytes of one chain in a bookmark: its name, the number, the link.
 const EACH: usize = 8 + 8 + 4;
 
-/// How far somebody has read in each node's chain, those that were read last at the end. The default has read nothing.
+/// Position of a reader in each node's chain, those read last at the end. The default has read nothing.
 ///
-/// As text it is base64url of 20 bytes for each chain, and nobody but this module looks into it.
+/// As text it is base64url of 20 bytes per chain. Only this module interprets it.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
 #[serde(try_from = "String")]
 pub struct Bookmark(Vec<(Name, Mark)>);
@@ -74,27 +74,27 @@ impl Serialize for Bookmark {
     }
 }
 
-/// The first bytes of something, as many as are wanted; zeros where it has fewer.
+/// Returns the first `N` bytes, padded with zeros.
 fn first<const N: usize>(bytes: &[u8]) -> [u8; N] {
     bytes.first_chunk().copied().unwrap_or([0; N])
 }
 
-/// A part of the log, and where it goes on.
+/// A part of the log, and the position after it.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Followed {
-    /// Entries of each node in the order in which they were written.
+    /// Entries, of each node in the order in which they were written.
     pub entries: Vec<Audited>,
-    /// Where the next part begins.
+    /// Position of the next part.
     pub next: Bookmark,
-    /// There is more already; otherwise it is early enough to ask again in a while.
+    /// Whether there is more already; otherwise ask again after a while.
     pub more: bool,
 }
 
-/// A chain that has grown since somebody read it.
+/// A chain that has grown since it was read.
 struct Grown {
     node: String,
     name: Name,
-    /// Its place in the bookmark, and how far it was read.
+    /// Its index in the bookmark, and the position in it.
     seen: Option<(usize, Mark)>,
     head: u64,
 }
@@ -106,12 +106,12 @@ impl Grown {
 }
 
 impl Observe {
-    /// What was written for a tenant since the bookmark, each entry once and none left out, however long it took from
-    /// being noted to being written. At most `limit` entries, of each node in the order of its chain.
+    /// Returns what was written for a tenant since the bookmark: each entry once and none left out, however long it
+    /// took from being noted to being written. At most `limit` entries, of each node in the order of its chain.
     ///
     /// # Errors
-    /// `bad_request` if what was read last is not in the log any more: it was restored from an older copy. What the store
-    /// says.
+    /// `bad_request` if the last entry read is no longer in the log, which was restored from an older copy. Store
+    /// errors.
     pub async fn follow(&self, tenant: &TenantId, seen: &Bookmark, limit: Limit) -> Result<Followed> {
         let sql = "SELECT node, seq FROM audit_heads ORDER BY node";
         let heads: Vec<(String, u64)> = self.0.db.rows(sql, args![]).await?;
@@ -129,7 +129,7 @@ impl Observe {
                 grown.push(chain);
             }
         }
-        // Each chain gets its share, and who was read last comes last: a busy node keeps no other from being read.
+        // Each chain gets its share, and the one read last comes last: a busy node keeps no other from being read.
         grown.sort_by_key(|chain| chain.seen.map(|(place, _)| place));
         let chains = u32::try_from(grown.len()).unwrap_or(u32::MAX).max(1);
         let share = (limit.get() / chains).max(1);
@@ -147,7 +147,7 @@ impl Observe {
         Ok(Followed { entries, next: Bookmark([unread, read].concat()), more })
     }
 
-    /// Reads a part of one chain. Gives how far it was read; what belongs to other tenants counts as read.
+    /// Reads a part of one chain. Returns the position reached; entries of other tenants count as read.
     async fn read_on(
         &self,
         tenant: &TenantId,
@@ -162,7 +162,7 @@ impl Observe {
         }
         let sql = "SELECT seq, at, body FROM audit WHERE node = $1 AND seq > $2 AND seq <= $3 AND tenant = $4 \
                    ORDER BY seq LIMIT $5";
-        // WHY: a bound on what is looked at, since all of it may belong to others.
+        // WHY: a bound on the entries visited, since all of them may belong to others.
         let to = chain.head.min(chain.from() + u64::from(LOOKED_AT));
         let rows: Vec<(u64, Timestamp, Vec<u8>)> =
             self.0.db.rows(sql, args![&chain.node, chain.from(), to, tenant, share]).await?;
@@ -172,12 +172,12 @@ impl Observe {
                 serde_json::from_slice(&body).map_err(|error| Error::new(Code::Internal).because(error))?;
             entries.push(Audited { node: chain.node.clone(), sequence, at, body });
         }
-        // WHY a place and not an entry: where entries are missing, which `audit verify` tells of, others are still to be read.
+        // WHY a number and not an entry: if entries are missing, which `audit verify` reports, others must still be read.
         let sequence = last.unwrap_or(to);
         Ok(Mark { sequence, link: self.link_at(&chain.node, sequence).await? })
     }
 
-    /// The link of the last entry that is there up to this place; zeros if there is none.
+    /// Returns the link of the last existing entry up to this number; zeros if there is none.
     async fn link_at(&self, node: &str, sequence: u64) -> Result<Link> {
         let sql = "SELECT link FROM audit WHERE node = $1 AND seq <= $2 ORDER BY seq DESC LIMIT 1";
         let row: Option<(Vec<u8>,)> = self.0.db.row(sql, args![node, sequence]).await?;

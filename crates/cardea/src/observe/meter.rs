@@ -1,4 +1,4 @@
-//! Meters, in the OpenMetrics text format. Each label has a bounded number of values: what comes after is `other`.
+//! Meters, in the OpenMetrics text format. Each label has a bounded number of values; further ones become `other`.
 
 use std::{
     collections::HashSet,
@@ -19,10 +19,10 @@ use prometheus_client::{
 
 use super::RequestEvent;
 
-/// Values that one label may have.
+/// Limit of the values of one label.
 const VALUES: usize = 256;
 
-/// A label's values so far. A user can make up names; a meter must not grow with them.
+/// Values of a label so far. A user can make up names; a meter must not grow with them.
 #[derive(Debug, Default)]
 struct Values(RwLock<HashSet<Arc<str>>>);
 
@@ -45,38 +45,38 @@ type Labels<const N: usize> = [(&'static str, Arc<str>); N];
 type Counters<const N: usize> = Family<Labels<N>, Counter>;
 type Timers<const N: usize> = Family<Labels<N>, Histogram>;
 
-/// What a room below tells about a turn or a tool call: its name and how it ended.
+/// What a lower room reports about a turn or a tool call: its name and how it ended.
 #[derive(Debug, Clone, Copy)]
 pub struct Seen<'a> {
     /// The agent or the tool.
     pub name: &'a str,
     /// How it ended.
     pub status: &'static str,
-    /// Why, if a turn did not end well.
+    /// Code of the error, if a turn ended with one.
     pub code: Option<Code>,
 }
 
-/// What came of a look into a cache.
+/// Result of a cache lookup.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum CacheResult {
-    /// It was there.
+    /// Found.
     Hit,
-    /// It was not there.
+    /// Not found.
     Miss,
-    /// Something like it was there and was not taken.
+    /// Something similar was found and not used.
     Rejected,
-    /// It was there and did not open: changed, or not ours.
+    /// Found, but it could not be opened: changed, or not made by this installation.
     Forged,
 }
 
-/// What answering a cached question anew has shown.
+/// Result of a check of a cached answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum CheckResult {
-    /// The same.
+    /// The answers agree.
     Same,
-    /// Another answer: the served one was wrong.
+    /// The answers differ: the cached one was wrong.
     Wrong,
-    /// Nobody can say.
+    /// Undecided.
     Doubt,
 }
 
@@ -117,7 +117,7 @@ pub(super) struct Meters {
     left_alone: Gauge,
 }
 
-/// Which label a value belongs to.
+/// The label that a value belongs to.
 #[derive(Clone, Copy)]
 enum Label {
     Route,
@@ -212,7 +212,7 @@ impl Meters {
         meters
     }
 
-    /// Registers what tells of work in hand and of neighbours.
+    /// Registers the meters of work in progress and of neighbours.
     fn of_work(&self, registry: &mut Registry) {
         let help = "Turns that went on after their request was answered, by how that ended";
         registry.register("resumes", help, self.resumes.clone());
@@ -353,7 +353,7 @@ impl Meters {
 
     pub(super) fn text(&self) -> String {
         let mut text = String::new();
-        // Writing to a `String` cannot fail; were it to, an empty page says so to whoever scrapes it.
+        // Writing to a `String` cannot fail; if it did, an empty page would show it to the scraper.
         if encode(&mut text, &self.registry).is_err() {
             text.clear();
         }

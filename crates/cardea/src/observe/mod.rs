@@ -1,11 +1,12 @@
-//! What Cardea tells about itself: audit, decisions, meters, cost and one log event for each request.
+//! Room `observe`: what Cardea reports about itself, which is audit, decisions, meters, cost and one log event for
+//! each request.
 //!
-//! Promises: an audit entry travels in the commit of what it describes, in one bounded spelling that no argument can
-//! break out of; a meter never grows with what users type, since each of its labels has a bounded number of values;
-//! bodies, prompts, secrets and addresses are told to nobody. [`verify()`] proves the audit log, [`export`] carries it
-//! out, [`Checkpoints`] are kept beside the database so that even the holder of the key cannot write it anew.
+//! Promises: an audit entry travels in the commit of what it describes, in one bounded format that no argument can
+//! break out of. A meter never grows with user input, since each of its labels has a bounded number of values. Bodies,
+//! prompts, secrets and addresses are not reported. [`verify()`] proves the audit log, [`export`] exports it, and
+//! [`Checkpoints`] are kept beside the database so that even the holder of the key cannot rewrite it.
 //!
-//! Refuses: to know who reads any of it, and to fail a request because somebody does not. Called by every room below.
+//! Refuses: to know who reads any of it, and to fail a request because a reader does not. Called by every room below.
 
 mod audit;
 mod checkpoint;
@@ -55,10 +56,10 @@ pub use self::{
 use checkpoints::Written;
 use meter::Meters;
 
-/// What is told in the place of a name that somebody outside has made up.
+/// Replaces a name that a client has made up.
 pub const OTHER: &str = "other";
 
-/// The room. Cheap to clone; all clones are one.
+/// The room. Cheap to clone; all clones share one state.
 #[derive(Clone)]
 pub struct Observe(Arc<Inner>);
 
@@ -79,7 +80,7 @@ impl std::fmt::Debug for Observe {
 }
 
 impl Observe {
-    /// A room over this database, with these prices.
+    /// Creates the room on this database, with these prices.
     #[must_use]
     pub fn new(db: Db, clock: SharedClock, prices: Prices) -> Self {
         let (checkpoint_key, written) = (OnceLock::new(), Mutex::default());
@@ -87,9 +88,9 @@ impl Observe {
         Self(Arc::new(Inner { db, clock, prices, meters, net, checkpoint_key, written }))
     }
 
-    /// Counts the tokens of one call of a model for a tenant and gives its cost in millionths of a US dollar.
+    /// Counts the tokens of one model call for a tenant and returns its cost in millionths of a US dollar.
     ///
-    /// A model without a price costs nothing and is counted as such, so that a hole in `prices.toml` is seen.
+    /// A model without a price costs nothing and is counted as such, so that a gap in `prices.toml` is noticed.
     #[must_use]
     pub fn cost(&self, model: &str, tenant: &str, usage: Usage) -> u64 {
         if usage == Usage::default() {
@@ -101,26 +102,26 @@ impl Observe {
         cost
     }
 
-    /// What this would cost in millionths, by the dearest of these models.
+    /// Returns the cost of this usage in millionths, at the price of the most expensive of these models.
     #[must_use]
     pub fn dearest<'a>(&self, models: impl Iterator<Item = &'a str>, usage: Usage) -> u64 {
         models.filter_map(|model| self.0.prices.of(model)).map(|price| price.cost(usage)).max().unwrap_or(0)
     }
 
-    /// The most tokens that the dearest of these models can write for so many millionths after it has read so many: zero if
-    /// not even those can be paid, and no end where there are no prices.
+    /// Returns how many tokens the most expensive of these models can write for so many millionths, after it has read
+    /// `reads` tokens: zero if even those cannot be paid, and no limit without prices.
     #[must_use]
     pub fn room<'a>(&self, models: impl Iterator<Item = &'a str>, reads: u64, micros: u64) -> u64 {
         let priced = models.filter_map(|model| self.0.prices.of(model));
         priced.map(|price| price.room(reads, micros).unwrap_or(0)).min().unwrap_or(u64::MAX)
     }
 
-    /// Counts one call of a model, how long it took and how it ended: `ok`, or the name of a trouble or a code.
+    /// Counts one model call: its duration and its result, which is `ok` or the name of a trouble or a code.
     pub fn model_took(&self, model: &str, outcome: &'static str, took: Millis) {
         self.0.meters.model_took(model, outcome, took);
     }
 
-    /// Counts a turn that ended or fell asleep.
+    /// Counts a turn that ended or was suspended.
     pub fn turn<'a>(&self, turn: impl Into<Seen<'a>>) {
         self.0.meters.turn(turn.into());
     }
@@ -130,7 +131,7 @@ impl Observe {
         self.0.meters.tool_call(call.into());
     }
 
-    /// Tells which tools a model was offered, and what that cost in tokens (an estimate).
+    /// Logs which tools a model was offered, and their estimated cost in tokens.
     pub fn offered<'n>(&self, turn: TurnId, names: impl Iterator<Item = &'n str>, tokens: u64) {
         let names: Vec<&str> = names.collect();
         tracing::event!(
@@ -144,12 +145,12 @@ impl Observe {
         );
     }
 
-    /// Counts findings of a guardrail on one text.
+    /// Counts findings of a guardrail in one text.
     pub fn finding(&self, kind: &str, surface: &'static str, action: &'static str) {
         self.0.meters.finding(kind, surface, action);
     }
 
-    /// Counts a look into a cache layer for an agent: `exact`, `semantic`, `tool`, …
+    /// Counts a lookup in a cache layer for an agent: `exact`, `semantic`, `tool`, …
     pub fn cache(&self, layer: &'static str, agent: &str, result: CacheResult) {
         self.0.meters.cache(layer, agent, result);
     }
@@ -159,22 +160,22 @@ impl Observe {
         self.0.meters.cache_saved(layer, agent, tokens, micros);
     }
 
-    /// Counts a cached answer that was answered anew.
+    /// Counts a check of a cached answer.
     pub fn cache_check(&self, agent: &str, result: CheckResult) {
         self.0.meters.cache_check(agent, result);
     }
 
-    /// Counts a connection that was not taken: `limit` (too many are open) or `error` (the system gave none).
+    /// Counts a refused connection: `limit` (too many are open) or `error` (the system gave none).
     pub fn connection_refused(&self, reason: &'static str) {
         self.0.meters.connection_refused(reason);
     }
 
-    /// Tells of the hosts of this way out as well.
+    /// Adds the hosts of this outbound client to the meters.
     pub fn looks_at(&self, net: Net) {
         drop(self.0.net.set(net));
     }
 
-    /// Counts how long a tool of this upstream or connector took.
+    /// Counts the duration of a tool call at its upstream or connector.
     pub fn tool_took(&self, tool: &ToolName, outcome: &Outcome, took: Duration) {
         let upstream = tool.server().unwrap_or(OTHER);
         let outcome = match outcome {
@@ -185,22 +186,22 @@ impl Observe {
         self.0.meters.tool_took(upstream, outcome.name(), took);
     }
 
-    /// Counts how long the first piece of a model's answer took.
+    /// Counts the time to the first piece of a model's answer.
     pub fn first_token(&self, model: &str, took: Millis) {
         self.0.meters.first_token(model, took);
     }
 
-    /// Tells whether the policy folder holds a set that cannot be used.
+    /// Reports whether the policy folder holds a set that cannot be used.
     pub fn policies_stale(&self, stale: bool) {
         self.0.meters.stale(stale);
     }
 
-    /// Tells how many other nodes decide by other policies.
+    /// Reports how many other nodes use different policies.
     pub fn policies_differ(&self, nodes: usize) {
         self.0.meters.differ(nodes);
     }
 
-    /// Everything that is counted, in the OpenMetrics text format.
+    /// Returns all meters in the OpenMetrics text format.
     #[must_use]
     pub fn metrics_text(&self) -> String {
         self.0.meters.left_alone(self.0.net.get().map_or(0, Net::left_alone));
@@ -208,19 +209,19 @@ impl Observe {
     }
 }
 
-/// The MCP SDK: it tells each try that fails, and each message that nobody knows, with what the other side has sent. What
-/// matters of it Cardea tells itself.
+/// The MCP SDK. It logs each failed try and each unknown message, with what the other side has sent. Cardea logs by
+/// itself what matters of that.
 const CHATTY: &str = "rmcp";
 
-/// Whether a line may be told at all: of other people's code only what is wrong, whatever level is configured. Below
-/// that, protocol libraries write down whole messages.
+/// Returns whether a line may be logged at all. Of other crates only warnings and errors are, whatever the configured
+/// level: below that, protocol libraries log whole messages.
 #[must_use]
 pub fn may_tell(line: &tracing::Metadata<'_>) -> bool {
     let ours = line.target().starts_with("cardea");
     ours || (*line.level() <= tracing::Level::WARN && !line.target().starts_with(CHATTY))
 }
 
-/// How a user came in, for logs and meters: a kind of user, never the user.
+/// Returns how a user was authenticated, for logs and meters: a kind of user, never the user.
 #[must_use]
 pub const fn class(principal: &Principal) -> &'static str {
     match principal.proof {

@@ -1,4 +1,4 @@
-//! Looking into the audit log of one tenant, and what of a log is wanted.
+//! Search in the audit log of one tenant, and the filter of log queries.
 
 use cardea_core::{
     Code, Error, Result,
@@ -15,13 +15,13 @@ use super::Observe;
 /// One entry of the audit log, as an auditor sees it.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Audited {
-    /// The node whose chain it is in.
+    /// Node of its chain.
     pub node: String,
-    /// Its number there, from 1.
+    /// Number in the chain, from 1.
     pub sequence: u64,
-    /// When.
+    /// Time.
     pub at: Timestamp,
-    /// What.
+    /// Content.
     pub body: Value,
 }
 
@@ -35,17 +35,17 @@ fn place(at: Timestamp, node: &str, sequence: u64) -> Place {
     Place { at, id: format!("{node}.{sequence}") }
 }
 
-/// What of a log is wanted.
+/// Filter of a log query.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Wanted<'a> {
-    /// Fields of an entry, each with the text that it must have.
+    /// Fields of an entry, each with the required text.
     pub fields: &'a [(&'static str, &'a str)],
-    /// The last moment.
+    /// Upper limit of the time.
     pub until: Option<Timestamp>,
 }
 
 impl Wanted<'_> {
-    /// Everything.
+    /// Matches everything.
     pub const ALL: Self = Self { fields: &[], until: None };
 
     pub(super) fn fits<'f>(self, field: impl Fn(&str) -> Option<&'f str>) -> bool {
@@ -56,7 +56,7 @@ impl Wanted<'_> {
         self.until.is_some_and(|end| at > end)
     }
 
-    /// How many rows one question asks for: many, where few of them may be wanted.
+    /// Returns how many rows one query reads: many, if few of them may match.
     pub(super) fn rows(self, limit: Limit) -> u32 {
         if self.fields.is_empty() { limit.get() + 1 } else { Limit::MOST.get() }
     }
@@ -68,13 +68,15 @@ impl Wanted<'_> {
 
 type Row = (String, u64, Timestamp, Vec<u8>);
 
-/// Rows that are looked at for one page, so that a search for what is not there has an end.
+/// Limit of rows read for one page, so that a search without matches ends.
 pub(super) const LOOKED_AT: u32 = 20_000;
 
-/// How far the clocks of two nodes may differ, in milliseconds: a node that takes a turn over writes by its own.
+/// Largest difference between the clocks of two nodes, in milliseconds: a node that takes a turn over writes by its
+/// own clock.
 const CLOCKS: i64 = 60_000;
 
-/// Where to begin. Nothing tells of a turn before its moment, so a long log is not read from its beginning.
+/// Returns where to begin. There are no entries about a turn before its creation, so a long log is not read from its
+/// beginning.
 fn start(after: &Place, turn: Option<TurnId>) -> (Timestamp, String, u64) {
     let begun = turn.and_then(|turn| turn.moment());
     let begun = begun.map(|begun| Timestamp(begun.0 - CLOCKS)).filter(|begun| *begun > after.at);
@@ -86,11 +88,11 @@ fn start(after: &Place, turn: Option<TurnId>) -> (Timestamp, String, u64) {
 }
 
 impl Observe {
-    /// Entries of one tenant, the oldest first. Where only some are wanted, a page may have fewer entries than its limit, or
-    /// none, and another behind it all the same.
+    /// Returns entries of one tenant, oldest first. With a filter, a page may have fewer entries than its limit, or
+    /// none, although another page follows.
     ///
     /// # Errors
-    /// What the store says.
+    /// Store errors.
     pub async fn search(
         &self,
         tenant: &TenantId,

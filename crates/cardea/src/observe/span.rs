@@ -1,8 +1,8 @@
-//! The trace of one request: a span for each stage, and the wide event once nobody works on it any more.
+//! The trace of one request: a span for each stage, and the wide event once the last work on it has ended.
 //!
-//! Names and attributes follow the OpenTelemetry conventions for generative AI where these have one: a turn is
-//! `invoke_agent`, a model call `chat`, a tool call `execute_tool`. A span is told when it ends, as a line of the log
-//! with the target `cardea::span` at level debug, and its length stands in the request's event.
+//! Names and attributes follow the OpenTelemetry conventions for generative AI where they exist: a turn is
+//! `invoke_agent`, a model call `chat`, a tool call `execute_tool`. A span is logged when it ends, with the target
+//! `cardea::span` at level debug, and its duration is part of the request's event.
 
 use std::{
     sync::{Arc, Mutex, PoisonError},
@@ -19,10 +19,10 @@ use futures::FutureExt as _;
 
 use super::{Observe, RequestEvent, Work};
 
-/// Most stages whose length stands in one event.
+/// Limit of stages in one event.
 const STAGES: usize = 64;
 
-/// A request on its way. Cheap to clone; when the last clone is gone, the request's event is told.
+/// A running request. Cheap to clone. When the last clone is dropped, the event of the request is logged.
 #[derive(Clone)]
 pub struct Trace {
     open: Arc<Open>,
@@ -39,7 +39,7 @@ struct Open {
     event: Mutex<Event>,
 }
 
-/// The event on its way, and since when it counts.
+/// The event in progress, and its start time.
 struct Event {
     told: RequestEvent,
     since: Instant,
@@ -58,7 +58,7 @@ impl std::fmt::Debug for Trace {
 }
 
 impl Default for Trace {
-    /// A trace of which nobody is told.
+    /// Creates a trace that is not logged.
     fn default() -> Self {
         let event = RequestEvent::new(RequestId::random(), "none", "none");
         let (here, event) = (TraceContext::fresh(), Event::now(event));
@@ -68,8 +68,8 @@ impl Default for Trace {
 }
 
 impl Observe {
-    /// The trace of a request; `caller` is the place in a trace that the client sent, if it sent one, and `state` what came
-    /// with it.
+    /// Creates the trace of a request. `caller` is the trace context that the client sent, if it did, and `state` its
+    /// trace state.
     #[must_use]
     pub fn trace(
         &self,
@@ -140,45 +140,45 @@ impl Drop for Open {
 }
 
 impl Trace {
-    /// The request that it is the trace of.
+    /// Returns the id of the request.
     #[must_use]
     pub fn request(&self) -> RequestId {
         self.open.event.lock().unwrap_or_else(PoisonError::into_inner).told.request
     }
 
-    /// The request's own place in the trace.
+    /// Returns the trace context of the request itself.
     #[must_use]
     pub fn context(&self) -> TraceContext {
         self.open.here
     }
 
-    /// Whose request it is, as meters name the tenant.
+    /// Returns the tenant as named in meters.
     #[must_use]
     pub fn tenant(&self) -> String {
         let open = self.open.event.lock().unwrap_or_else(PoisonError::into_inner);
         open.told.tenant.clone().unwrap_or_else(|| "none".to_owned())
     }
 
-    /// Notes something that the request's event should tell.
+    /// Records a fact in the event of the request.
     pub fn note(&self, note: impl FnOnce(&mut RequestEvent)) {
         note(&mut self.open.event.lock().unwrap_or_else(PoisonError::into_inner).told);
     }
 
-    /// Notes how the work has ended that its client waits for, if not well.
+    /// Records the error of the work that the client waits for, if it failed.
     pub fn note_error<T>(&self, done: &Result<T>) {
         if let Err(error) = done {
             self.note(|event| event.failed(error));
         }
     }
 
-    /// Notes that its client hung up before there was an answer. The request ends here; the work for it may go on.
+    /// Records that the client disconnected before the answer. The request ends here; the work for it may go on.
     pub fn left(&self, status: u16) {
         let took = self.open.started.elapsed();
         self.note(|event| (event.status, event.left, event.took) = (status, true, took));
     }
 
-    /// Tells of the request, which is answered though its work goes on. What is done from here on is told as work of its own,
-    /// in the same trace.
+    /// Logs the request, which is answered although its work continues. From here on the work is logged as an event of
+    /// its own, in the same trace.
     pub fn goes_on(&self) {
         let done = {
             let mut event = self.open.event.lock().unwrap_or_else(PoisonError::into_inner);
@@ -192,7 +192,7 @@ impl Trace {
         }
     }
 
-    /// Begins a stage; it ends when the span is dropped.
+    /// Begins a stage, which ends when the span is dropped.
     #[must_use]
     pub fn stage(&self, stage: &'static str) -> Span {
         let here = self.at.child();
@@ -213,7 +213,7 @@ impl Trace {
         work.inspect(move |done| span.ended(done))
     }
 
-    /// Runs one stage that does not wait.
+    /// Runs one synchronous stage.
     ///
     /// # Errors
     /// Those of the work.
@@ -225,7 +225,7 @@ impl Trace {
     }
 }
 
-/// What a span tells beside its name and length. There is no place for a text or an argument.
+/// Attributes of a span, beside its name and duration. There is no field for a text or an argument.
 #[derive(Debug, Default)]
 struct Facts {
     name: Option<String>,
@@ -241,7 +241,7 @@ struct Facts {
     error: Option<Code>,
 }
 
-/// A stage on its way.
+/// A running stage.
 #[derive(Debug)]
 pub struct Span {
     trace: Trace,
@@ -252,7 +252,7 @@ pub struct Span {
 }
 
 impl Span {
-    /// The call of a model, under the name that the agent asks for.
+    /// Marks the stage as a call of a model, by the name that the agent uses.
     #[must_use]
     pub fn chat(mut self, asked: &str) -> Self {
         self.facts.operation = Some("chat");
@@ -261,7 +261,7 @@ impl Span {
         self
     }
 
-    /// The call of a tool.
+    /// Marks the stage as a tool call.
     #[must_use]
     pub fn execute_tool(mut self, tool: &str, call: &str) -> Self {
         self.facts.operation = Some("execute_tool");
@@ -270,7 +270,7 @@ impl Span {
         self
     }
 
-    /// A turn of an agent.
+    /// Marks the stage as a turn of an agent.
     #[must_use]
     pub fn invoke_agent(mut self, agent: &str) -> Self {
         self.facts.operation = Some("invoke_agent");
@@ -279,36 +279,36 @@ impl Span {
         self
     }
 
-    /// What goes along with a call that is made in it.
+    /// Returns what is passed along with an outbound call made in this stage.
     #[must_use]
     pub fn along(&self) -> Along<'_> {
         let state = self.trace.open.state.as_ref();
         Along { here: self.here, state, request: self.trace.request() }
     }
 
-    /// How long it has taken so far.
+    /// Returns the duration so far.
     #[must_use]
     pub fn so_far(&self) -> Duration {
         self.started.elapsed()
     }
 
-    /// The same trace for what this stage contains.
+    /// Returns the trace for what this stage contains.
     #[must_use]
     pub fn inside(&self) -> Trace {
         Trace { at: self.here, ..self.trace.clone() }
     }
 
-    /// Who served a model call.
+    /// Records the provider and the model of a model call.
     pub fn served(&mut self, provider: &str, model: &str) {
         (self.facts.provider, self.facts.model) = (Some(provider.to_owned()), Some(model.to_owned()));
     }
 
-    /// What a model call used, and why it stopped.
+    /// Records the usage of a model call, and why the model stopped.
     pub fn used(&mut self, usage: Usage, finish: &'static str) {
         (self.facts.usage, self.facts.finish) = (Some(usage), Some(finish));
     }
 
-    /// How it ended, if not well.
+    /// Records the error, if the stage failed.
     pub fn ended<T>(&mut self, done: &Result<T>) {
         self.facts.error = done.as_ref().err().map(Error::code);
     }

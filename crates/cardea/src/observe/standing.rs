@@ -1,7 +1,8 @@
-//! Where all chains stood when the log was carried out: the last line of an export, signed as checkpoints are.
+//! The heads of all chains at the time of an export: the last line of the export, signed like checkpoints.
 //!
-//! With it, an export from before the newest checkpoint is told from one whose end was cut off: what a checkpoint had seen
-//! by the time of this line must be there. WHY one line for all chains: one that is left out whole must show as well.
+//! It tells an export from before the newest checkpoint from one whose end was cut off: everything that a checkpoint
+//! had recorded by the time of this line must be in the export. WHY one line for all chains: a chain that is left out
+//! entirely must be noticed as well.
 
 use std::{collections::BTreeMap, fmt::Write as _};
 
@@ -17,7 +18,7 @@ use super::{
     unproved::Unproved,
 };
 
-/// Where the chains stand that were carried out.
+/// The heads of the exported chains.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Standing {
     /// Entries in all of them.
@@ -28,7 +29,7 @@ pub struct Standing {
     pub newest: Option<Timestamp>,
 }
 
-/// By how much the clocks of two nodes may differ: a checkpoint and the line may be of different ones.
+/// Largest difference between the clocks of two nodes: a checkpoint and the line may come from different ones.
 const CLOCKS: Millis = Millis(1_000);
 
 /// The same as a line.
@@ -49,7 +50,7 @@ struct Stood {
 
 impl Line {
     fn signed_bytes(&self) -> Vec<u8> {
-        // INVARIANT: no node name has a line break, so no two of these lines have the same bytes.
+        // INVARIANT: no node name contains a line break, so no two of these lines have the same bytes.
         let mut bytes = format!("cardea export 1\n{}", self.at.0);
         for (node, Stood { sequence, link }) in &self.chains {
             let _infallible = write!(bytes, "\n{node}\n{sequence}\n{link}");
@@ -59,8 +60,8 @@ impl Line {
 }
 
 impl Standing {
-    /// The line that says that this was all there was at a time, if no checkpoint has seen more: what may have been cut gets
-    /// none.
+    /// Returns the line that states that this was everything at a time. `None` if a checkpoint has recorded more: an
+    /// export that may have been cut gets no such line.
     #[must_use]
     pub fn line(&self, at: Timestamp, key: &CheckpointKey, seen: &Checkpoints) -> Option<String> {
         if self.first_behind(seen).is_some() {
@@ -73,7 +74,8 @@ impl Standing {
         serde_json::to_string(&line).ok()
     }
 
-    /// The first chain of which a checkpoint has seen more: its node, its last entry here, and the one that was seen.
+    /// Returns the first chain of which a checkpoint has recorded more: its node, its last entry here, and the
+    /// recorded one.
     pub(super) fn first_behind(&self, seen: &Checkpoints) -> Option<(String, u64, u64)> {
         seen.nodes().find_map(|node| {
             let (ends, newest) = (self.ends(node), seen.newest(node)?.sequence);
@@ -81,7 +83,7 @@ impl Standing {
         })
     }
 
-    /// What a checkpoint had seen by then must be here.
+    /// Checks that everything a checkpoint had recorded by then is here.
     pub(super) fn holds_what_was_seen(&self, seen: &Checkpoints, by: Timestamp) -> Result<(), Unproved> {
         let until = by.minus(CLOCKS);
         for node in seen.nodes() {
@@ -98,8 +100,8 @@ impl Standing {
         self.chains.get(node).map_or(0, |head| head.sequence)
     }
 
-    /// Compares them with what the last line of their export says; gives when it was written. `None`: it is no such line, or
-    /// the key with this public half has not signed it.
+    /// Compares the heads with the last line of their export, and returns when that was written. `None` if it is not
+    /// such a line, or was not signed with this key.
     pub(super) fn told(&self, line: &str, signer: Option<&str>) -> Option<Result<Timestamp, Unproved>> {
         let line: Line = serde_json::from_str(line).ok()?;
         let is_ours = |signer| is_signed_with(signer, &line.signed_bytes(), &line.signature);

@@ -1,95 +1,95 @@
-//! Why an audit log is not proved.
+//! Reasons why an audit log cannot be proved.
 
 use cardea_core::{Error, log::Broken};
 
-/// Why a log is not proved. Each names the first entry that does not hold.
+/// Reason why a log cannot be proved. Each names the first entry that does not hold.
 #[derive(Debug, thiserror::Error)]
 pub enum Unproved {
     /// The chain is broken.
     #[error("audit log of node `{node}`: {broken}")]
     Broken {
-        /// Whose chain.
+        /// Node of the chain.
         node: String,
-        /// Where and how.
+        /// Place and kind of the break.
         broken: Broken,
     },
-    /// The row that names the last entry of a chain is written with that entry.
+    /// The head row of a chain contradicts its last entry, although both are written together.
     #[error(
         "audit log of node `{node}`: it ends at entry {entry}, but the row beside it (`audit_heads`) names entry {head}, \
          or has another link: entries were taken from its end, or that row was changed"
     )]
     Head {
-        /// Whose chain.
+        /// Node of the chain.
         node: String,
         /// The last entry, as the row has it.
         head: u64,
-        /// The last entry there is.
+        /// The last existing entry.
         entry: u64,
     },
-    /// Numbers begin at 1.
+    /// An entry has a number below 1, where numbers begin.
     #[error("audit log of node `{node}`: there is an entry {sequence} before the first: it was put in")]
     BeforeFirst {
-        /// Whose chain.
+        /// Node of the chain.
         node: String,
-        /// Its number.
+        /// The number.
         sequence: i64,
     },
-    /// No two chains have an entry in common.
+    /// Two chains have an entry in common.
     #[error("audit log of node `{node}`: it begins as that of `{other}` does: it was copied")]
     Copied {
-        /// Whose chain.
+        /// Node of the chain.
         node: String,
-        /// Whose else.
+        /// Node of the other chain.
         other: String,
     },
-    /// A column beside an entry tells something else than the entry.
+    /// A column beside an entry contradicts the entry.
     #[error("audit log of node `{node}`: the `{column}` beside entry {sequence} is not what the entry says")]
     Column {
-        /// Whose chain.
+        /// Node of the chain.
         node: String,
         /// The entry.
         sequence: u64,
         /// The column.
         column: &'static str,
     },
-    /// A row of another table tells something else than the entry that speaks of it.
+    /// A row of another table contradicts the entry about it.
     #[error("audit log of node `{node}`: entry {sequence} speaks of {what} `{id}`, {why}")]
     Differs {
-        /// Whose chain.
+        /// Node of the chain.
         node: String,
         /// The entry.
         sequence: u64,
         /// `the decision`, `the approval` or `the set of policies`.
         what: &'static str,
-        /// Which.
+        /// Id of the row.
         id: String,
-        /// How it differs.
+        /// The difference.
         why: &'static str,
     },
-    /// An export whose last line tells something else.
+    /// The last line of an export contradicts its entries.
     #[error(
         "audit log of node `{node}`: the export ends at entry {entry}, but its last line says that the log stood at entry \
          {stood} then, or at another one of that number"
     )]
     Stood {
-        /// Whose chain.
+        /// Node of the chain.
         node: String,
-        /// The last entry, as the line has it; 0 if it names no such chain.
+        /// The last entry, as the line has it; 0 if it does not name the chain.
         stood: u64,
-        /// The last entry there is.
+        /// The last existing entry.
         entry: u64,
     },
-    /// An export without such a line that ends before what a checkpoint has seen. It may be honest.
+    /// An export without such a line ends before an entry that a checkpoint has recorded. It may be genuine.
     #[error(
         "audit log of node `{node}`: the export ends at entry {entry}, and a checkpoint has seen entry {seen}: the export is \
          older than the newest checkpoint, or its end was cut off"
     )]
     Older {
-        /// Whose chain.
+        /// Node of the chain.
         node: String,
-        /// The last entry there is.
+        /// The last existing entry.
         entry: u64,
-        /// The last entry that was seen.
+        /// The last recorded entry.
         seen: u64,
     },
     /// It was written with another key.

@@ -1,4 +1,4 @@
-//! Proving the audit log: in the database, or from a file that was exported.
+//! Verification of the audit log: in the database, or from an exported file.
 
 use std::{
     collections::BTreeMap,
@@ -23,7 +23,7 @@ const PAGE: u32 = 2_000;
 /// Number, tenant, time, body and link of an entry.
 type Row = (u64, TenantId, Timestamp, Raw, Raw);
 
-/// The bytes of a column, whatever somebody has made of it: that it was changed is for the chain to say.
+/// The bytes of a column, whatever its type: the chain shows whether it was changed.
 struct Raw(Vec<u8>);
 
 impl FromCell for Raw {
@@ -39,25 +39,25 @@ impl FromCell for Raw {
     }
 }
 
-/// A log that holds.
+/// Result of a successful verification.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Verified {
-    /// Entries that were checked.
+    /// Number of entries checked.
     pub entries: u64,
-    /// Decisions and approvals that were compared with what entries say of them; none in an export.
+    /// Number of decisions and approvals compared with the entries about them; zero for an export.
     pub compared: u64,
     /// When an export was written, as its last line says.
     pub as_of: Option<Timestamp>,
-    /// Where each chain stands.
+    /// Head of each chain.
     pub chains: BTreeMap<String, Head>,
-    /// Whose chain begins with this link.
+    /// The chain that begins with each link.
     firsts: BTreeMap<[u8; 32], String>,
 }
 
-/// Refuses to go on with a log that another key has begun: one entry written under the wrong key would break it for good.
+/// Refuses a log that was begun with another key: one entry written with the wrong key would break it for good.
 ///
 /// # Errors
-/// `misconfigured` if neither the first nor the last entry of a chain was written with this key; those of the store.
+/// `misconfigured` if neither the first nor the last entry of a chain was written with this key; store errors.
 pub async fn same_key(db: &Db, key: &ChainKey) -> cardea_core::Result<()> {
     if !is_foreign(db, key).await? {
         return Ok(());
@@ -67,7 +67,7 @@ pub async fn same_key(db: &Db, key: &ChainKey) -> cardea_core::Result<()> {
     Err(Error::new(cardea_core::Code::Misconfigured).detail(detail))
 }
 
-/// True if a chain has neither its first nor its last entry from this key.
+/// Returns whether neither the first nor the last entry of a chain was written with this key.
 async fn is_foreign(db: &Db, key: &ChainKey) -> cardea_core::Result<bool> {
     let heads: Vec<(String, u64)> = db.rows("SELECT node, seq FROM audit_heads", args![]).await?;
     let sql = "SELECT seq, body, link FROM audit WHERE node = $1 AND seq IN (1, $2 - 1, $2) ORDER BY seq";
@@ -81,7 +81,7 @@ async fn is_foreign(db: &Db, key: &ChainKey) -> cardea_core::Result<bool> {
             }
             before = Head { sequence, link };
         }
-        // One entry that does not hold was tampered with; `audit verify` names it.
+        // A single entry that does not hold was tampered with; `audit verify` names it.
         if !looked.is_empty() && looked.iter().all(|good| !good) {
             return Ok(true);
         }
@@ -89,7 +89,7 @@ async fn is_foreign(db: &Db, key: &ChainKey) -> cardea_core::Result<bool> {
     Ok(false)
 }
 
-/// One entry of an export: a line of JSON. The body is a text, so that its bytes stay as the chain knows them.
+/// One entry of an export: a line of JSON. The body is a text, so that its bytes stay as the chain has them.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Line {
@@ -101,10 +101,10 @@ struct Line {
     link: String,
 }
 
-/// The same with the node in front.
+/// The same, preceded by the node.
 type Exported = (String, u64, TenantId, Timestamp, Vec<u8>, [u8; 32]);
 
-/// One entry of the log, without its link.
+/// An entry of the log, without its link.
 struct Written<'a> {
     sequence: u64,
     tenant: &'a TenantId,
@@ -112,7 +112,7 @@ struct Written<'a> {
     body: &'a [u8],
 }
 
-/// Walks one chain.
+/// State of the verification of one chain.
 struct Walk<'a> {
     node: String,
     verifier: Verifier,
@@ -150,7 +150,7 @@ impl<'a> Walk<'a> {
         Ok(body)
     }
 
-    /// Walks on by one page, up to this entry; tells whether there may be more.
+    /// Verifies one page, up to this entry; returns whether there may be more.
     async fn page(&mut self, db: &Db, until: u64, verified: &mut Verified) -> Result<bool, Unproved> {
         let sql = "SELECT seq, tenant, at, body, link FROM audit WHERE node = $1 AND seq > $2 AND seq <= $3 ORDER BY seq
                    LIMIT $4";
@@ -191,7 +191,8 @@ impl<'a> Walk<'a> {
 /// [`Unproved`] names the first entry that does not hold.
 pub async fn verify(db: &Db, key: &ChainKey, seen: &Checkpoints) -> Result<Verified, Unproved> {
     let proved = prove(db, key, seen).await;
-    // WHY: to a foreign key each entry looks changed. Where there are checkpoints, their signatures have told already.
+    // WHY: with a foreign key every entry looks changed. If there are checkpoints, their signatures have shown that
+    // already.
     let first = matches!(proved, Err(Unproved::Broken { broken: Broken::Link(1), .. }));
     if first && seen.nodes().next().is_none() && is_foreign(db, key).await? {
         return Err(Unproved::OtherKey);
@@ -199,7 +200,7 @@ pub async fn verify(db: &Db, key: &ChainKey, seen: &Checkpoints) -> Result<Verif
     proved
 }
 
-/// Where the chain of this node stands, as the row beside the log has it.
+/// Returns the head of a node's chain, as the row beside the log has it.
 async fn head_of(db: &Db, node: &str) -> Result<Head, Unproved> {
     let kept: Option<(u64, [u8; 32])> =
         db.row("SELECT seq, link FROM audit_heads WHERE node = $1", args![node]).await?;
@@ -208,7 +209,7 @@ async fn head_of(db: &Db, node: &str) -> Result<Head, Unproved> {
 
 async fn prove(db: &Db, key: &ChainKey, seen: &Checkpoints) -> Result<Verified, Unproved> {
     let heads: Vec<(String,)> = db.rows("SELECT node FROM audit_heads", args![]).await?;
-    // A chain without a head, or one that only a checkpoint knows, must not be passed over.
+    // A chain without a head, or one that only a checkpoint names, must not be skipped.
     let found: Vec<(String,)> = db.rows("SELECT node FROM audit GROUP BY node", args![]).await?;
     let mut nodes: Vec<&str> = found.iter().map(|(node,)| node.as_str()).collect();
     nodes.extend(heads.iter().map(|(node,)| node.as_str()).chain(seen.nodes()));
@@ -224,13 +225,13 @@ async fn prove(db: &Db, key: &ChainKey, seen: &Checkpoints) -> Result<Verified, 
     for node in nodes {
         let mut walk = Walk::new(node, key, seen);
         while walk.page(db, u64::MAX, &mut verified).await? {}
-        // WHY: read after the walk, since a server may write meanwhile; what it wrote between the two is walked as well, up
-        // to this head, so that the walk ends however fast it writes.
+        // WHY: read after the walk, since a server may be writing. What it wrote in between is verified as well, up to
+        // this head, so that the walk ends however fast it writes.
         let head = head_of(db, node).await?;
         while walk.last.sequence < head.sequence && walk.page(db, head.sequence, &mut verified).await? {}
         let end = walk.finish(&mut verified)?;
         if head != end {
-            // WHY: the head is written with the entries; if they disagree, one of them was changed by hand.
+            // WHY: the head is written together with the entries; if they disagree, one of them was changed by hand.
             let (node, head, entry) = (node.to_owned(), head.sequence, end.sequence);
             return Err(Unproved::Head { node, head, entry });
         }
@@ -238,10 +239,10 @@ async fn prove(db: &Db, key: &ChainKey, seen: &Checkpoints) -> Result<Verified, 
     Ok(verified)
 }
 
-/// Writes the whole log, chain after chain, one entry a line, and tells where that ends.
+/// Writes the whole log, chain after chain, one entry per line, and returns the heads.
 ///
 /// # Errors
-/// [`Unproved::Unreadable`] if the database cannot be read or the file not be written. Nothing is checked here.
+/// [`Unproved::Unreadable`] if the database cannot be read or the file cannot be written. Nothing is checked here.
 pub async fn export(db: &Db, out: &mut (impl Write + Send)) -> Result<Standing, Unproved> {
     let unwritable = |error: std::io::Error| Unproved::Unreadable(error.to_string());
     let sql = "SELECT node, seq, tenant, at, body, link FROM audit WHERE seq > 0 \
@@ -273,7 +274,7 @@ pub async fn export(db: &Db, out: &mut (impl Write + Send)) -> Result<Standing, 
     Ok(written)
 }
 
-/// Proves an exported log, of which the key with this public half, if one is given, has signed the last line.
+/// Proves an exported log, whose last line must be signed with this key, if one is given.
 ///
 /// # Errors
 /// [`Unproved`] names the first entry, or the line, that does not hold.
@@ -288,7 +289,7 @@ pub fn verify_export(
     for (place, line) in lines.lines().enumerate() {
         let line = line.map_err(|error| Unproved::Unreadable(error.to_string()))?;
         if let Some((place, _)) = last {
-            return Err(Unproved::Line(place)); // only the last one may be no entry
+            return Err(Unproved::Line(place)); // only the last line may be something other than an entry
         }
         let line = match serde_json::from_str::<Line>(&line) {
             Ok(entry) => entry,
@@ -307,7 +308,7 @@ pub fn verify_export(
                 if verified.chains.contains_key(&line.node) {
                     return Err(Unproved::Line(place + 1));
                 }
-                // Whether it goes far enough is for its last line to say.
+                // The last line tells whether it is complete.
                 Walk { verifier: Verifier::new(key.clone(), None), ..Walk::new(&line.node, key, seen) }
             }
         };

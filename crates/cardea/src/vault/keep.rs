@@ -1,4 +1,4 @@
-//! A person's secret in the place of the one that was opened, in somebody else's commit.
+//! Replaces a person's secret, as part of another room's commit.
 
 use cardea_core::{Code, Error, Result, id::SecretId, principal::Principal};
 use cardea_store::Commit;
@@ -8,22 +8,22 @@ use super::{
     seal::{self, Bound},
 };
 
-/// What a commit comes to that replaces a secret which was destroyed, or replaced, since it was opened.
+/// Fate of a commit that replaces a secret which was destroyed or replaced since it was opened.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Destroyed {
-    /// It is void.
+    /// The commit is void.
     Void,
     /// It is good for all else that is in it, and the secret stays as it is.
     StaysSo,
 }
 
 impl Vault {
-    /// The rows that keep a secret of a person in the place of the one that was opened, for a commit that says why: the audit log
-    /// is told by that commit, not by this.
+    /// Returns the rows that replace a person's secret that was opened before. They belong in a commit that says why;
+    /// that commit writes the audit entry, not this function.
     ///
     /// # Errors
-    /// `too_large` above 64 KiB; `internal` if the person's key cannot be read or made; `store_unavailable` if its disk does not
-    /// answer.
+    /// `too_large` above 64 KiB; `internal` if the person's key cannot be read or created; `store_unavailable` if its
+    /// disk does not answer.
     pub async fn keeping(
         &self,
         owner: &Principal,

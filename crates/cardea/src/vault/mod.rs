@@ -1,19 +1,19 @@
 //! Room `vault`: secrets at rest.
 //!
-//! Promises: each secret is sealed under a data key of its own, each data key under the root key. Tenant, secret,
-//! name and version are part of the seal, so a row that was swapped, moved or renamed in the database does not open:
-//! it is refused and the audit log says so. What was opened is wiped from memory when it is dropped.
+//! Promises: each secret is sealed under a data key of its own, and each data key under the root key. Tenant, secret,
+//! name and version are part of the seal. A row that was swapped, moved or renamed in the database therefore cannot be
+//! opened: it is refused, and the audit log records it. Opened secrets are wiped from memory when dropped.
 //!
-//! A secret of a person is sealed under that person's key as well. The key lies outside the database, so once it is
+//! A secret of a person is sealed under that person's key as well. That key lies outside the database, so once it is
 //! destroyed ([`Vault::destroy_person`]) no backup of the database opens what was sealed under it.
 //!
 //! Refuses: to know what a secret is for, to print one, and to start with a root key that others can read. It cannot
-//! notice that the whole row of a secret was put back to an older version of the same row; the audit log can.
+//! notice that the whole row of a secret was reset to an older version of the same row; the audit log can.
 //!
-//! A [`Sealer`] protects what others keep for us, such as cached answers.
+//! A [`Sealer`] protects data that others keep for Cardea, such as cached answers.
 //!
-//! Called by: `identity` (keys that sign), the start of the program (the key of the audit chain), and whoever holds a
-//! credential for an upstream.
+//! Called by: `identity` (signing keys), the start of the program (the key of the audit chain), and all rooms that
+//! hold a credential for an upstream.
 
 mod derive;
 mod keep;
@@ -47,7 +47,7 @@ use self::{
 };
 use crate::observe::{Entry, Observe};
 
-/// What tells the folder with the keys of people from every other, if it has been given that.
+/// Returns the id of the folder with the keys of people, if it has one.
 ///
 /// # Errors
 /// `internal` if it cannot be read.
@@ -55,7 +55,7 @@ pub fn folder_id(data: &Path) -> Result<Option<String>> {
     People::in_folder(data).id()
 }
 
-/// The same, given now if it has none.
+/// Does the same, and assigns an id if there is none.
 ///
 /// # Errors
 /// `misconfigured` if it cannot be written.
@@ -63,15 +63,15 @@ pub fn folder_id_or_new(data: &Path) -> Result<String> {
     People::in_folder(data).id_or_new()
 }
 
-/// The largest secret.
+/// Size limit of a secret.
 pub(crate) const LARGEST: usize = 64 * 1024;
 
-/// Puts a secret into the place of the one with this version.
+/// Replaces the secret that has this version.
 const REPLACE: &str =
     "UPDATE secrets SET version = $1, key_id = $2, wrapped_key = $3, sealed = $4, updated_at = $5,
                        person = $8 WHERE id = $6 AND version = $7";
 
-/// Sealed secrets. Cheap to clone; all clones are one.
+/// Sealed secrets. Cheap to clone; all clones share one state.
 #[derive(Clone)]
 pub struct Vault(Arc<Inner>);
 
@@ -88,7 +88,7 @@ impl std::fmt::Debug for Vault {
     }
 }
 
-/// Which version of a secret was opened.
+/// Identifies the version of a secret that was opened.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Kept {
     id: SecretId,
@@ -96,58 +96,58 @@ pub struct Kept {
 }
 
 impl Kept {
-    /// The version, from 1.
+    /// Returns the version, from 1.
     #[must_use]
     pub fn version(self) -> i64 {
         self.version
     }
 }
 
-/// id, version, key_id, wrapped_key, sealed, person
+/// Columns: id, version, key_id, wrapped_key, sealed, person.
 type Row = (String, i64, String, Vec<u8>, Vec<u8>, Option<String>);
 
-/// id, tenant, name, version, key_id, wrapped_key, person
+/// Columns: id, tenant, name, version, key_id, wrapped_key, person.
 type Wrapped = (String, String, String, i64, String, Vec<u8>, Option<String>);
 
-/// What [`Vault::rotate`] has done.
+/// Result of [`Vault::rotate`].
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Rotated {
-    /// Secrets that stand under the newest root key now.
+    /// Secrets that are now wrapped under the newest root key.
     pub wrapped: usize,
-    /// Secrets that stay as they are: the key of their person is not here.
+    /// Secrets that stay as they are, since the key of their person is missing.
     pub keyless: usize,
 }
 
 impl Vault {
-    /// The room over this database.
+    /// Creates the room on this database.
     #[must_use]
     pub fn new(db: Db, observe: Observe, mut root: RootKey, clock: SharedClock) -> Self {
         root.hold_people();
         Self(Arc::new(Inner { db, observe, root, clock }))
     }
 
-    /// A digest of a text that nobody without the root key can make or guess at, hexadecimal.
+    /// Returns a hexadecimal digest of a text, which cannot be computed or guessed at without the root key.
     #[must_use]
     pub fn digest(&self, text: &str) -> String {
         self.0.root.digest(text)
     }
 
-    /// The proof that this installation has written down this decision about an approval: nobody without the root key
-    /// can make it.
+    /// Returns the proof that this installation has recorded a decision about an approval. It cannot be made without
+    /// the root key.
     #[must_use]
     pub fn approval_mac(&self, decided: &str) -> String {
         self.0.root.approval_mac(decided)
     }
 
-    /// Keeps a secret of a tenant under a name; replaces the one that is there.
+    /// Seals a secret of a tenant under a name, and replaces an existing one.
     ///
     /// # Errors
-    /// `too_large` above 64 KiB, `conflict` if somebody else changed it at the same moment, errors of the store.
+    /// `too_large` above 64 KiB, `conflict` if it was changed at the same moment, store errors.
     pub async fn seal(&self, tenant: &TenantId, name: &str, secret: &[u8]) -> Result<SecretId> {
         self.seal_of(tenant, None, name, secret).await
     }
 
-    /// The same for a secret of one person (`Principal::key`), which ends with that person's key.
+    /// Does the same for a secret of one person (`Principal::key`), which ends with that person's key.
     ///
     /// # Errors
     /// As [`Self::seal`].
@@ -183,7 +183,7 @@ impl Vault {
         Ok(id)
     }
 
-    /// Keeps a secret that must not be there yet: one that somebody else made meanwhile is a conflict, never replaced.
+    /// Seals a secret that must not exist yet: one created meanwhile is a conflict, and never replaced.
     async fn seal_first(&self, tenant: &TenantId, name: &str, secret: &[u8]) -> Result<()> {
         let bound = Bound { tenant, id: SecretId::random(), name, version: 1, person: None };
         let sealed = seal::seal(&self.0.root, &bound, secret)?;
@@ -228,16 +228,16 @@ impl Vault {
         ]
     }
 
-    /// Opens the secret of a tenant with this name, if there is one. Its bytes are wiped when they are dropped.
+    /// Opens the secret of a tenant with this name, if there is one. Its bytes are wiped when dropped.
     ///
     /// # Errors
-    /// `internal` if it does not open: it was changed, or sealed under a root key that is not here. The audit log
-    /// tells of it.
+    /// `internal` if it cannot be opened: it was changed, or sealed under a root key that is missing. The audit log
+    /// records it.
     pub async fn open(&self, tenant: &TenantId, name: &str) -> Result<Option<Zeroizing<Vec<u8>>>> {
         Ok(self.open_kept(tenant, name).await?.map(|(_, opened)| opened))
     }
 
-    /// The same, with what [`Self::keeping`] must know to replace it.
+    /// Does the same, and returns what [`Self::keeping`] needs to replace it.
     ///
     /// # Errors
     /// As [`Self::open`].
@@ -257,8 +257,9 @@ impl Vault {
             Some((Kept { id, version }, opened))
         });
         if opened.is_none() {
-            // WHY: a row that does not open was tampered with, or the root key is a wrong one, or it came back from a
-            // backup after its person was erased. All need a person, and none may be hidden because the log cannot be written.
+            // WHY: a row that cannot be opened was tampered with, or the root key is the wrong one, or the row came
+            // back from a backup after its person was erased. Each case needs a person, and must not be hidden because
+            // the log cannot be written.
             let told = self.0.db.commit(self.told(Commit::new(), tenant, "secret.refused", name)).await;
             let error = match whose.is_some() && person.is_none() {
                 true => keyless(name),
@@ -272,13 +273,14 @@ impl Vault {
         Ok(opened)
     }
 
-    /// The rows that destroy a secret, if there is one, for a commit that says why.
+    /// Returns the rows that destroy a secret, if it exists, for a commit that says why.
     pub fn forgetting(&self, tenant: &TenantId, name: &str) -> Commit {
         let sql = "DELETE FROM secrets WHERE tenant = $1 AND name = $2";
         Commit::new().run(sql, args![tenant, name])
     }
 
-    /// Opens a secret, or makes and keeps it first. If two nodes do so at once, both get the same.
+    /// Opens a secret; if it does not exist, creates and seals it first. If two nodes do so at once, both get the
+    /// same.
     ///
     /// # Errors
     /// As [`Self::open`] and [`Self::seal`].
@@ -301,17 +303,19 @@ impl Vault {
         }
     }
 
-    /// Destroys the key of a person (`Principal::key`): from now on nothing opens that was sealed for this person, here or
-    /// in a backup of the database. Gives the rows that say so and take the sealed secrets away as well. Doing it again is
-    /// harmless.
+    /// Destroys the key of a person (`Principal::key`). From then on nothing that was sealed for this person can be
+    /// opened, here or in a backup of the database. Returns the rows that record it and delete the sealed secrets as
+    /// well. Repeating it is harmless.
     ///
     /// # Errors
-    /// `internal` if the key cannot be destroyed; `store_unavailable` if the folder of keys is no longer the one of the start.
+    /// `internal` if the key cannot be destroyed; `store_unavailable` if the folder of keys is not the one found at
+    /// start.
     pub async fn destroy_person(&self, tenant: &TenantId, owner: &str) -> Result<Commit> {
         self.destroy(tenant, people::id_of_owner(owner)).await
     }
 
-    /// The same for the key of everybody who has this name: for what was sealed for a person before issuers counted.
+    /// Does the same for the key of everybody with this name: for what was sealed for a person before issuers were
+    /// part of the key.
     ///
     /// # Errors
     /// As [`Self::destroy_person`].
@@ -319,17 +323,17 @@ impl Vault {
         self.destroy(tenant, people::id_of(tenant, user)).await
     }
 
-    /// The key of this name, if there is one.
+    /// Returns the key with this id, if it exists.
     async fn person(&self, id: Option<String>) -> Result<Option<Person>> {
         let Some(id) = id else { return Ok(None) };
         self.0.root.people().ask(move |people| people.find(&id)).await
     }
 
-    /// Asks whether the keys can be looked for under which lies what is sealed for a person: what is sealed for all that they
-    /// do, and under this name. Whether they are there is not said.
+    /// Checks whether the keys of a person's secrets can be looked up at the moment: of those for everything that the
+    /// person does, and of those under this name. It does not say whether the keys exist.
     ///
     /// # Errors
-    /// `store_unavailable` if the folder with the keys of people is away. What the store says.
+    /// `store_unavailable` if the folder with the keys of people is unavailable; store errors.
     pub async fn answers_for(&self, principal: &Principal, name: &str) -> Result<()> {
         let Principal { tenant, user, .. } = principal;
         let (own, by_name) = (people::id_of_owner(&principal.key()), people::id_of(tenant, user));
@@ -341,7 +345,7 @@ impl Vault {
         Ok(())
     }
 
-    /// The key of an owner; made if there is none.
+    /// Returns the key of an owner; creates it if there is none.
     async fn person_of(&self, owner: &str) -> Result<Person> {
         let id = people::id_of_owner(owner);
         self.0.root.people().ask(move |people| people.find_or_make(id)).await
@@ -354,10 +358,11 @@ impl Vault {
         Ok(Commit::new().run(sql, args![tenant, id]))
     }
 
-    /// Destroys a secret, though not in backups of the database; [`Self::destroy_person`] does that for a person's. Tells whether there was one.
+    /// Deletes a secret, though not from backups of the database; for a person's secrets, [`Self::destroy_person`]
+    /// covers those. Returns whether it existed.
     ///
     /// # Errors
-    /// Those of the store.
+    /// Store errors.
     pub async fn shred(&self, tenant: &TenantId, name: &str) -> Result<bool> {
         let commit = Commit::new().guard(
             "secret",
@@ -371,17 +376,17 @@ impl Vault {
         }
     }
 
-    /// Adds the entry of the audit log that tells of another folder with the keys of people.
+    /// Adds the audit entry about a new folder with the keys of people.
     pub fn told_of_folder(&self, commit: Commit, id: &str) -> Commit {
         self.told(commit, &TenantId::from("cardea"), "vault.folder_adopted", id)
     }
 
-    /// Wraps all data keys that stand under an older root key under the newest, and tells how many. May be stopped
-    /// and started again at any time; secrets stay readable throughout. What is sealed for somebody whose key is not here
-    /// stays as it is.
+    /// Rewraps all data keys under older root keys with the newest one, and counts them. May be interrupted and
+    /// repeated at any time; secrets stay readable throughout. Secrets of a person whose key is missing stay as they
+    /// are.
     ///
     /// # Errors
-    /// `internal` at the first row that does not open; those of the store.
+    /// `internal` at the first row that cannot be opened; store errors.
     pub async fn rotate(&self) -> Result<Rotated> {
         let newest = self.0.root.id().to_owned();
         let (mut done, mut last) = (Rotated::default(), String::new());
@@ -400,8 +405,8 @@ impl Vault {
             for (id, tenant, name, version, key_id, wrapped_key, whose) in rows {
                 let person = self.person(whose.clone()).await?;
                 if whose.is_some() && person.is_none() {
-                    // WHY: nobody can tell whether it came back from a backup after its person was erased, or the folder of
-                    // keys is not here. Erasing takes it away.
+                    // WHY: it is unknown whether the row came back from a backup after its person was erased, or the
+                    // folder of keys is missing. Erasing removes it.
                     done.keyless = done.keyless.saturating_add(1);
                     continue;
                 }
@@ -412,7 +417,7 @@ impl Vault {
                     seal::rewrap(&self.0.root, &bound, &key_id, &wrapped_key)
                 });
                 let wrapped = wrapped.ok_or_else(|| corrupt(&name))?;
-                // A secret that was replaced meanwhile stands under the newest key already.
+                // A secret that was replaced meanwhile is under the newest key already.
                 let commit = Commit::new().run(
                     "UPDATE secrets SET key_id = $1, wrapped_key = $2 WHERE id = $3 AND version = $4 AND key_id = $5",
                     args![newest.as_str(), wrapped, id, version, key_id],
@@ -438,7 +443,8 @@ impl Vault {
     }
 }
 
-/// Nobody can tell whether somebody was erased and came back with a backup, or the folder is not the right one.
+/// Returns the error for a secret without its person's key: the person may have been erased and come back with a
+/// backup, or the folder may be the wrong one.
 fn keyless(name: &str) -> Error {
     let detail = "What was sealed for this person does not open: their key is not in `people/` of the data folder. Either \
                   they were erased and came back with a backup of the database, or the folder is not the one in which \

@@ -1,9 +1,9 @@
-//! The keys of people: what their secrets are sealed under beside the root key.
+//! The keys of people, under which their secrets are sealed in addition to the root key.
 //!
-//! They lie in files of their own, outside the database, so a backup of the database is worth nothing for somebody whose
-//! key was destroyed. Nodes that share a database must share this folder; a backup of it must not be kept for longer
-//! than somebody who was erased may still be brought back. `folder.id` in it goes with them: by it a node sees that its
-//! folder is the one.
+//! The keys lie in files of their own, outside the database, so that a backup of the database is worthless for a
+//! person whose key was destroyed. Nodes that share a database must share this folder. A backup of the folder must not
+//! be kept for longer than an erased person may still be restored. The file `folder.id` belongs to the keys: by it a
+//! node recognises that its folder is the right one.
 
 use std::{
     fs,
@@ -24,7 +24,7 @@ use zeroize::Zeroizing;
 
 use super::derive::derive;
 
-/// The folder in the data folder.
+/// Name of the folder in the data folder.
 pub(super) const FOLDER: &str = "people";
 
 const LENGTH: usize = 32;
@@ -32,33 +32,33 @@ const LENGTH: usize = 32;
 /// How long a request waits for a key.
 pub(super) const PATIENCE: Duration = Duration::from_secs(5);
 
-/// Threads that may wait for the disk at once.
+/// Limit of threads that wait for the disk at once.
 const THREADS: usize = 32;
 
-/// The file in it that tells it from every other.
+/// Name of the file that identifies the folder.
 const ID: &str = "folder.id";
 
 /// One person's key.
 pub(super) struct Person {
-    /// Its public name, a digest.
+    /// Public name of the key, a digest.
     pub(super) id: String,
     bytes: Zeroizing<[u8; LENGTH]>,
 }
 
 impl Person {
-    /// The key that wraps for this person, made of the one that wraps for the row.
+    /// Derives the key that wraps for this person from the key that wraps for the row.
     pub(super) fn wrapping(&self, row: &[u8; LENGTH]) -> Zeroizing<[u8; LENGTH]> {
         derive(&self.bytes, b"cardea person wrap 1", row)
     }
 }
 
-/// The name of the key of one person: a user of a tenant whom an issuer vouches for (`Principal::key`).
+/// Returns the name of the key of one person: a user of a tenant, as vouched for by one issuer (`Principal::key`).
 pub(super) fn id_of_owner(owner: &str) -> String {
     sha256_hex(format!("owner:{owner}").as_bytes())
 }
 
-/// The name of the key of everybody who has this name in a tenant, whichever issuer vouches: for
-/// what was sealed for a person before issuers counted. Each part with its length, so that no two share one.
+/// Returns the name of the key of everybody with this name in a tenant, whatever the issuer: for what was sealed for a
+/// person before issuers were part of the key. Each part is preceded by its length, so that no two names coincide.
 pub(super) fn id_of(tenant: &TenantId, user: &UserId) -> String {
     let (tenant, user) = (tenant.as_str(), user.as_str());
     sha256_hex(format!("{}:{tenant};{}:{user}", tenant.len(), user.len()).as_bytes())
@@ -68,9 +68,9 @@ pub(super) fn id_of(tenant: &TenantId, user: &UserId) -> String {
 #[derive(Debug, Clone)]
 pub(super) struct People {
     folder: PathBuf,
-    /// What told it from every other when this process began.
+    /// Id of the folder when this process began.
     known: Option<String>,
-    /// Threads that may wait for its disk.
+    /// Limits the threads that wait for the disk.
     threads: Arc<Semaphore>,
     patience: Duration,
 }
@@ -81,19 +81,19 @@ impl People {
         Self { folder: data.join(FOLDER), known: None, threads, patience: PATIENCE }
     }
 
-    /// Holds on to the folder that is there now: where its id is missing or another one later, no key is made or said to be
-    /// gone. Where it cannot be read now, no folder is the one until the next start.
+    /// Remembers the present folder. If its id is missing or different later, no key is created or reported as
+    /// missing. If the id cannot be read now, no folder is accepted until the next start.
     pub(super) fn hold(&mut self) {
         self.known = self.id().unwrap_or_else(|_| Some(String::new()));
     }
 
-    /// Does something with the keys beside the threads that serve requests.
+    /// Runs work with the keys outside the threads that serve requests.
     ///
-    /// WHY: the folder may lie on a network, whose server may be silent for as long as it likes. Whoever needs no key there must
-    /// not wait for it, and who does must hear of it.
+    /// WHY: the folder may lie on a network whose server does not answer for any length of time. Requests that need no
+    /// key must not wait for it, and those that do must get an error.
     ///
     /// # Errors
-    /// `store_unavailable` if it takes too long; what was asked for may be done all the same. What `work` says.
+    /// `store_unavailable` if it takes too long; the work may be done all the same. Errors of `work`.
     pub(super) async fn ask<T: Send + 'static>(
         &self,
         work: impl FnOnce(&Self) -> Result<T> + Send + 'static,
@@ -104,7 +104,7 @@ impl People {
                 threads.acquire_owned().await.map_err(|closed| broken("is not read").because(closed))?;
             let done = tokio::task::spawn_blocking(move || {
                 let done = work(&people);
-                drop(place); // held also when nobody waits for it any more
+                drop(place); // held even if the caller has stopped waiting
                 done
             });
             done.await.map_err(|ended| broken("is not read").because(ended))?
@@ -114,10 +114,10 @@ impl People {
             .unwrap_or_else(|_| Err(away("the disk with the keys of people does not answer".to_owned())))
     }
 
-    /// Refuses a folder that is no longer the one.
+    /// Refuses a folder that is no longer the right one.
     ///
-    /// WHY: a mount that is away looks like a folder without keys. A person's key would be told as destroyed that comes back
-    /// with it, and one made here would be nobody else's.
+    /// WHY: a mount that is missing looks like a folder without keys. A person's key would be reported as destroyed
+    /// although it comes back with the mount, and one created here would be lost to the other nodes.
     fn still(&self) -> Result<()> {
         if self.known.is_none() || self.id()? == self.known {
             return Ok(());
@@ -128,7 +128,7 @@ impl People {
         )))
     }
 
-    /// What tells this folder from every other, if it has been given that.
+    /// Returns the id of this folder, if it has one.
     pub(super) fn id(&self) -> Result<Option<String>> {
         match fs::read_to_string(self.folder.join(ID)) {
             Ok(id) => Ok(Some(id.trim().to_owned())),
@@ -137,7 +137,7 @@ impl People {
         }
     }
 
-    /// The same, given now if it has none.
+    /// Does the same, and assigns an id if there is none.
     pub(super) fn id_or_new(&self) -> Result<String> {
         if let Some(id) = self.id()? {
             return Ok(id);
@@ -156,15 +156,15 @@ impl People {
     }
 
     fn file(&self, id: &str) -> Result<PathBuf> {
-        // WHY: ids also come from rows; one that is no digest must not lead anywhere.
+        // WHY: ids also come from rows; one that is not a digest must not lead to another path.
         let digest = id.len() == 64 && id.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b));
         if digest { Ok(self.folder.join(id)) } else { Err(broken("is named by something that is no digest")) }
     }
 
-    /// The key with this name, if its person was not erased and is not just being erased.
+    /// Returns the key with this name, if its person was not erased and is not being erased now.
     ///
     /// # Errors
-    /// `store_unavailable` if the folder is no longer the one.
+    /// `store_unavailable` if the folder is no longer the right one.
     pub(super) fn find(&self, id: &str) -> Result<Option<Person>> {
         let read = match fs::read(self.file(id)?) {
             Ok(read) => Zeroizing::new(read),
@@ -176,14 +176,14 @@ impl People {
             return Err(broken("is not 32 bytes"));
         }
         bytes.copy_from_slice(&read);
-        // WHY: `destroy` has written over it and not removed it yet; everybody knows what stands there now.
+        // WHY: `destroy` has overwritten the file and not removed it yet; its present content is known to everybody.
         if *bytes == [0; LENGTH] {
             return Ok(None);
         }
         Ok(Some(Person { id: id.to_owned(), bytes }))
     }
 
-    /// The key with this name; made if there is none.
+    /// Returns the key with this name; creates it if there is none.
     pub(super) fn find_or_make(&self, id: String) -> Result<Person> {
         if let Some(found) = self.find(&id)? {
             return Ok(found);
@@ -192,7 +192,7 @@ impl People {
         rand::fill(bytes.as_mut()).map_err(|_| Error::new(Code::Internal).because("no random numbers"))?;
         match self.write(&id, bytes.as_ref()) {
             Ok(()) => Ok(Person { id, bytes }),
-            // Another request made it at the same moment: its key is the one.
+            // Another request created it at the same moment: that key counts.
             Err(error) if error.kind() == ErrorKind::AlreadyExists => {
                 self.find(&id)?.ok_or_else(|| broken("is being destroyed"))
             }
@@ -200,9 +200,10 @@ impl People {
         }
     }
 
-    /// Whole and on disk, or not at all: what is sealed under a key that is lost in a crash is lost.
+    /// Writes the key completely and to the disk, or not at all: data sealed under a key that is lost in a crash is
+    /// lost.
     fn write(&self, id: &str, bytes: &[u8]) -> std::io::Result<()> {
-        // WHY: one that has gone since `still` must not be made anew.
+        // WHY: a folder that has vanished since `still` must not be created anew.
         if self.known.is_none() {
             let mut folder = fs::DirBuilder::new();
             folder.recursive(true);
@@ -224,20 +225,20 @@ impl People {
         written.and_then(|()| self.sync())
     }
 
-    /// Destroys the key with this name. True if there was one.
+    /// Destroys the key with this name. Returns whether it existed.
     ///
     /// # Errors
-    /// `store_unavailable` if it may still be there; doing it again is harmless.
+    /// `store_unavailable` if it may still exist; repeating it is harmless.
     pub(super) fn destroy(&self, id: &str) -> Result<bool> {
         let path = self.file(id)?;
         let overwritten = fs::OpenOptions::new().write(true).open(&path).and_then(|mut file| {
-            // WHY: a removed name may leave its bytes on the disk.
+            // WHY: removing a file may leave its bytes on the disk.
             file.write_all(&[0; LENGTH])?;
             file.sync_all()
         });
         match overwritten {
             Ok(()) => {
-                // WHY no error: zeros are no key to anybody, and what waits for this erasure must not wait for their name to go.
+                // WHY no error: zeros are no key, and whatever waits for this erasure must not wait for their file to be removed.
                 if let Err(error) = fs::remove_file(&path).and_then(|()| self.sync()) {
                     tracing::warn!(%error, "the file of a destroyed key cannot be removed");
                 }
@@ -254,7 +255,7 @@ impl People {
     }
 }
 
-/// The folder cannot be used at the moment. Where it lies is for the log.
+/// Returns the error for a folder that cannot be used at the moment. Its path is for the log only.
 fn away(why: String) -> Error {
     let detail = "The keys of people are not there at the moment. Do it again later: that is safe, also if a part is done.";
     Error::new(Code::StoreUnavailable).detail(detail).because(why)
@@ -275,7 +276,7 @@ mod tests {
         let id = id_of_owner("acme/ann");
         let made = people.find_or_make(id.clone()).unwrap();
         assert_eq!(people.find(&id).unwrap().unwrap().bytes, made.bytes);
-        fs::write(people.file(&id).unwrap(), [0; LENGTH]).unwrap(); // written over, and not removed yet
+        fs::write(people.file(&id).unwrap(), [0; LENGTH]).unwrap(); // overwritten, and not removed yet
         assert!(people.find(&id).unwrap().is_none(), "everybody knows that key");
         assert!(people.find_or_make(id.clone()).is_err(), "nothing is sealed under it");
         assert!(people.destroy(&id).unwrap());
@@ -287,7 +288,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let people = People::in_folder(folder.path());
         let id = id_of_owner("acme/ann");
-        fs::write(folder.path().join(FOLDER), "").unwrap(); // as a mount that answers with errors
+        fs::write(folder.path().join(FOLDER), "").unwrap(); // like a mount that answers with errors
         for told in [
             people.find(&id).map(drop),
             people.find_or_make(id.clone()).map(drop),

@@ -1,4 +1,4 @@
-//! The root key: where it comes from, and what is derived from it.
+//! The root key: its sources, and the keys derived from it.
 
 use std::{
     fs,
@@ -24,7 +24,7 @@ use zeroize::Zeroizing;
 
 use super::{derive::derive, people::People};
 
-/// The file in the data folder, if the configuration names no key.
+/// Name of the file in the data folder, used if the configuration sets no key.
 const FILE: &str = "root.key";
 
 /// `[vault]`: encryption of secrets at rest.
@@ -46,7 +46,7 @@ struct Key {
     bytes: Zeroizing<[u8; 32]>,
 }
 
-/// All root keys, the oldest first. The last one seals.
+/// All root keys, oldest first. The last one seals.
 pub struct RootKey {
     older: Vec<Key>,
     newest: Key,
@@ -54,15 +54,15 @@ pub struct RootKey {
     added: Added,
 }
 
-/// What was added to the file of root keys since the start: another node may seal under it already. It opens here, and
-/// seals here from the next start on.
+/// Keys that were added to the file since the start, since another node may seal under them already. They open here at
+/// once, and seal from the next start on.
 #[derive(Default)]
 struct Added {
     file: Option<PathBuf>,
     found: Mutex<(Option<Instant>, Vec<Key>)>,
 }
 
-/// The shortest time between two looks into the file.
+/// Shortest time between two reads of the file.
 const LOOK: Duration = Duration::from_secs(1);
 
 impl Added {
@@ -90,12 +90,12 @@ impl std::fmt::Debug for RootKey {
 }
 
 impl RootKey {
-    /// The root key of the configuration, or else the one in the data folder, which is made if it is not there.
-    /// Without a data folder on disk (a database in memory) give a key in the configuration.
+    /// Loads the root key of the configuration, else the one in the data folder, which is created if it does not
+    /// exist. Without a data folder on disk (a database in memory), set a key in the configuration.
     ///
     /// # Errors
-    /// `misconfigured` if a key is not 32 bytes in base64, or the file cannot be read, can be read by others, or
-    /// cannot be made.
+    /// `misconfigured` if a key is not 32 bytes in base64, or if the file cannot be read, can be read by others, or
+    /// cannot be created.
     pub fn load(config: &Config, data_dir: &Path) -> Result<Self> {
         let texts = match &config.root_key {
             Some(newest) => {
@@ -127,7 +127,7 @@ impl RootKey {
         }
     }
 
-    /// True if there is a root key, so that [`RootKey::load`] makes none.
+    /// Returns whether there is a root key, so that [`RootKey::load`] creates none.
     #[must_use]
     pub fn is_there(config: &Config, data_dir: &Path) -> bool {
         config.root_key.is_some() || data_dir.join(FILE).exists()
@@ -139,8 +139,8 @@ impl RootKey {
         Ok(Self { older: keys, newest, people: People::in_folder(data_dir), added: Added::default() })
     }
 
-    /// Adds a new root key to the file in the data folder; the older ones stay in it. Afterwards, start anew and
-    /// let [`super::Vault::rotate`] wrap the data keys.
+    /// Adds a new root key to the file in the data folder; the older ones stay in it. Afterwards, restart and let
+    /// [`super::Vault::rotate`] rewrap the data keys.
     ///
     /// # Errors
     /// `misconfigured` if there is no such file, or it cannot be replaced.
@@ -155,11 +155,11 @@ impl RootKey {
         let mut texts = read(&path)?.ok_or_else(|| wrong("there is no root key in the data folder"))?;
         Self::parse(&texts, data_dir)?;
         if !texts.ends_with('\n') {
-            // A file that was written by hand, or carried from elsewhere: the last key must stay one.
+            // A file written by hand may lack the last line break, and the last key must stay separate.
             texts.push('\n');
         }
         texts.push_str(&fresh()?);
-        // WHY: before it takes the place of the only copy.
+        // WHY: parsed before it replaces the only copy.
         let rotated = Self::parse(&texts, data_dir)?;
         let next = data_dir.join(format!("{FILE}.new"));
         let _leftover = fs::remove_file(&next);
@@ -171,55 +171,56 @@ impl RootKey {
         Ok(rotated)
     }
 
-    /// The public name of the newest key.
+    /// Returns the public name of the newest key.
     #[must_use]
     pub fn id(&self) -> &str {
         &self.newest.id
     }
 
-    /// The public name of the oldest key, under which the installation has begun.
+    /// Returns the public name of the oldest key, with which the installation began.
     #[must_use]
     pub fn first_id(&self) -> &str {
         &self.older.first().unwrap_or(&self.newest).id
     }
 
-    /// The key of the audit chain. It hangs on the oldest root key, so a rotation does not break the chain.
+    /// Returns the key of the audit chain. It is derived from the oldest root key, so a rotation does not break the
+    /// chain.
     #[must_use]
     pub fn chain_key(&self) -> ChainKey {
         let oldest = self.older.first().unwrap_or(&self.newest);
         ChainKey::new(&derive(&oldest.bytes, b"cardea audit chain 1", b""))
     }
 
-    /// The seed of the key that signs checkpoints of the audit log. It hangs on the oldest root key as well.
+    /// Returns the seed of the key that signs audit checkpoints. It is derived from the oldest root key as well.
     #[must_use]
     pub fn checkpoint_seed(&self) -> Zeroizing<[u8; 32]> {
         let oldest = self.older.first().unwrap_or(&self.newest);
         derive(&oldest.bytes, b"cardea audit checkpoints 1", b"")
     }
 
-    /// A digest that only this installation can make, hexadecimal: by it two texts are told apart that nobody keeps.
+    /// Returns a hexadecimal digest that only this installation can compute. It tells texts apart that are not kept.
     pub(super) fn digest(&self, text: &str) -> String {
         let oldest = self.older.first().unwrap_or(&self.newest);
         hex(derive(&oldest.bytes, b"cardea digest 1", text.as_bytes()).as_ref())
     }
 
-    /// The proof of a decision about an approval, hexadecimal.
+    /// Returns the proof of a decision about an approval, hexadecimal.
     pub(super) fn approval_mac(&self, decided: &str) -> String {
         let oldest = self.older.first().unwrap_or(&self.newest);
         hex(derive(&oldest.bytes, b"cardea approvals 1", decided.as_bytes()).as_ref())
     }
 
-    /// Holds on to the folder with the keys of people as it is now.
+    /// Remembers the present folder with the keys of people.
     pub(super) fn hold_people(&mut self) {
         self.people.hold();
     }
 
-    /// The keys of people, beside it.
+    /// Returns the keys of people.
     pub(super) fn people(&self) -> &People {
         &self.people
     }
 
-    /// The key that wraps the data key of one row; `None` if the root key with this id is not here.
+    /// Returns the key that wraps the data key of one row; `None` if the root key with this id is missing.
     pub(super) fn wrapping(&self, id: &str, row: &[u8]) -> Option<Zeroizing<[u8; 32]>> {
         match self.older.iter().chain([&self.newest]).find(|key| key.id == id) {
             Some(key) => Some(key.wrapping(row)),
@@ -228,7 +229,7 @@ impl RootKey {
     }
 }
 
-/// The keys of a file, the oldest first.
+/// Parses the keys of a file, oldest first.
 fn keys(texts: &str) -> Result<Vec<Key>> {
     texts.lines().map(str::trim).filter(|line| !line.is_empty()).map(Key::parse).collect()
 }
@@ -258,7 +259,7 @@ fn from_file(path: &Path) -> Result<Zeroizing<String>> {
     let made = path.parent().map_or(Ok(()), fs::create_dir_all).and_then(|()| write_new(path, &text));
     match made {
         Ok(()) => Ok(text),
-        // Another process made it at the same moment: its key is the one.
+        // Another process created it at the same moment: that key counts.
         Err(cause) if cause.kind() == std::io::ErrorKind::AlreadyExists => {
             read(path)?.ok_or_else(|| wrong("the root key vanished"))
         }
@@ -295,8 +296,8 @@ fn open_to_others(_: &fs::Metadata) -> bool {
     false
 }
 
-/// Writes a file that nobody else can read and that was not there before. Whole, or under another name: a crash
-/// half way must not leave a short key behind.
+/// Writes a new file that only its owner can read. It is completed under another name first: a crash half way must not
+/// leave a short key behind.
 fn write_new(path: &Path, text: &str) -> std::io::Result<()> {
     let draft = path.with_extension(format!("{:032x}", cardea_core::id::random_bits()));
     let written = write_draft(&draft, text).and_then(|()| fs::hard_link(&draft, path));
@@ -315,11 +316,11 @@ fn sync(_: &Path) -> std::io::Result<()> {
     Ok(())
 }
 
-/// Gives a file to whoever owns the other one: what an administrator makes, the service must be able to read.
+/// Gives a file the owner of another one: the service must be able to read what an administrator creates.
 #[cfg(unix)]
 fn owned_as(other: &Path, file: &Path) -> std::io::Result<()> {
     use std::os::unix::fs::{MetadataExt, chown};
-    let Ok(wanted) = fs::metadata(other) else { return Ok(()) }; // told by whoever reads it
+    let Ok(wanted) = fs::metadata(other) else { return Ok(()) }; // reported by the reader of the file
     let is = fs::metadata(file)?;
     if (is.uid(), is.gid()) == (wanted.uid(), wanted.gid()) {
         return Ok(());

@@ -2,7 +2,7 @@
 //!
 //! `wrapped_key` is nonce ‖ AES-256-GCM(wrapping key, data key), `sealed` is format ‖ nonce ‖ AES-256-GCM(data key,
 //! secret). The wrapping key is derived from the root key for this one row and version, so no key ever seals twice
-//! under chosen nonces. Both carry what the row is ([`Bound`]) as associated data.
+//! under random nonces. Both carry the identity of the row ([`Bound`]) as associated data.
 
 use aws_lc_rs::{
     aead::{AES_256_GCM, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey},
@@ -18,18 +18,18 @@ use super::{people::Person, root::RootKey};
 
 const FORMAT: u8 = 1;
 
-/// What a sealed row is. A seal opens only for exactly this.
+/// Identity of a sealed row. A seal opens only for exactly this row.
 pub(super) struct Bound<'a> {
     pub(super) tenant: &'a TenantId,
     pub(super) id: SecretId,
     pub(super) name: &'a str,
     pub(super) version: i64,
-    /// Whose it is: without this person's key it does not open.
+    /// The person whose key is needed to open it, if it belongs to one.
     pub(super) person: Option<&'a Person>,
 }
 
 impl Bound<'_> {
-    /// Each part with its length before it, so that no two rows have the same bytes.
+    /// Returns the parts, each preceded by its length, so that no two rows have the same bytes.
     fn bytes(&self, part: &str) -> Vec<u8> {
         let (id, version) = (self.id.to_string(), self.version.to_string());
         let mut bytes = vec![FORMAT];
@@ -61,7 +61,7 @@ pub(super) fn seal(root: &RootKey, bound: &Bound<'_>, secret: &[u8]) -> Result<S
     Ok(Sealed { key_id: root.id().to_owned(), wrapped_key, sealed })
 }
 
-/// Opens a sealed row; `None` if anything about it is not as it was sealed.
+/// Opens a sealed row; `None` if anything about it differs from what was sealed.
 pub(super) fn open(root: &RootKey, bound: &Bound<'_>, row: &Sealed) -> Option<Zeroizing<Vec<u8>>> {
     let data_key = unwrap(root, bound, &row.key_id, &row.wrapped_key)?;
     let (format, rest) = row.sealed.split_first()?;
@@ -71,14 +71,15 @@ pub(super) fn open(root: &RootKey, bound: &Bound<'_>, row: &Sealed) -> Option<Ze
     decrypt(&data_key, &bound.bytes("data"), rest)
 }
 
-/// The wrapped data key under the newest root key instead of an older one.
+/// Wraps the data key under the newest root key instead of an older one.
 pub(super) fn rewrap(root: &RootKey, bound: &Bound<'_>, key_id: &str, wrapped: &[u8]) -> Option<Vec<u8>> {
     let data_key = unwrap(root, bound, key_id, wrapped)?;
     let wrapping = wrapping(root, bound, root.id())?;
     encrypt(&wrapping, &bound.bytes("key"), data_key.as_ref())
 }
 
-/// The key that wraps the data key of a row: of the root key, and of the person's if the row is somebody's.
+/// Returns the key that wraps the data key of a row, derived from the root key, and from the person's key if the row
+/// belongs to a person.
 fn wrapping(root: &RootKey, bound: &Bound<'_>, key_id: &str) -> Option<Zeroizing<[u8; 32]>> {
     let row = root.wrapping(key_id, &bound.bytes("key"))?;
     Some(match bound.person {

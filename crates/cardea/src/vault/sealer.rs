@@ -1,4 +1,4 @@
-//! Sealing what leaves this process and is not kept here: many small things, under one key of the vault.
+//! Seals data that leaves this process and is kept elsewhere: many small items, under one key of the vault.
 
 use cardea_core::{Code, Error, Result, id::TenantId, principal::INSTALLATION};
 use zeroize::Zeroizing;
@@ -9,8 +9,8 @@ use super::{
     seal::{decrypt, encrypt},
 };
 
-/// A key for things that others keep for us: they can neither read them, nor change them, nor put one in another's
-/// place. They can give back an older one; whoever opens it must know by what is in it whether it is still good.
+/// A key for items that others keep for Cardea. They can neither read nor change an item, nor put it in the place of
+/// another one. They can return an older item; its content must tell whether it is still valid.
 pub struct Sealer(Zeroizing<[u8; 32]>);
 
 impl std::fmt::Debug for Sealer {
@@ -20,7 +20,7 @@ impl std::fmt::Debug for Sealer {
 }
 
 impl Vault {
-    /// The sealer of this name: the same one on all nodes that share the database.
+    /// Returns the sealer with this name, which all nodes on the database share.
     ///
     /// # Errors
     /// As [`Vault::open`] and [`Vault::seal`].
@@ -42,7 +42,7 @@ impl Vault {
 }
 
 impl Sealer {
-    /// A sealer that nobody else has.
+    /// Creates a sealer that is not shared.
     ///
     /// # Errors
     /// `internal` without random numbers.
@@ -53,19 +53,20 @@ impl Sealer {
         Ok(Self(key))
     }
 
-    /// Seals bytes for one place, with what stands beside them. `None`: no random numbers, so nothing may be sealed.
+    /// Seals bytes for one place, bound to the data beside them. `None` without random numbers; nothing may be sealed
+    /// then.
     #[must_use]
     pub fn seal(&self, place: &[u8], beside: &[u8], plain: &[u8]) -> Option<Vec<u8>> {
         encrypt(&self.of(place), beside, plain)
     }
 
-    /// Opens what was sealed for exactly this place, with exactly this beside it.
+    /// Opens what was sealed for exactly this place, with exactly this data beside it.
     #[must_use]
     pub fn open(&self, place: &[u8], beside: &[u8], sealed: &[u8]) -> Option<Zeroizing<Vec<u8>>> {
         decrypt(&self.of(place), beside, sealed)
     }
 
-    /// WHY: a key for each place, so that chosen nonces never run out under one.
+    /// Derives the key of a place. WHY: a key for each place, so that random nonces never run out under one.
     fn of(&self, place: &[u8]) -> Zeroizing<[u8; 32]> {
         derive(&self.0, b"cardea sealer 1", place)
     }

@@ -1,8 +1,9 @@
-//! The error budget at work: a share of the hits by meaning is answered anew, compared, and counted.
+//! Spot checks of the cache: a share of the semantic hits is generated again, compared with the cached answer, and
+//! counted against an error budget.
 //!
-//! A scope is one agent of one tenant. What cannot be told counts against the budget, so that the bound stays a
-//! bound; only a proven difference takes entries out. The state of each scope is kept in the database, since a
-//! restart must not forget that a scope was wrong.
+//! A scope is one agent of one tenant. An undecided comparison counts against the budget, so that the bound stays a
+//! bound; only a proven difference removes entries. The state of each scope is kept in the database, since a restart
+//! must not forget that a scope was wrong.
 
 use std::{
     collections::HashMap,
@@ -29,14 +30,14 @@ use crate::observe::{CheckResult, Entry};
 /// How long a comparison waits for its vectors.
 const LEISURE: Duration = Duration::from_secs(5);
 
-/// How much is checked.
+/// Extent of the checks.
 #[derive(Debug, Clone, Copy)]
 pub struct CheckSettings {
-    /// The share of hits by meaning that are answered anew, from 0 to 1.
+    /// Share of semantic hits that are generated again, from 0 to 1.
     pub share: f64,
-    /// The most money that one scope may spend on it in a day, in millionths.
+    /// Money that one scope may spend on checks per day, in millionths of a US dollar.
     pub micros: u64,
-    /// The share of questions that may be answered wrongly.
+    /// Acceptable share of wrongly answered questions.
     pub errors: f64,
 }
 
@@ -48,7 +49,7 @@ struct State {
     running: bool,
 }
 
-/// The budgets of all scopes. One for each agent and tenant that asks; both are made by operators, not by users.
+/// The error budgets of all scopes, one per agent and tenant. Both are created by operators, not by users.
 #[derive(Debug)]
 pub(super) struct Budgets {
     settings: CheckSettings,
@@ -70,7 +71,7 @@ impl Budgets {
         work(scopes.entry(scope.clone()).or_insert_with(fresh))
     }
 
-    /// The decision as strict as this scope's errors ask for.
+    /// Returns the decision mode, as strict as this scope's errors require.
     pub(super) fn tightened(&self, scope: &Scope, mode: Mode) -> Mode {
         let scopes = self.lock();
         scopes.get(scope).map_or(mode, |state| state.budget.mode(mode))
@@ -88,16 +89,16 @@ impl Budgets {
     }
 }
 
-/// The answer that was made anew.
+/// An answer that was generated again.
 #[derive(Debug, Clone, Copy)]
 pub struct Fresh<'a> {
-    /// Its text.
+    /// Text of the answer.
     pub text: &'a str,
-    /// What it has cost, in millionths.
+    /// Cost in millionths of a US dollar.
     pub micros: u64,
 }
 
-/// A hit that is to be answered anew. Its money is reserved; dropping it gives that back.
+/// A hit that is to be checked. Its money is reserved; dropping it returns the reservation.
 #[derive(Debug)]
 pub struct Due {
     cache: Cache,
@@ -119,33 +120,33 @@ impl Drop for Due {
 }
 
 impl Due {
-    /// Nothing came of it, but it has cost something.
+    /// Ends a check without a result, which may have cost something.
     pub fn abandon(mut self, spent: u64) {
         self.settled = true;
         self.cache.0.budgets.release(&self, spent);
     }
 }
 
-/// How a scope stands.
+/// State of a scope.
 #[derive(Debug, Clone, PartialEq, serde::Serialize)]
 pub struct Standing {
     /// The agent.
     pub agent: String,
-    /// With 95 % certainty no larger share of questions is answered wrongly. 1 before anything was checked.
+    /// Upper bound, with 95 % confidence, of the share of questions answered wrongly. 1 before the first check.
     pub error_bound: f64,
-    /// From 0, as measured before release, to 1, exact repeats only.
+    /// Strictness, from 0 (as measured before release) to 1 (exact repeats only).
     pub strain: f32,
-    /// What checks have cost today, in millionths.
+    /// Cost of today's checks in millionths of a US dollar.
     pub checked_micros_today: u64,
 }
 
 impl Cache {
-    /// Whether this hit is one of those that are answered anew.
+    /// Decides whether this hit is to be checked.
     #[must_use]
     pub fn due(&self, query: &Query, hit: &Hit) -> Option<Due> {
         let settings = self.0.budgets.settings;
         let at = query.home.as_ref().map(|home| home.at).filter(|_| hit.layer == Layer::Semantic)?;
-        // WHY: not every n-th, which whoever asks could count.
+        // WHY: random and not every n-th hit, which a client could count.
         let chance = (random_bits() >> 75) as f64 / (1_u64 << 53) as f64;
         if chance >= settings.share {
             return None;
@@ -175,8 +176,8 @@ impl Cache {
         })
     }
 
-    /// Counts what the fresh answer showed. A proven error takes the entry and all with the same answer out, and
-    /// stands in the audit log.
+    /// Records the result of a check. A proven error removes the entry and all entries with the same answer, and goes
+    /// into the audit log.
     pub async fn checked(
         &self,
         mut due: Due,
@@ -225,12 +226,12 @@ impl Cache {
 
     async fn cosine(&self, one: &str, other: &str) -> Option<f32> {
         let embedder = self.0.embedder.as_ref()?;
-        // Nobody waits for it.
+        // No request waits for the result.
         let made = embedder.embed(vec![one.to_owned(), other.to_owned()], LEISURE).await.ok()?;
         made.first()?.cosine(made.get(1)?)
     }
 
-    /// Takes up the budgets where this node left them.
+    /// Loads the budgets as this node left them.
     pub(super) async fn load_budgets(&self) -> Result<()> {
         let sql = "SELECT tenant, agent, state FROM cache_budgets WHERE node = $1 AND updated_at > $2";
         // An old finding says nothing about today's traffic.
@@ -245,7 +246,7 @@ impl Cache {
         Ok(())
     }
 
-    /// How the scopes of a tenant stand.
+    /// Returns the state of the scopes of a tenant.
     #[must_use]
     pub fn standing(&self, tenant: &TenantId) -> Vec<Standing> {
         let scopes = self.0.budgets.lock();

@@ -1,4 +1,4 @@
-//! Forgetting: by tag, by user, by conversation, by tenant; and clearings that a store could not be told of.
+//! Clearing: by tag, by user, by conversation, by tenant; and clearings that the store has not received yet.
 
 use std::{collections::BTreeMap, sync::MutexGuard};
 
@@ -12,7 +12,7 @@ use super::{
 };
 
 impl Cache {
-    /// The count of clearings, or `None` if the store is away or has not heard of all clearings.
+    /// Returns the count of clearings; `None` if the store is unavailable or has not received all clearings.
     pub(super) async fn ready(&self) -> Option<u64> {
         let owed = self.owed().clone();
         let count = self.0.store.clearings().await.ok()?;
@@ -21,7 +21,7 @@ impl Cache {
         }
         let tags: Vec<Tag> = owed.keys().copied().collect();
         self.0.store.clear(&tags).await.ok()?;
-        // What was asked for once more meanwhile is still owed.
+        // A clearing that was requested again meanwhile is still owed.
         self.owed().retain(|tag, times| owed.get(tag) != Some(times));
         self.0.store.clearings().await.ok()
     }
@@ -30,7 +30,7 @@ impl Cache {
         self.0.owed.tags()
     }
 
-    /// Forgets everything of one tenant that carries one of the tags.
+    /// Clears all entries of one tenant that carry one of the tags.
     pub async fn clear_tags(&self, tenant: &TenantId, tags: &[String]) -> Cleared {
         if tags.is_empty() {
             return Cleared::Surely;
@@ -39,19 +39,19 @@ impl Cache {
         self.clear(tenant, &tags).await
     }
 
-    /// Forgets the answers that were given in a conversation.
+    /// Clears the answers that were given in a conversation.
     pub async fn forget_talk(&self, tenant: &TenantId, talk: ConversationId) -> Cleared {
         self.clear(tenant, &[talk_tag(tenant, talk)]).await
     }
 
-    /// Forgets everything of one tenant.
+    /// Clears all entries of one tenant.
     pub async fn clear_tenant(&self, tenant: &TenantId) -> Cleared {
         self.clear(tenant, &[tenant_tag(tenant)]).await
     }
 
     pub(super) async fn clear(&self, tenant: &TenantId, tags: &[Tag]) -> Cleared {
         let cleared = match &self.0.marks {
-            // What cannot be written down is written down later.
+            // A clearing that cannot be recorded now is recorded later.
             Some(marks) => marks.clear(tenant, tags, How::Stale, self.0.clock.now()).await,
             None => self.0.store.clear(tags).await.map(|()| Cleared::Surely),
         };
@@ -61,13 +61,13 @@ impl Cache {
         }
     }
 
-    /// Takes out everything that was kept for one user of the tenant, in every scope and layer, and clears what is on
-    /// its way. Unless it is out, nothing of it is served here.
+    /// Removes everything that was kept for one user of the tenant, in every scope and layer, and clears what is being
+    /// generated. Until it is removed, none of it is served by this node.
     pub async fn purge(&self, tenant: &TenantId, user: &str) -> Purged {
         self.take_out(tenant, user_tag_of(tenant, user)).await
     }
 
-    /// The same of one person (`Principal::key`): what others of the name have is left to them.
+    /// Does the same for one person (`Principal::key`). Entries of other users with the same name stay.
     pub async fn purge_owner(&self, tenant: &TenantId, owner: &str) -> Purged {
         self.take_out(tenant, owner_tag(owner)).await
     }

@@ -1,29 +1,29 @@
-//! What a clearing does, and what came of it.
+//! Kinds of clearings and their results.
 
-/// What a clearing does at once.
+/// Immediate effect of a clearing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum How {
-    /// Nothing that carries the tag is served.
+    /// No entry with the tag is served.
     Stale,
-    /// It is taken out as well.
+    /// In addition, the entries are removed.
     Out,
 }
 
-/// What came of a clearing.
+/// Result of a clearing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Cleared {
-    /// Nothing that was cleared is served any more, here and after a restart.
+    /// Nothing that was cleared is served any more, also after a restart.
     Surely,
-    /// Here, and as long as this process lives: neither the store nor the database could be told yet.
+    /// Nothing is served by this process, but neither the store nor the database could be told yet.
     ForNow,
 }
 
-/// What came of taking out.
+/// Result of a removal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Purged {
-    /// It is out.
+    /// The entries are removed.
     Out,
-    /// It is written down, here and after a restart, that the store must be told.
+    /// It is recorded, also for after a restart, that the store must still be told.
     Owed,
     /// As [`Cleared::ForNow`].
     ForNow,

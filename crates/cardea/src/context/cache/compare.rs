@@ -1,37 +1,37 @@
-//! Whether a served answer and a fresh one say the same.
+//! Compares a cached answer with a newly generated one.
 //!
-//! First the texts, normalised; then the facts: numbers and codes, quotations, negations, opposites, of which neither
-//! answer may contradict the other; then the meaning, by the encoder's cosine. What falls between is in doubt. Of long answers
-//! only numbers and meaning are compared.
+//! The normalised texts are compared first. Then the facts: numbers and codes, quotations, negations and opposites, in
+//! which neither answer may contradict the other. Then the meaning, by the encoder's cosine. What falls between the
+//! thresholds is in doubt. Of long answers only numbers and meaning are compared.
 
 use std::collections::BTreeSet;
 
 use cardea_core::cache::{Reading, Veto, normalise, veto};
 
-/// From this cosine on, two answers without a contradiction say the same.
+/// Cosine from which two answers without a contradiction count as the same.
 const ALIKE: f32 = 0.85;
-/// Below this one they speak of different things.
+/// Cosine below which two answers are about different things.
 const APART: f32 = 0.60;
 
-/// From so many words or bytes on, an answer is too long to be compared word by word.
+/// Words or bytes from which an answer is too long to be compared word by word.
 const LONG: (usize, usize) = (1_000, 16 * 1_024);
 
 fn is_long(answer: &str) -> bool {
     answer.len() > LONG.1 || answer.split_whitespace().count() > LONG.0
 }
 
-/// What came of the comparison.
+/// Result of a comparison.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Agreement {
-    /// They say the same.
+    /// Both say the same.
     Same,
-    /// One says what the other contradicts; the word tells by what.
+    /// One contradicts the other; the text names the kind of contradiction.
     Differs(&'static str),
-    /// Neither can be said.
+    /// Undecided.
     Doubt,
 }
 
-/// Compares two answers; `cosine` is `None` if the encoder could not tell.
+/// Compares two answers; `cosine` is `None` if the encoder gave none.
 #[must_use]
 pub fn agreement(served: &str, fresh: &str, cosine: Option<f32>) -> Agreement {
     if normalise(served) == normalise(fresh) {
@@ -41,18 +41,18 @@ pub fn agreement(served: &str, fresh: &str, cosine: Option<f32>) -> Agreement {
     let numbers =
         |reading: &Reading| reading.numbers().into_iter().map(str::to_owned).collect::<BTreeSet<_>>();
     let (mine, other) = (numbers(&ours), numbers(&theirs));
-    // A number more is detail; a number in place of another is another fact.
+    // An additional number is detail; a number in place of another one is a different fact.
     if !mine.is_subset(&other) && !other.is_subset(&mine) {
         return Agreement::Differs("numbers");
     }
-    // WHY: each word is held against each, and it is made for questions.
+    // WHY: the veto compares each word with each, and is made for questions.
     let vetoed = if is_long(served) || is_long(fresh) { None } else { veto(&ours, &theirs) };
     let contradiction = match vetoed {
         Some(Veto::Negation) => Some("negation"),
         Some(Veto::Opposite) => Some("opposite"),
         Some(Veto::Quoted) => Some("quotation"),
-        // A number or a name more: told above, or a matter of wording. The last three are good enough to ask the model
-        // anew, not to call an answer wrong.
+        // An additional number or name was handled above, or is a matter of wording. The last three are reason enough
+        // to ask the model again, but not to call an answer wrong.
         Some(
             Veto::Number
             | Veto::Entity
@@ -66,7 +66,7 @@ pub fn agreement(served: &str, fresh: &str, cosine: Option<f32>) -> Agreement {
     };
     match (contradiction, cosine) {
         (_, Some(cosine)) if !cosine.ge(&APART) => Agreement::Differs("meaning"),
-        // Long answers say many things; a contradiction counts only where they say nearly the same otherwise.
+        // Long answers say many things: a contradiction counts only if they say nearly the same otherwise.
         (Some(fact), Some(cosine)) if cosine >= ALIKE => Agreement::Differs(fact),
         (None, Some(cosine)) if cosine >= ALIKE => Agreement::Same,
         _ => Agreement::Doubt,

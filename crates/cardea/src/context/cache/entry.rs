@@ -1,4 +1,4 @@
-//! What is kept of an answer or a result, as bytes that only this installation can read and make.
+//! The stored form of an answer or a result: bytes that only this installation can read and make.
 
 use std::{collections::BTreeSet, sync::Arc};
 
@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use crate::vault::Sealer;
 
-/// The body of a record. Short names, since each is kept with every entry.
+/// Body of a record. Field names are short, since they are stored with every entry.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(super) enum Entry {
     /// An answer to a question.
@@ -22,36 +22,37 @@ pub(super) enum Entry {
         text: String,
         #[serde(rename = "f")]
         finish: Finish,
-        /// What it had cost to make.
+        /// Tokens that generating it took.
         #[serde(rename = "n")]
         tokens: u64,
         #[serde(rename = "m")]
         micros: u64,
-        /// Where untrusted text came into the turn that made it. Absent: an entry of before, of which nobody knows.
+        /// Sources of untrusted text in the turn that generated it. Absent in older entries, for which they are
+        /// unknown.
         #[serde(rename = "w", default, skip_serializing_if = "Option::is_none")]
         taint: Option<BTreeSet<String>>,
     },
-    /// What a reading tool returned.
+    /// Result of a reading tool.
     #[serde(rename = "r")]
     Result(Value),
 }
 
-/// How bodies are protected.
+/// Protection of bodies.
 #[derive(Debug)]
 pub enum Seal {
-    /// Not at all: they never leave this process.
+    /// None: entries never leave this process.
     Own,
-    /// Sealed, since others could read and change what lies in the store.
+    /// Sealed, since others could read and change what is in the store.
     Sealed(Arc<Sealer>),
 }
 
-/// What the seal covers beside the body: the key, and everything else of the record.
+/// Returns what the seal covers beside the body: the key, and everything else of the record.
 fn beside(key: &Key, record: &Record) -> Vec<u8> {
     [key.0.as_slice(), &record.head()].concat()
 }
 
 impl Seal {
-    /// Puts the body into its record. `None`: it cannot be protected, so it must not be kept.
+    /// Puts the body into its record. `None` if it cannot be protected and so must not be kept.
     pub(super) fn close(&self, place: &Place, key: &Key, mut record: Record, body: &Entry) -> Option<Record> {
         let plain = serde_json::to_vec(body).ok()?;
         record.body = match self {
@@ -61,7 +62,7 @@ impl Seal {
         Some(record)
     }
 
-    /// The body of a record that was found there. `None`: nobody of us has made it so.
+    /// Returns the body of a record found at this place. `None` if this installation has not made it for that place.
     pub(super) fn open(&self, place: &Place, key: &Key, record: &Record) -> Option<Entry> {
         match self {
             Self::Own => serde_json::from_slice(&record.body).ok(),

@@ -9,36 +9,36 @@ use std::{
 use moka::sync::Cache;
 use tokio::sync::watch;
 
-/// How long a question waits for an equal one that came before it.
+/// How long a question waits for an equal one before it.
 const WAIT: Duration = Duration::from_secs(10);
-/// How long it is remembered that the answer to a question was not kept: who asks it then waits for nobody.
+/// How long a question is remembered whose answer was not kept. Such questions do not wait.
 const ALONE: Duration = Duration::from_secs(60);
-/// Questions of which that is remembered.
+/// Number of such questions that are remembered.
 const ALONE_MOST: u64 = 10_000;
 
-/// Questions that somebody is answering now.
+/// Questions that are being answered now.
 #[derive(Debug, Clone)]
 pub(super) struct Flights(Arc<Air>);
 
 #[derive(Debug)]
 struct Air {
-    /// For each question whether its answer is kept already.
+    /// For each question, whether its answer is kept already.
     ahead: Mutex<HashMap<String, watch::Sender<bool>>>,
     alone: Cache<String, ()>,
 }
 
-/// Whether to answer, and for whom.
+/// Who answers a question.
 #[derive(Debug)]
 pub(super) enum Lead {
-    /// Nobody is ahead: answer, and others wait for it.
+    /// The caller: no one else is answering it, and others wait for the caller.
     First(Flight),
-    /// Somebody has answered, and the answer is kept: look again.
+    /// No one: another request has answered it, and the answer is kept. Look again.
     Entry,
-    /// What others answer helps nobody: answer, and nobody waits for it.
+    /// The caller, for itself only: the answer is of no use to others.
     Alone,
 }
 
-/// The right to answer a question alone. Dropping it lets the others go.
+/// The right to answer a question while others wait. Dropping it releases them.
 #[derive(Debug)]
 pub struct Flight {
     flights: Flights,
@@ -55,7 +55,7 @@ impl Flights {
         self.0.ahead.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Waits for whoever answers this question already, if that can help.
+    /// Waits for a request that is answering this question already, if that can help.
     pub(super) async fn lead(&self, key: &str) -> Lead {
         if self.0.alone.contains_key(key) {
             return Lead::Alone;
@@ -70,14 +70,14 @@ impl Flights {
                 }
             }
         };
-        // Ends with an error if it lands and nothing was kept.
+        // Ends with an error if the flight ends and nothing was kept.
         match tokio::time::timeout(WAIT, landed.wait_for(|kept| *kept)).await {
             Ok(Ok(_)) => Lead::Entry,
             _ => Lead::Alone,
         }
     }
 
-    /// The answer to this question is kept now.
+    /// Announces that the answer to this question is kept.
     pub(super) fn kept(&self, key: &str) {
         if let Some(first) = self.ahead().get(key) {
             first.send_replace(true);

@@ -1,4 +1,4 @@
-//! Looking: the same question, then the same in other words.
+//! Lookup: first the same question, then a reworded one.
 
 use std::{collections::BTreeSet, sync::Arc};
 
@@ -14,7 +14,7 @@ use cardea_store::shared::cache::{Key, Record};
 use super::{Cache, Hit, Layer, Query, entry::Entry, query::Address};
 use crate::observe::CacheResult;
 
-/// Neighbours that a decision by meaning looks at.
+/// Number of neighbours that a semantic decision considers.
 const NEIGHBOURS: usize = 12;
 
 impl Cache {
@@ -28,7 +28,8 @@ impl Cache {
         });
     }
 
-    /// What a record holds, if we made it for this place and key and it is not over.
+    /// Returns the content of a record, if it was made by this installation for this place and key and has not
+    /// expired.
     pub(super) fn open(&self, tenant: &TenantId, agent: &str, at: Address, record: &Record) -> Option<Entry> {
         let opened = self.0.seal.open(&at.place, &at.key, record);
         if opened.is_none() {
@@ -43,7 +44,7 @@ impl Cache {
 
     pub(super) fn hit(&self, query: &Query, key: Key, kept: Entry, layer: Layer) -> Option<Hit> {
         let Entry::Answer { text, finish, tokens, micros, taint, .. } = kept else { return None };
-        // WHY: nobody knows of an entry of before what it was made of.
+        // WHY: the sources of older entries are unknown.
         let taint = taint.unwrap_or_else(|| BTreeSet::from([SUSPICIOUS.to_owned()]));
         self.0.observe.cache_saved(layer.name(), &query.agent, tokens, micros);
         self.0.stats.count(&query.tenant, &query.agent, layer.name(), |tally| {
@@ -72,7 +73,7 @@ impl Cache {
             if !matches!(kept, Entry::Answer { .. }) {
                 return None;
             }
-            // The vector is under the seal, so the distance is ours and not the store's word.
+            // The vector is under the seal, so the distance is computed here and not taken from the store.
             let own = record.vector?;
             let near = Near {
                 cosine: own.cosine(&vector),
@@ -100,7 +101,8 @@ impl Cache {
         self.hit(query, key, kept, Layer::Semantic)
     }
 
-    /// The question's vector, made once. `None`: no embedder, too long, or too busy; then only exact repeats count.
+    /// Returns the vector of the question, computed once. `None` without an encoder, or if the question is too long or
+    /// the encoder too busy; then only exact repeats count.
     pub(super) async fn vector(&self, query: &Query) -> Option<Arc<Vector>> {
         if let Some(known) = query.vector.get() {
             return known.clone();
@@ -115,7 +117,7 @@ impl Cache {
     }
 }
 
-/// How near a kept question is, and how crowded its place.
+/// Similarity of a kept question, and how crowded its surroundings are.
 struct Near {
     cosine: f32,
     crowd: f32,
@@ -130,7 +132,7 @@ fn candidate((_, near, kept): &(Key, Near, Entry)) -> Option<Candidate<'_>> {
     }
 }
 
-/// The one vector that was asked for. Of a text that was cut the rest had no say, so it is not compared.
+/// Returns the single requested vector. A text that was cut is not compared, since the vector ignores its rest.
 fn one(made: Vec<Embedding>) -> Option<Arc<Vector>> {
     made.into_iter().next().filter(|made| !made.truncated).map(|made| made.vector)
 }

@@ -1,8 +1,8 @@
-//! Clearings that stand in the database: other nodes over it and the next start of this one read them there.
+//! Clearings recorded in the database, for other nodes and for the next start of this one.
 //!
-//! Each has a number, drawn under the lock of one row, so that a higher one never shows before a lower one. The last
-//! number that was learnt is this node's count of clearings: an answer whose question was asked at count 7 has seen
-//! clearing 7, and clearing 8 makes it stale, whoever has drawn that.
+//! Each clearing has a number, drawn under the lock of one row, so that a higher number never becomes visible before a
+//! lower one. The last number read is this node's count of clearings: an answer whose question was asked at count 7
+//! knows clearing 7, and clearing 8 makes it stale, whichever node has drawn it.
 
 use std::sync::{
     Arc, Mutex, MutexGuard, PoisonError,
@@ -25,7 +25,7 @@ use super::{
     clearing::{Cleared, How},
 };
 
-/// Tags under one number at most: fewer than rows of one page, so that a page ends between two numbers.
+/// Limit of tags under one number: fewer than the rows of a page, so that a page ends between two numbers.
 const GROUP: usize = 500;
 /// Rows of one page.
 const ROWS: usize = 1_000;
@@ -41,11 +41,11 @@ struct Owed {
 pub(super) struct Marks {
     store: Arc<MemoryCache>,
     db: Db,
-    /// The number of the last clearing that the store was told.
+    /// Number of the last clearing that the store was told.
     known: AtomicU64,
-    /// Clearings that could not be written down.
+    /// Clearings that could not be recorded yet.
     unwritten: Mutex<Vec<Arc<Owed>>>,
-    /// Held while clearings are learnt, so that each counts once.
+    /// Held while clearings are read, so that each counts once.
     learning: AsyncMutex<()>,
 }
 
@@ -83,16 +83,16 @@ impl Marks {
         }
     }
 
-    /// True if other nodes may clear what this one has.
+    /// Returns whether other nodes may clear entries of this one.
     pub(super) fn are_shared(&self) -> bool {
         self.db.engine() == Engine::Postgres
     }
 
-    /// Clears tags, in the database first, and in memory also if that is away: for now then, since neither other nodes nor a
-    /// copy of the entries in the database are told.
+    /// Clears tags, in the database first. If that is unavailable they are cleared in memory only, for now: neither
+    /// other nodes nor the copy of the entries in the database are told.
     ///
     /// # Errors
-    /// What the store says.
+    /// Store errors.
     pub(super) async fn clear(
         &self,
         tenant: &TenantId,
@@ -119,7 +119,7 @@ impl Marks {
         Ok(if missed { Cleared::ForNow } else { Cleared::Surely })
     }
 
-    /// Writes down what is owed.
+    /// Records clearings that could not be recorded before.
     pub(super) async fn settle(&self, now: Timestamp) -> Result<()> {
         loop {
             let Some(one) = lock(&self.unwritten).first().cloned() else { return Ok(()) };
@@ -128,7 +128,7 @@ impl Marks {
         }
     }
 
-    /// Tells the store what was cleared, here or on another node, since it was last told.
+    /// Tells the store of everything that was cleared, here or at another node, since the last call.
     pub(super) async fn learn(&self) -> Result<()> {
         let sql = "SELECT at, tag, purged FROM cache_marks WHERE at > $1 ORDER BY at LIMIT 1000";
         let _one = self.learning.lock().await;
@@ -158,13 +158,15 @@ impl Marks {
         }
     }
 
-    /// By how much the count in memory is ahead of the numbers in the database: by clearings that could not be written.
+    /// Returns by how much the count in memory is ahead of the numbers in the database, because of clearings that
+    /// could not be recorded.
     pub(super) async fn ahead(&self) -> u64 {
         let known = self.known.load(Ordering::Acquire);
         self.store.clearings().await.map_or(u64::MAX, |count| count.saturating_sub(known))
     }
 
-    /// Goes on where an earlier process stopped. What it cleared is only of interest to a store that has its entries.
+    /// Continues from the number of an earlier process. Older clearings only concern a store that holds entries of
+    /// that time.
     pub(super) async fn resume(&self) -> Result<()> {
         let sql = "SELECT version FROM versions WHERE name = 'cache'";
         let number = self.db.row::<(u64,)>(sql, args![]).await?.map_or(1, |row| row.0);
@@ -173,14 +175,14 @@ impl Marks {
         Ok(())
     }
 
-    /// What was cleared before.
+    /// Reads earlier clearings.
     pub(super) async fn read(&self) -> Result<Vec<(Tag, u64)>> {
         let rows: Vec<(Vec<u8>, u64)> = self.db.rows("SELECT tag, at FROM cache_marks", args![]).await?;
         let marks = rows.into_iter().filter_map(|(tag, at)| Some((Tag(tag.try_into().ok()?), at)));
         Ok(marks.collect())
     }
 
-    /// Takes out what others took out while the entries lay in the database.
+    /// Removes entries that others removed while the copy lay in the database.
     pub(super) async fn take_out(&self) -> Result<()> {
         let sql = "SELECT tag FROM cache_marks WHERE purged > 0";
         let rows: Vec<(Vec<u8>,)> = self.db.rows(sql, args![]).await?;
@@ -189,7 +191,7 @@ impl Marks {
         Ok(())
     }
 
-    /// Forgets clearings that nothing can be older than.
+    /// Deletes clearings that no entry can be older than.
     pub(super) async fn tidy(&self, now: Timestamp) -> Result<()> {
         let old = now.minus(Millis(LONGEST.0));
         let commit = Commit::new().run("DELETE FROM cache_marks WHERE since < $1", args![old]);
@@ -198,26 +200,26 @@ impl Marks {
 }
 
 impl Cache {
-    /// True if other nodes tell of their clearings in the database, so that it must be read again and again.
+    /// Returns whether other nodes record clearings in the database, so that it must be polled.
     #[must_use]
     pub fn follows_others(&self) -> bool {
         self.0.marks.as_ref().is_some_and(Marks::are_shared)
     }
 
-    /// Clears what other nodes have cleared, and tells them what they were not told yet.
+    /// Applies the clearings of other nodes, and publishes those of this node that could not be recorded before.
     ///
     /// # Errors
-    /// What the database says.
+    /// Database errors.
     pub async fn follow_others(&self) -> Result<()> {
         let Some(marks) = &self.0.marks else { return Ok(()) };
         marks.learn().await?;
         marks.settle(self.0.clock.now()).await
     }
 
-    /// Forgets in the database what was cleared so long ago that nothing of before is left.
+    /// Deletes clearings from the database that no remaining entry is older than.
     ///
     /// # Errors
-    /// What the database says.
+    /// Database errors.
     pub async fn forget_clearings(&self) -> Result<()> {
         let now = self.0.clock.now();
         self.0.owed.tidy(now).await?;

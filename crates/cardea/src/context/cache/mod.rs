@@ -1,12 +1,14 @@
-//! Answers and tool results given before.
+//! The cache of answers and tool results.
 //!
 //! Promises: an entry can only be found from the very same [`Partition`](cardea_core::cache::Partition), the digest of
-//! everything that could change the answer, so nobody is ever served somebody else's; an entry whose tag was cleared
-//! after its question was asked is gone, also if it is stored later; what `cardea_core::cache::never` names is never
-//! kept; what others could have changed is sealed, and what does not open is a miss. A store that is away is a miss,
-//! and a clearing that could not be told to it is owed, also over a restart: until it is paid this node serves nothing from it. What other
-//! nodes clear is cleared in a store of this process as well, once it is read in the database.
-//! Losing all of it costs speed, not truth. Core decides, this room acts. Called by `flow`.
+//! everything that could change the answer, so no one is ever served another person's entry. An entry whose tag was
+//! cleared after its question was asked is gone, even if it is stored later. Content named by
+//! `cardea_core::cache::never` is never kept. Entries that others could have changed are sealed, and an entry that
+//! cannot be opened is a miss. An unavailable store is a miss too. A clearing that the store has not received is owed,
+//! also after a restart; until it is delivered, this node serves nothing from the store. Clearings of other nodes are
+//! applied to an in-process store once they are read from the database.
+//!
+//! Losing the whole cache costs speed, not truth. The core decides, this room acts. Called by `flow`.
 
 mod check;
 mod clear;
@@ -63,46 +65,46 @@ pub use self::{
 };
 use crate::{control::Screened, observe::Observe};
 
-/// What the room is told at start.
+/// Settings of the cache, fixed at start.
 #[derive(Debug, Clone, Copy)]
 pub struct Settings {
-    /// Whether anything is given twice.
+    /// Whether answers and results are cached.
     pub enabled: bool,
-    /// How long an answer stays good, unless the agent says otherwise.
+    /// Lifetime of an answer, unless the agent sets one.
     pub ttl: Millis,
-    /// How long a question waits for its vector; after it, only exact repeats count.
+    /// How long a question waits for its vector; after that, only exact repeats count.
     pub patience: Duration,
-    /// What is answered anew to find errors.
+    /// Spot checks for errors.
     pub check: CheckSettings,
 }
 
 /// The rooms and parts that a cache works with.
 #[derive(Debug)]
 pub struct Neighbours {
-    /// Where entries lie.
+    /// Store of the entries.
     pub store: Arc<dyn CacheStore>,
-    /// How they are protected there.
+    /// Protection of entries in the store.
     pub seal: Seal,
-    /// A copy in the database, for a store that a restart empties.
+    /// Copy in the database, for a store that a restart empties.
     pub persist: Option<Persisted>,
-    /// The store, if it lies in this process and other nodes over the database clear as well.
+    /// The store, if it lies in this process and other nodes on the database clear as well.
     pub told: Option<Arc<MemoryCache>>,
-    /// For what was learned of errors.
+    /// Database for what was learned about errors.
     pub db: Db,
-    /// This node's name.
+    /// Name of this node.
     pub node: String,
-    /// The time.
+    /// The clock.
     pub clock: SharedClock,
-    /// Meters and audit.
+    /// Meters and audit log.
     pub observe: Observe,
 }
 
-/// Which layer an answer came from.
+/// Cache layer that an answer came from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Layer {
     /// The same question.
     Exact,
-    /// The same question in other words.
+    /// A reworded question.
     Semantic,
 }
 
@@ -115,49 +117,49 @@ impl Layer {
     }
 }
 
-/// An answer that may be given again. Guardrails of now must still look at it.
+/// A cached answer that may be given again, once the present guardrails have screened it.
 #[derive(Debug, Clone)]
 pub struct Hit {
     /// The text.
     pub text: String,
-    /// Why the model stopped.
+    /// Reason why the model stopped.
     pub finish: Finish,
-    /// Where it was found.
+    /// Layer it was found in.
     pub layer: Layer,
-    /// Where untrusted text came into the turn that made it.
+    /// Sources of untrusted text in the turn that generated it.
     pub taint: BTreeSet<String>,
     key: Key,
-    /// What it had cost to make, in millionths.
+    /// Cost of generating it, in millionths of a US dollar.
     micros: u64,
 }
 
-/// What came of a look.
+/// Result of a lookup.
 #[derive(Debug)]
 pub enum Lookup {
     /// An answer.
     Hit(Hit),
-    /// None. Whoever holds the flight answers for all who ask the same at this moment.
+    /// No answer. The holder of the flight answers for all requests that ask the same at this moment.
     Miss(Option<Flight>),
 }
 
-/// An answer to be kept.
+/// An answer to keep.
 #[derive(Debug, Clone, Copy)]
 pub struct NewAnswer<'a> {
     /// The text.
     pub text: &'a Screened<String>,
-    /// Why the model stopped.
+    /// Reason why the model stopped.
     pub finish: Finish,
-    /// What making it used.
+    /// Tokens that generating it took.
     pub usage: Usage,
-    /// What that cost, in millionths.
+    /// Cost in millionths of a US dollar.
     pub micros: u64,
-    /// Where untrusted text came into the turn that made it.
+    /// Sources of untrusted text in the turn that generated it.
     pub taint: &'a BTreeSet<String>,
-    /// How long it stays good at most, if what it was made of says so.
+    /// Upper limit of its lifetime, if the data it is based on sets one.
     pub good_for: Option<Millis>,
 }
 
-/// The room's cache. Cheap to clone.
+/// The cache of the room. Cheap to clone.
 #[derive(Clone)]
 pub struct Cache(Arc<Inner>);
 
@@ -168,7 +170,7 @@ struct Inner {
     persist: Option<Persist>,
     /// Clearings in the database, for a store in this process.
     marks: Option<Marks>,
-    /// Clearings that the store has not heard of.
+    /// Clearings that the store has not received.
     owed: Owed,
     budgets: Budgets,
     surroundings: Surroundings,
@@ -188,7 +190,7 @@ impl std::fmt::Debug for Cache {
 }
 
 impl Cache {
-    /// A cache over this store. Without an embedder it finds exact repeats only.
+    /// Creates a cache on this store. Without an encoder it finds exact repeats only.
     #[must_use]
     pub fn new(settings: Settings, embedder: Option<Arc<dyn Embedder>>, with: Neighbours) -> Self {
         let Neighbours { store, seal, persist, told, db, node, clock, observe } = with;
@@ -214,22 +216,21 @@ impl Cache {
         }))
     }
 
-    /// Takes up what an earlier process left: what it had learned of errors, what it still had to clear, and its entries if
-    /// they are persisted.
+    /// Loads what an earlier process left: what it learned about errors, the clearings it still owed, and its entries
+    /// if they are persisted.
     ///
     /// # Errors
-    /// What the database says.
+    /// Database errors.
     pub async fn load(&self) -> Result<()> {
         self.load_budgets().await?;
         self.load_owed().await?;
         self.load_entries().await
     }
 
-    /// Looks for an answer: the same question first, then the same in other words, then whether somebody is just
-    /// answering it.
+    /// Looks for an answer: the same question first, then a reworded one, then a request that is answering it now.
     pub async fn look(&self, query: &Query) -> Lookup {
         let Some(home) = &query.home else { return Lookup::Miss(None) };
-        // WHY: counted before anything is done for the answer, so that what is cleared meanwhile makes it stale.
+        // WHY: counted before anything is done for the answer, so that a clearing in the meantime makes it stale.
         let Some(count) = self.ready().await else { return Lookup::Miss(None) };
         query.asked_at.get_or_init(|| count);
         if query.fresh {
@@ -251,24 +252,24 @@ impl Cache {
         }
     }
 
-    /// What was done for a tenant since the start, by agent and layer.
+    /// Returns the statistics of a tenant since the start, by agent and layer.
     #[must_use]
     pub fn stats(&self, tenant: &TenantId) -> Vec<Line> {
         self.0.stats.of(tenant)
     }
 
-    /// Where entries lie, in the words of the configuration.
+    /// Returns the name of the backend, as in the configuration.
     #[must_use]
     pub fn backend(&self) -> &'static str {
         self.0.store.name()
     }
 
-    /// Whether the store answers, and has heard of all clearings.
+    /// Returns whether the store answers and has received all clearings.
     pub async fn reachable(&self) -> bool {
         self.ready().await.is_some()
     }
 
-    /// What the store holds of all tenants; `None`: it is away or cannot tell.
+    /// Returns what the store holds for all tenants; `None` if it is unavailable or cannot tell.
     pub async fn held(&self) -> Option<Held> {
         self.0.store.held().await.ok().flatten()
     }

@@ -1,7 +1,8 @@
-//! Clearings that a store on the other side of a wire could not be told of.
+//! Clearings that a remote store has not received.
 //!
-//! They stand in the database as well, so that a restart does not forget them, and so that a node which reaches the
-//! store pays what another one owes. Until a clearing is paid, whoever knows of it serves nothing from the store.
+//! They are recorded in the database as well, so that they survive a restart, and so that a node that reaches the
+//! store can deliver what another one owes. Until a clearing is delivered, a node that knows of it serves nothing from
+//! the store.
 
 use std::{
     collections::BTreeMap,
@@ -24,22 +25,22 @@ use super::{
     tags::tenant_tag,
 };
 
-/// Clearings that may be owed one by one; beyond it everything of the tenant is cleared instead.
+/// Limit of clearings that are owed one by one; beyond it the whole tenant is cleared instead.
 pub(super) const OWED: usize = 4_096;
-/// Rows that are written or deleted in one commit.
+/// Rows written or deleted in one commit.
 const GROUP: usize = 200;
 
-/// What the store was not told.
+/// Clearings that the store has not received.
 #[derive(Debug)]
 pub(super) struct Owed {
     db: Db,
-    /// With how often each was asked for.
+    /// How often each was requested.
     tags: Mutex<BTreeMap<Tag, u64>>,
-    /// What does not stand in the database yet.
+    /// Clearings that are not recorded in the database yet.
     unwritten: Mutex<BTreeMap<Tag, (TenantId, How)>>,
 }
 
-/// One that stands in the database.
+/// A recorded clearing.
 struct Row {
     tag: Tag,
     how: How,
@@ -60,12 +61,12 @@ impl Owed {
         lock(&self.tags)
     }
 
-    /// Notes what the store could not be told, here and in the database.
+    /// Notes clearings that the store could not be told, here and in the database.
     async fn note(&self, tenant: &TenantId, tags: &[Tag], how: How, now: Timestamp) -> Cleared {
         let all = [tenant_tag(tenant)];
         {
             let mut owed = self.tags();
-            // What must be taken out is one tag of one user, and no other tag does it.
+            // What must be removed is one tag of one user, which no other tag covers.
             let too_many = how == How::Stale && owed.len() + tags.len() > OWED;
             let tags = if too_many { &all } else { tags };
             let mut unwritten = lock(&self.unwritten);
@@ -89,7 +90,7 @@ impl Owed {
         }
     }
 
-    /// Writes down what is not.
+    /// Records the clearings that are not recorded yet.
     async fn write(&self, now: Timestamp) -> Result<()> {
         loop {
             let some: Vec<(Tag, (TenantId, How))> =
@@ -125,7 +126,7 @@ impl Owed {
         Ok(rows.into_iter().filter_map(row).collect())
     }
 
-    /// Takes up what stands in the database: until it is paid, nothing is served.
+    /// Loads the recorded clearings. Nothing is served until they are delivered.
     async fn take_up(&self) -> Result<Vec<Row>> {
         let rows = self.read().await?;
         let mut owed = self.tags();
@@ -136,8 +137,8 @@ impl Owed {
 
     async fn strike(&self, paid: &[Row]) -> Result<()> {
         for rows in paid.chunks(GROUP) {
-            // WHY: one that was owed anew meanwhile has another number, and stays; or another time, if somebody else has struck
-            // it out and the number began again.
+            // WHY: a clearing that was owed again meanwhile has another count and stays; or another time, if another
+            // node has deleted it and the count began anew.
             let delete = |commit: Commit, row: &Row| {
                 let sql = "DELETE FROM cache_owed WHERE tag = $1 AND times = $2 AND since = $3";
                 commit.run(sql, args![row.tag.0.to_vec(), row.times, row.since])
@@ -147,7 +148,7 @@ impl Owed {
         Ok(())
     }
 
-    /// Forgets clearings that nothing can be older than.
+    /// Deletes clearings that no entry can be older than.
     pub(super) async fn tidy(&self, now: Timestamp) -> Result<()> {
         let old = now.minus(Millis(LONGEST.0));
         let sql = "DELETE FROM cache_owed WHERE purge = 0 AND since < $1";
@@ -156,7 +157,7 @@ impl Owed {
 }
 
 impl Cache {
-    /// True if the store lies on the other side of a wire. What is owed is owed to such a one.
+    /// Returns whether the store is remote; only then can clearings be owed.
     fn owes(&self) -> bool {
         self.backend() != "memory"
     }
@@ -165,7 +166,7 @@ impl Cache {
         self.0.owed.note(tenant, tags, how, self.0.clock.now()).await
     }
 
-    /// Takes up what an earlier process or another node owes to a store on the other side of a wire.
+    /// Loads what an earlier process or another node owes to a remote store.
     pub(super) async fn load_owed(&self) -> Result<()> {
         match self.owes() {
             true => self.0.owed.take_up().await.map(drop),
@@ -173,11 +174,11 @@ impl Cache {
         }
     }
 
-    /// Tells a store on the other side of a wire what it was not told, by this node or another one, now or before a
-    /// restart. What cannot be paid stays owed.
+    /// Delivers to a remote store the clearings it has not received, of this node or another one, from now or from
+    /// before a restart. What cannot be delivered stays owed.
     ///
     /// # Errors
-    /// What the database says.
+    /// Database errors.
     pub async fn settle(&self) -> Result<()> {
         if !self.owes() {
             return Ok(());
@@ -185,7 +186,7 @@ impl Cache {
         let owed = &self.0.owed;
         owed.write(self.0.clock.now()).await?;
         let rows = owed.take_up().await?;
-        // WHY: also what was just paid here is told once more; only then may its row go.
+        // WHY: clearings that were just delivered here are delivered once more; only then may their rows go.
         if rows.is_empty() || self.ready().await.is_none() {
             return Ok(());
         }
@@ -216,7 +217,7 @@ mod tests {
             assert_eq!(noted, Cleared::Surely);
         };
         note(1).await;
-        // Two nodes pay it. Before the slower one strikes it out a third one owes the same again.
+        // Two nodes deliver it. Before the slower one deletes it, a third one owes the same again.
         let (quick, slow) = (owed.read().await.unwrap(), owed.read().await.unwrap());
         owed.strike(&quick).await.unwrap();
         note(2).await;

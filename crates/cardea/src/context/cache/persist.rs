@@ -1,7 +1,7 @@
-//! A copy of the memory store in the database, so that a restart begins with what was known.
+//! A copy of the memory store in the database, so that the cache survives a restart.
 //!
-//! Entries are written a moment later, sealed; clearings at once and before they count in memory (`marks.rs`), so that
-//! nothing that was cleared comes back with a restart.
+//! Entries are written a moment later, sealed. Clearings are written at once, before they count in memory
+//! (`marks.rs`), so that nothing that was cleared comes back with a restart.
 
 use std::{
     collections::BTreeSet,
@@ -17,17 +17,17 @@ use tokio::sync::Mutex as AsyncMutex;
 
 use super::{Cache, Seal, entry::Entry, marks::Marks, query::Address};
 
-/// Entries that may wait to be written; beyond it the oldest are not persisted.
+/// Limit of entries that wait to be written; beyond it the oldest are not persisted.
 const WAITING: usize = 4_096;
-/// Entries of one commit.
+/// Entries in one commit.
 const GROUP: usize = 200;
 
-/// What the copy is made of.
+/// Parts of the copy.
 #[derive(Debug)]
 pub struct Persisted {
-    /// The store whose copy it is.
+    /// The store that is copied.
     pub store: Arc<MemoryCache>,
-    /// How entries are protected in the database.
+    /// Protection of entries in the database.
     pub seal: Seal,
 }
 
@@ -48,7 +48,7 @@ pub(super) struct Persist {
     waiting: Mutex<Vec<Row>>,
     /// Entries whose rows are to be deleted.
     gone: Mutex<Vec<Gone>>,
-    /// Held while it is written.
+    /// Held while the copy is written.
     writing: AsyncMutex<()>,
 }
 
@@ -56,9 +56,9 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// The rows that take these out, in the order of their keys.
+/// Returns the rows that delete these entries, in the order of their keys.
 ///
-/// WHY in an order: two nodes that write the same rows, each in its own, wait for each other.
+/// WHY ordered: two nodes that write the same rows in different orders would wait for each other.
 fn deleted(gone: &[Gone]) -> Commit {
     let keys: BTreeSet<(Place, Key)> = gone.iter().map(|gone| (gone.place, gone.key)).collect();
     let sql = "DELETE FROM cache_records WHERE place = $1 AND key = $2";
@@ -66,7 +66,7 @@ fn deleted(gone: &[Gone]) -> Commit {
         .fold(Commit::new(), |commit, (place, key)| commit.run(sql, args![place.0.to_vec(), key.0.to_vec()]))
 }
 
-/// The rows that keep these, in the same order; of one key the later.
+/// Returns the rows that keep these entries, in the same order; of one key only the later.
 fn kept(mut rows: Vec<&Row>) -> Commit {
     rows.sort_by_key(|row| (row.place, row.key));
     rows.into_iter().fold(Commit::new(), |commit, row| {
@@ -92,7 +92,7 @@ impl Persist {
         }
     }
 
-    /// Notes an entry that is to be written, with the count of clearings as the database has it.
+    /// Notes an entry to be written, with the count of clearings as in the database.
     pub(super) fn note(&self, tenant: &TenantId, at: Address, record: Record, kept: &Entry) {
         let Address { place, key } = at;
         let until = record.until;
@@ -106,10 +106,10 @@ impl Persist {
         waiting.push(row);
     }
 
-    /// Writes what waits. What cannot be written now waits on.
+    /// Writes what waits. Entries that cannot be written now stay.
     async fn flush(&self) -> Result<()> {
-        // INVARIANT: one at a time. Each takes from the front of `gone` what it has written, so that whoever is cut off in the
-        // middle leaves it for the next.
+        // INVARIANT: one at a time. Each run removes from the front of `gone` what it has written, so an interrupted
+        // run leaves the rest for the next.
         let _one = self.writing.lock().await;
         lock(&self.gone).extend(self.store.gone());
         loop {
@@ -125,7 +125,7 @@ impl Persist {
             if rows.is_empty() {
                 break;
             }
-            // What has left meanwhile must not come back with a restart.
+            // Entries that have left the store meanwhile must not come back with a restart.
             let held = rows.iter().filter(|row| self.store.holds(&row.place, &row.key));
             self.db.commit(kept(held.collect())).await?;
             let written = |one: &Row| rows.iter().any(|row| row.record == one.record);
@@ -173,7 +173,7 @@ impl Cache {
         }
     }
 
-    /// Writes to the database what was kept since the last time, where entries are persisted.
+    /// Writes to the database what was kept since the last call, if entries are persisted.
     pub async fn persist(&self) {
         let (Some(persist), Some(marks)) = (&self.0.persist, &self.0.marks) else { return };
         let written = match marks.settle(self.0.clock.now()).await {

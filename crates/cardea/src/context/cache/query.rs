@@ -1,4 +1,4 @@
-//! A question with everything that could change its answer.
+//! A question, with everything that could change its answer.
 
 use std::sync::{Arc, OnceLock};
 
@@ -20,82 +20,83 @@ use super::{
     tags::{digest, talk_tag, user_tags},
 };
 
-/// Whose errors those of bare completions count as.
+/// Name of the scope that counts errors of bare completions.
 const BARE: &str = "direct";
 
 /// One agent of one tenant.
 pub(super) type Scope = (TenantId, String);
 
-/// What a client says of answers that were given before.
+/// A client's wish about cached answers.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Reuse {
-    /// Any that is good will do.
+    /// Any valid one is welcome.
     #[default]
     Allowed,
-    /// None will do; the one that is made may be given again (`Cache-Control: no-cache`).
+    /// None is; the newly generated one may be kept (`Cache-Control: no-cache`).
     Fresh,
-    /// None will do, and the one that is made is not kept (`Cache-Control: no-store`).
+    /// None is, and the newly generated one is not kept (`Cache-Control: no-store`).
     Never,
 }
 
-/// What stands around a question to an agent.
+/// Circumstances of a question to an agent.
 #[derive(Debug, Clone, Copy)]
 pub struct QueryContext<'a> {
-    /// Where it is asked.
+    /// Its conversation.
     pub conversation: Option<ConversationId>,
-    /// What was said before.
+    /// The preceding messages.
     pub history: &'a [Message],
-    /// The version of the policies.
+    /// Version of the policies.
     pub policy: &'a str,
-    /// Whether they tell users apart who have the same rights.
+    /// Whether the policies distinguish users with the same rights.
     pub by_person: bool,
-    /// Whether they ask by what a user came in.
+    /// Whether the policies depend on the kind of credential.
     pub by_proof: bool,
-    /// Which tools the caller may call, with their definitions.
+    /// Digest of the tools that the caller may call, with their definitions.
     pub tools: &'a str,
     /// The guard profile in force.
     pub guard: &'a str,
-    /// Who answers to the name of the agent's model.
+    /// The model behind the alias of the agent.
     pub model: &'a str,
-    /// What the client says of answers that were given before.
+    /// The client's wish about cached answers.
     pub reuse: Reuse,
 }
 
 /// A question, and the one place where its answer can be found.
 #[derive(Debug)]
 pub struct Query {
-    /// `None`: its answer is not to be given twice.
+    /// Place of the answer; `None` if it must not be cached.
     pub(super) home: Option<Home>,
     pub(super) audience: Audience,
-    /// Something was said before, and the model is told of it even where the question stands alone.
+    /// True if there are preceding messages. The model is told of them even if the question stands alone.
     pub(super) talked: bool,
-    /// It is looked for as it was first asked; what the model says to a repetition is another answer.
+    /// True for a repeated question. It is looked up as it was first asked, but its new answer is not kept, since a
+    /// model answers a repetition differently.
     pub(super) repeated: bool,
-    /// Its answer is likely one that is kept, so that it is worth waiting for another who asks the same.
+    /// True if the answer is likely to be kept, which makes it worth waiting for an equal request.
     pub(super) waits: bool,
-    /// It is not looked for; only its answer may be kept.
+    /// True if the question is not looked up and only its answer may be kept.
     pub(super) fresh: bool,
     pub(super) text: String,
     pub(super) tenant: TenantId,
     pub(super) agent: String,
-    /// Deleting the conversation clears it.
+    /// Tag that deleting the conversation clears.
     pub(super) talk: Option<Tag>,
     pub(super) ttl: Millis,
-    /// How to decide by meaning; `None`: not at all.
+    /// Mode of the semantic decision; `None` if there is none.
     pub(super) semantic: Option<Mode>,
-    /// The count of clearings when it was looked for: what was cleared later makes the answer stale.
+    /// Count of clearings at the lookup: a later clearing makes the answer stale.
     pub(super) asked_at: OnceLock<u64>,
     pub(super) vector: OnceLock<Option<Arc<Vector>>>,
 }
 
-/// Where a record lies.
+/// Address of a record.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Address {
     pub(super) place: Place,
     pub(super) key: Key,
 }
 
-/// Where an answer lies, and by what it is cleared with all others of its user.
+/// Place of an answer, and the tags by which it is cleared with all others of its user.
 #[derive(Debug)]
 pub(super) struct Home {
     pub(super) at: Address,
@@ -103,7 +104,7 @@ pub(super) struct Home {
 }
 
 impl Query {
-    /// A question whose answer is not to be given twice: nothing is worked out for it.
+    /// Creates a question whose answer must not be cached; nothing is computed for it.
     fn once(user: &Principal, agent: &str) -> Self {
         Self {
             home: None,
@@ -123,14 +124,14 @@ impl Query {
         }
     }
 
-    /// Whose errors count together.
+    /// Returns the scope in which its errors count.
     pub(super) fn scope(&self) -> Scope {
         (self.tenant.clone(), self.agent.clone())
     }
 }
 
-/// What was said before a question was asked for the first time. One that is only repeated means what it meant then,
-/// if it can be understood without what was said between: "another one" wants another one.
+/// Returns the messages that preceded the first occurrence of a repeated question. A repeated question means what it
+/// meant then if it can be understood without the messages between; "another one" cannot.
 fn first_asked<'a>(text: &str, mut history: &'a [Message]) -> &'a [Message] {
     if !stands_alone(text, history.is_empty()) {
         return history;
@@ -147,7 +148,7 @@ fn first_asked<'a>(text: &str, mut history: &'a [Message]) -> &'a [Message] {
     history
 }
 
-/// A digest of what was said; nothing for nothing.
+/// Returns a digest of messages; empty for none.
 fn fingerprint(messages: &[Message]) -> String {
     if messages.is_empty() {
         return String::new();
@@ -156,8 +157,8 @@ fn fingerprint(messages: &[Message]) -> String {
 }
 
 impl Cache {
-    /// The place of a partition: vectors of another encoder lie in another one. `exact` is the partition in which a
-    /// repeat must be asked.
+    /// Returns the place of a partition. Vectors of different encoders have different places. `exact` is the partition
+    /// in which an exact repeat must be asked.
     fn home(&self, user: &Principal, partition: Partition, exact: Partition, text: &str) -> Home {
         let encoder =
             self.0.embedder.as_ref().map(|embedder| embedder.encoder().as_str()).unwrap_or_default();
@@ -166,11 +167,11 @@ impl Cache {
         Home { at, user_tags: user_tags(user) }
     }
 
-    /// A user's question to an agent.
+    /// Builds the query for a user's question to an agent.
     ///
-    /// In a running conversation the answer may depend on what was said before, so the history is part of the key, and
-    /// of the place unless the question can be understood without it (`stands_alone`): such a question may be given an
-    /// answer by meaning, one that was made where nothing had been said before.
+    /// In a running conversation the answer may depend on earlier messages. The history is therefore part of the key,
+    /// and part of the place as well, unless the question can be understood without it (`stands_alone`). Such a
+    /// question may get a semantic hit on an answer that was generated without earlier messages.
     #[must_use]
     pub fn query(&self, user: &Principal, agent: &Agent, text: &str, around: &QueryContext<'_>) -> Query {
         let conversation = around.conversation.map(|id| id.to_string()).unwrap_or_default();
@@ -186,9 +187,9 @@ impl Cache {
         let alone = stands_alone(text, around.history.is_empty());
         let first = first_asked(text, around.history);
         let history = fingerprint(first);
-        // Rights are part of the place: an answer made with tools of a role is not for somebody who has lost it. So are
-        // the facts that policies look at (plan, department, who acts for the user), and who it is
-        // and by what they came in where policies ask that.
+        // Rights are part of the place: an answer made with tools of a role is not for a user who has lost that role.
+        // So are the facts that policies read (plan, department, actors), and the user and the kind of credential if
+        // policies depend on them.
         let person = around.by_person.then(|| (user.key(), &user.client));
         let proof = around.by_proof.then_some(user.proof);
         let facts = canonical(&json!([user.actors, user.metadata, person, proof]));
@@ -235,8 +236,9 @@ impl Cache {
         }
     }
 
-    /// A bare completion: exact repeats only, to the letter, for the same user. `model` is who answers to the name. Who
-    /// wants answers that differ (a temperature and no seed) and asks again wants another.
+    /// Builds the query for a bare completion: exact repeats only, to the letter, for the same user. `model` is the
+    /// model behind the alias. A client that wants varying answers (a temperature and no seed) gets a new one each
+    /// time.
     #[must_use]
     pub fn query_bare(&self, user: &Principal, prompt: &Prompt, model: &str, reuse: Reuse) -> Query {
         let sampling = &prompt.sampling;
@@ -261,7 +263,7 @@ impl Cache {
             history: &fingerprint(before),
         });
         Query {
-            // WHY: a digest, since any white space or case may be what is asked about: indented code, a name.
+            // WHY: a digest of the exact text, since white space and case may matter, as in indented code or a name.
             home: Some(self.home(user, partition, partition, &sha256_hex(text.as_bytes()))),
             talked: !before.is_empty(),
             waits: prompt.tools.is_empty(),

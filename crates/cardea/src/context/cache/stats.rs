@@ -1,4 +1,4 @@
-//! What the caches have done since the start, by tenant, agent and layer.
+//! Cache statistics since the start, by tenant, agent and layer.
 
 use std::{
     collections::BTreeMap,
@@ -8,40 +8,40 @@ use std::{
 use cardea_core::id::TenantId;
 use serde::Serialize;
 
-/// Tenant and agent pairs that are counted apart; what comes after is counted in the meters only.
+/// Limit of tenant and agent pairs counted separately; further pairs are counted in the meters only.
 const PAIRS: usize = 10_000;
 
-/// What one layer did for one agent.
+/// Counts of one layer for one agent.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
 pub struct Tally {
     /// Answers given again.
     pub hits: u64,
-    /// Questions without anything like them.
+    /// Questions without a similar one.
     pub misses: u64,
-    /// Questions with something near that was not taken.
+    /// Questions with a similar one that was not used.
     pub vetoes: u64,
-    /// Entries that did not open: changed, or not ours.
+    /// Entries that could not be opened: changed, or not made by this installation.
     pub forged: u64,
-    /// Hits that were answered anew and compared.
+    /// Hits that were checked.
     pub checks: u64,
-    /// Of those, what nobody can say.
+    /// Undecided checks.
     pub doubts: u64,
-    /// Of those, proven errors.
+    /// Checks that proved an error.
     pub errors: u64,
-    /// Tokens that need not be paid again.
+    /// Tokens saved.
     pub saved_tokens: u64,
-    /// Money that need not be paid again, in millionths.
+    /// Money saved, in millionths of a US dollar.
     pub saved_micros: u64,
 }
 
 /// One line of the statistics.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Line {
-    /// The agent; for tool results the agent whose turn called.
+    /// The agent; for tool results the agent whose turn made the call.
     pub agent: String,
     /// `exact`, `semantic` or `tool`.
     pub layer: &'static str,
-    /// Its counts.
+    /// Counts of the layer.
     #[serde(flatten)]
     pub tally: Tally,
 }

@@ -1,4 +1,4 @@
-//! Keeping an answer for those who ask the same later.
+//! Keeps answers.
 
 use cardea_core::{
     cache::{Audience, Finished, never},
@@ -15,7 +15,7 @@ use super::{
 };
 
 impl Cache {
-    /// Keeps an answer, if it may be given again at all and was looked for before it was made. Best effort.
+    /// Keeps an answer, if it may be cached at all and was looked up before it was generated. Best effort.
     pub async fn keep(&self, query: &Query, answer: NewAnswer<'_>, finished: Finished, tags: Vec<String>) {
         let (Some(home), Some(asked_at)) = (&query.home, query.asked_at.get()) else { return };
         if query.repeated {
@@ -25,7 +25,7 @@ impl Cache {
         if never(Finished { personal, ..finished }, query.audience).is_some() {
             return;
         }
-        // WHY: what was said before had a say in the answer, so it is found by nobody who was told something else.
+        // WHY: earlier messages have influenced the answer, so only a question with the same messages may find it.
         let vector = match query.semantic.filter(|_| !query.talked) {
             Some(_) => self.vector(query).await.map(|vector| Vector::clone(&vector)),
             None => None,
@@ -73,7 +73,7 @@ impl Cache {
         }
     }
 
-    /// The tag of all entries of a place with this answer: what is wrong of one is wrong of its siblings.
+    /// Returns the tag of all entries of a place with this answer: if one is wrong, so are the others.
     pub(super) fn group(&self, place: &Place, text: &str) -> Tag {
         short("answer", [place.0.as_slice(), text.as_bytes()])
     }

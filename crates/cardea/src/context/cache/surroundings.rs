@@ -1,7 +1,7 @@
-//! How crowded a question's place is, as far as this node knows: a sample of the questions that it has kept there.
+//! How crowded the surroundings of a question are, estimated from a sample of the questions that this node has kept.
 //!
-//! Kept beside the store, so that no store needs to know of it. After a start nothing is known, and what is usual
-//! counts, which asks for more.
+//! The sample is kept beside the store, so that no store needs to know of it. After a start nothing is known, and the
+//! default applies, which is stricter.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -9,7 +9,7 @@ use cardea_core::cache::{SAMPLE, crowd};
 use cardea_embed::{Partition, Vector};
 use cardea_store::shared::cache::{Key, Place};
 
-/// Room for all samples together; beyond it the places that were asked least are forgotten.
+/// Memory limit of all samples together; beyond it the places asked least are forgotten.
 const BYTES: u64 = 32 * 1024 * 1024;
 
 #[derive(Debug, Default)]
@@ -21,7 +21,8 @@ struct Sample {
 #[derive(Debug)]
 pub(super) struct Surroundings(moka::sync::Cache<Place, Arc<Mutex<Sample>>>);
 
-/// A number that looks random, from the count of questions: which of them stay is nobody's choice.
+/// Returns a number that looks random, from the count of questions: no one can choose which questions stay in the
+/// sample.
 fn scattered(count: usize) -> usize {
     (count as u64).wrapping_mul(0x9E37_79B9_7F4A_7C15).rotate_left(29).wrapping_mul(0xBF58_476D_1CE4_E5B9)
         as usize
@@ -33,7 +34,7 @@ impl Surroundings {
         Self(moka::sync::Cache::builder().max_capacity(places).build())
     }
 
-    /// Counts a question that is kept. Of very many each has the same chance to be in the sample.
+    /// Counts a question that is kept. Each of many questions has the same chance to be in the sample.
     pub(super) fn met(&self, place: &Place, key: &Key, vector: &Vector) {
         let sample = self.0.get_with(*place, Arc::default);
         let mut sample = sample.lock().unwrap_or_else(PoisonError::into_inner);
@@ -47,7 +48,7 @@ impl Surroundings {
         sample.vectors.insert(vector.clone(), *key);
     }
 
-    /// The crowd around a question, or around a kept one, which does not count itself.
+    /// Returns the crowd around a question, or around a kept one, which does not count itself.
     pub(super) fn of(&self, place: &Place, vector: &Vector, own: Option<&Key>) -> f32 {
         let Some(sample) = self.0.get(place) else { return crowd(&[], 0) };
         let sample = sample.lock().unwrap_or_else(PoisonError::into_inner);

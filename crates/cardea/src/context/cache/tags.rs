@@ -1,4 +1,4 @@
-//! Names of what entries have in common: digests, so that no store learns a word of it.
+//! Tags of entries. They are digests, so that a store learns no word of what they stand for.
 
 use aws_lc_rs::digest::{Context as Hash, SHA256};
 use cardea_core::{
@@ -7,7 +7,7 @@ use cardea_core::{
 };
 use cardea_store::shared::cache::Tag;
 
-/// A digest over parts, each with its length, so that no choice of parts can make two of them one.
+/// Returns a digest over parts, each with its length, so that no two sequences of parts are confused.
 pub(super) fn digest<const N: usize>(kind: &str, parts: [&[u8]; N]) -> [u8; 32] {
     let mut hash = Hash::new(&SHA256);
     for part in std::iter::once(kind.as_bytes()).chain(parts) {
@@ -25,32 +25,33 @@ pub(super) fn short<const N: usize>(kind: &str, parts: [&[u8]; N]) -> Tag {
     Tag(tag)
 }
 
-/// A tag of one tenant: the same word of another tenant is another tag.
+/// Returns a tag of one tenant; the same word gives another tag in another tenant.
 pub(super) fn tag(tenant: &TenantId, text: &str) -> Tag {
     short("tag", [tenant.as_str().as_bytes(), text.as_bytes()])
 }
 
-/// The tag that every entry of a user carries, whoever vouched for the name. No word that anybody may clear is it.
+/// Returns the tag that every entry of a user name carries, whatever its issuer. No word that a client may clear gives
+/// this tag.
 pub(super) fn user_tag_of(tenant: &TenantId, user: &str) -> Tag {
     short("user", [tenant.as_str().as_bytes(), user.as_bytes()])
 }
 
-/// The tag that every entry of one person carries (`Principal::key`): somebody of this name whom one issuer vouches for.
+/// Returns the tag that every entry of one person carries (`Principal::key`): the user of this name at one issuer.
 pub(super) fn owner_tag(owner: &str) -> Tag {
     short("owner", [owner.as_bytes()])
 }
 
-/// By what an entry is cleared with all others of its user: the name, and the person.
+/// Returns the tags by which an entry is cleared with all others of its user: the name, and the person.
 pub(super) fn user_tags(user: &Principal) -> [Tag; 2] {
     [user_tag_of(&user.tenant, user.user.as_str()), owner_tag(&user.key())]
 }
 
-/// The tag of answers that were given in a conversation.
+/// Returns the tag of answers that were given in a conversation.
 pub(super) fn talk_tag(tenant: &TenantId, talk: ConversationId) -> Tag {
     short("talk", [tenant.as_str().as_bytes(), talk.to_string().as_bytes()])
 }
 
-/// The tag that every entry of a tenant carries.
+/// Returns the tag that every entry of a tenant carries.
 pub(super) fn tenant_tag(tenant: &TenantId) -> Tag {
     short("tenant", [tenant.as_str().as_bytes()])
 }

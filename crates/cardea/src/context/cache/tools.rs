@@ -1,4 +1,4 @@
-//! Results of reading tools, for as long as the tool's author says they stay good.
+//! Cached results of reading tools, for as long as the tool's author says they stay valid.
 
 use std::sync::OnceLock;
 
@@ -19,31 +19,31 @@ use super::{
 };
 use crate::observe::CacheResult;
 
-/// What places are named after. Changed whenever results are kept with something else by which they are cleared: those of
-/// before are then never found again.
+/// Prefix of places. It changes whenever results are kept with different tags, so that older ones are never found
+/// again.
 const PLACE: &str = "tool place 2";
 
-/// One call of a tool whose results may be reused.
+/// A call of a tool whose results may be reused.
 #[derive(Debug)]
 pub struct ToolUse<'a> {
-    /// Who calls.
+    /// The caller.
     pub user: &'a Principal,
-    /// In whose turn.
+    /// The agent whose turn makes the call.
     pub agent: &'a str,
     /// The tool.
     pub tool: &'a ToolSpec,
-    /// What its results come from: with another connector's file or at another address they are others.
+    /// Origin of its results: another connector file or address gives other results.
     pub origin: &'a str,
     /// The call.
     pub call: &'a ToolCall,
     /// Its tags, filled from the arguments.
     pub tags: Vec<String>,
-    /// The count of clearings before the call; absent until it was looked for.
+    /// Count of clearings before the call; absent until it was looked up.
     asked_at: OnceLock<u64>,
 }
 
 impl<'a> ToolUse<'a> {
-    /// A call that is about to be made.
+    /// Creates a call that is about to be made.
     #[must_use]
     pub fn new(
         user: &'a Principal,
@@ -55,13 +55,13 @@ impl<'a> ToolUse<'a> {
         Self { user, agent, tool, origin, call, tags: Vec::new(), asked_at: OnceLock::new() }
     }
 
-    /// The same with its tags, filled from the arguments.
+    /// Sets the tags, filled from the arguments.
     #[must_use]
     pub fn tagged(self, tags: Vec<String>) -> Self {
         Self { tags, ..self }
     }
 
-    /// Where the result is kept; `None` if it is not.
+    /// Returns the address of the result; `None` if it is not kept.
     fn at(&self) -> Option<Address> {
         let hint = self.tool.cache.as_ref().filter(|_| self.tool.effect == Effect::Read)?;
         let user = self.user;
@@ -80,7 +80,7 @@ impl<'a> ToolUse<'a> {
 }
 
 impl Cache {
-    /// The result of an earlier call, if it is still good, and until when it is.
+    /// Returns the result of an earlier call that is still valid, with its expiry.
     pub async fn tool(&self, used: &ToolUse<'_>) -> Option<(Outcome, Timestamp)> {
         let at = used.at().filter(|_| self.0.settings.enabled)?;
         let asked_at = self.ready().await?;
@@ -90,14 +90,14 @@ impl Cache {
             Entry::Result(value) => Some((value, record.until)),
             Entry::Answer { .. } => None,
         });
-        // Two looks for one call: the first counts.
+        // If a call is looked up twice, the first count applies.
         used.asked_at.get_or_init(|| asked_at);
         let result = if value.is_some() { CacheResult::Hit } else { CacheResult::Miss };
         self.tell(tenant, agent, "tool", result);
         value.map(|(result, until)| (Outcome::Done { result }, until))
     }
 
-    /// Keeps a result, if the tool's author says that it may be reused and it was looked for before the call.
+    /// Keeps a result, if the tool's author allows its reuse and it was looked up before the call.
     pub async fn keep_tool(&self, used: &ToolUse<'_>, outcome: &Outcome) {
         let (Some(at), Some(hint), Outcome::Done { result }, Some(asked_at)) =
             (used.at(), &used.tool.cache, outcome, used.asked_at.get())
@@ -108,7 +108,7 @@ impl Cache {
         let own = used.tags.iter().map(|text| tag(tenant, text));
         let record = Record {
             asked_at: *asked_at,
-            // Longer than that a clearing is not remembered.
+            // Clearings are not remembered for longer than that.
             until: self.0.clock.now().plus(hint.ttl.min(LONGEST)),
             tags: own.chain(self.common_tags(tenant, user_tags(used.user))).collect(),
             vector: None,

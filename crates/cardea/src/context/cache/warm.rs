@@ -1,4 +1,4 @@
-//! Answers that are known before anybody asks: a file of JSON lines, read at start.
+//! Warm-up: a JSON Lines file of known answers, read at start.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -18,14 +18,15 @@ use serde::Deserialize;
 use super::{Cache, NewAnswer, Query};
 use crate::control::Screened;
 
-/// Lines that one file may have.
+/// Limit of lines in a file.
 const LINES: usize = 200_000;
 
-/// One answer that is known already.
+/// One known answer.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Warm {
-    /// The agent that would answer. Its answers must be shared, or `user` and `issuer` must say whose this one is.
+    /// The agent that would answer. Its answers must be shared, or `user` and `issuer` must name the owner of this
+    /// one.
     pub agent: String,
     /// The tenant.
     #[serde(default = "default_tenant")]
@@ -34,31 +35,31 @@ pub struct Warm {
     pub question: String,
     /// The answer.
     pub answer: String,
-    /// Roles of those who may be given it: exactly these.
+    /// Roles of the users who may be given it: exactly these.
     #[serde(default)]
     pub roles: Vec<String>,
-    /// Scopes of those who may be given it: exactly these.
+    /// Scopes of the users who may be given it: exactly these.
     #[serde(default)]
     pub scopes: Vec<String>,
-    /// Verified facts of those who may be given it (plan, department): exactly these.
+    /// Verified facts of the users who may be given it (plan, department): exactly these.
     #[serde(default)]
     pub metadata: BTreeMap<String, serde_json::Value>,
-    /// The one user who may be given it.
+    /// The only user who may be given it.
     pub user: Option<String>,
-    /// Who vouches for that user's name.
+    /// Issuer of that user.
     pub issuer: Option<String>,
-    /// The client that stands in that user's tokens; it counts where policies tell users apart.
+    /// Client named in that user's tokens; it counts if policies distinguish users.
     pub client: Option<String>,
-    /// Clearing any of these takes it out.
+    /// Tags that clear it.
     #[serde(default)]
     pub tags: Vec<String>,
-    /// How long it stays good. Absent: as long as the agent's other answers.
+    /// Lifetime. If absent: that of the agent's other answers.
     #[serde(default, deserialize_with = "length")]
     pub ttl: Option<Millis>,
-    /// The question's vector: 384 signed bytes in base64. Absent: made at start.
+    /// Vector of the question: 384 signed bytes in base64. If absent, it is computed at start.
     #[serde(default, deserialize_with = "vector")]
     pub vector: Option<Vector>,
-    /// The id of the encoder that made `vector`.
+    /// Id of the encoder that made `vector`.
     pub encoder: Option<String>,
 }
 
@@ -78,7 +79,7 @@ fn vector<'de, D: serde::Deserializer<'de>>(from: D) -> Result<Option<Vector>, D
     vector.map(Some).ok_or_else(|| serde::de::Error::custom("`vector` does not hold 384 bytes"))
 }
 
-/// What is wrong with the file, and where.
+/// A problem in the file, with its place.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{file}{line}: {problem}", line = .line.map(|line| format!(", line {line}")).unwrap_or_default())]
 pub struct WarmError {
@@ -86,11 +87,11 @@ pub struct WarmError {
     pub file: String,
     /// The line, from 1.
     pub line: Option<usize>,
-    /// What is wrong with it.
+    /// What is wrong.
     pub problem: String,
 }
 
-/// Reads such a file; `encoder` is the id of the one that is at work, if that is known yet.
+/// Reads a file of known answers; `encoder` is the id of the encoder in use, if that is known yet.
 ///
 /// # Errors
 /// The first line that cannot be used.
@@ -129,7 +130,7 @@ pub fn read_warm(path: &Path, encoder: Option<&str>) -> Result<Vec<Warm>, WarmEr
 }
 
 impl Cache {
-    /// Keeps an answer that is known already, at the place of this question. False if the store is away.
+    /// Keeps a known answer at the place of this question. Returns false if the store is unavailable.
     pub async fn warm(&self, mut query: Query, warm: &Warm) -> bool {
         let Some(count) = self.ready().await else { return false };
         query.asked_at.get_or_init(|| count);
@@ -138,7 +139,7 @@ impl Cache {
         if let (Some(vector), true) = (&warm.vector, here.is_some() && here == warm.encoder.as_deref()) {
             query.vector.get_or_init(|| Some(Arc::new(vector.clone())));
         }
-        let text = &Screened::own_words(warm.answer.clone()); // the operator's
+        let text = &Screened::own_words(warm.answer.clone()); // the operator's text
         let (taint, finish, usage) = (&BTreeSet::new(), Finish::Stop, Usage::default());
         let answer = NewAnswer { text, finish, usage, micros: 0, taint, good_for: None };
         self.keep(&query, answer, Finished::default(), warm.tags.clone()).await;
