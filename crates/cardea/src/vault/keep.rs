@@ -13,7 +13,7 @@ use super::{
 pub enum Destroyed {
     /// The commit is void.
     Void,
-    /// It is good for all else that is in it, and the secret stays as it is.
+    /// The rest of the commit is valid, and the secret stays as it is.
     StaysSo,
 }
 
