@@ -1,29 +1,29 @@
-//! One spelling for a JSON value, bounded in size, safe in a line of a log.
+//! The canonical form of a JSON value: bounded in size, and safe in a line of a log.
 //!
-//! Keys are sorted, there is no white space, and whatever could end a line, move a cursor or turn the reading
-//! direction is written as an escape. A text or tree that is too large is cut; the cut says how long it was and
-//! carries the SHA-256 of the whole, so that the full value can still be proved.
+//! Keys are sorted, there is no white space, and every character that could end a line, move a cursor or change the
+//! reading direction is escaped. A text or tree that is too large is cut. The cut records its original length and the
+//! SHA-256 of the whole, so that the full value can still be proved.
 
 use std::fmt::{self, Write as _};
 
 use aws_lc_rs::digest;
 use serde_json::{Map, Value, json};
 
-/// The bounds of one value.
+/// Bounds of one value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Bounds {
-    /// Most bytes of one text.
+    /// Size limit of one text in bytes.
     pub text: usize,
-    /// Most bytes of the whole, in its one spelling.
+    /// Size limit of the canonical form in bytes.
     pub whole: usize,
-    /// Most levels of nesting.
+    /// Nesting limit.
     pub depth: usize,
 }
 
-/// Of a cut text this many bytes are kept.
+/// Number of bytes that are kept of a cut text.
 const SHOWN: usize = 256;
 
-/// The one spelling of a value.
+/// Returns the canonical form of a value.
 #[must_use]
 pub fn canonical(value: &Value) -> String {
     let mut out = String::new();
@@ -31,20 +31,20 @@ pub fn canonical(value: &Value) -> String {
     out
 }
 
-/// The digit of a number below 16.
+/// Returns the digit of a number below 16.
 const fn digit(nibble: u8) -> u8 {
     if nibble < 10 { b'0' + nibble } else { b'a' - 10 + nibble }
 }
 
-/// Bytes in hexadecimal, two small digits for each.
+/// Formats bytes in lower-case hexadecimal.
 #[must_use]
 pub fn hex(bytes: &[u8]) -> String {
     let digits = bytes.iter().flat_map(|byte| [digit(byte >> 4), digit(byte & 15)]).collect();
-    // Digits are text.
+    // Digits are valid UTF-8.
     String::from_utf8(digits).unwrap_or_default()
 }
 
-/// The 32 bytes of what [`hex`] has written; nothing for any other text.
+/// Parses 32 bytes written by [`hex`]; `None` for any other text.
 #[must_use]
 pub fn unhex(text: &str) -> Option<[u8; 32]> {
     let (pairs, rest) = text.as_bytes().as_chunks::<2>();
@@ -59,7 +59,7 @@ pub fn unhex(text: &str) -> Option<[u8; 32]> {
     Some(bytes)
 }
 
-/// The last `N` hexadecimal digits of a number, made without memory of their own.
+/// The last `N` hexadecimal digits of a number, on the stack.
 pub(crate) struct Digits<const N: usize>([u8; N]);
 
 impl<const N: usize> Digits<N> {
@@ -77,13 +77,13 @@ impl<const N: usize> Digits<N> {
     }
 }
 
-/// The hexadecimal SHA-256 of some bytes.
+/// Returns the hexadecimal SHA-256 of some bytes.
 #[must_use]
 pub fn sha256_hex(bytes: &[u8]) -> String {
     hex(digest::digest(&digest::SHA256, bytes).as_ref())
 }
 
-/// The one spelling of the value within the bounds.
+/// Returns the canonical form of the value, cut to the bounds.
 #[must_use]
 pub fn spelled(mut value: Value, bounds: Bounds) -> String {
     shorten(&mut value, bounds, 0);
@@ -91,7 +91,7 @@ pub fn spelled(mut value: Value, bounds: Bounds) -> String {
     if spelled.len() <= bounds.whole { spelled } else { canonical(&cut(&spelled)) }
 }
 
-/// The one spelling of an object, written without a tree in between. Keys come in their order.
+/// Builder for the canonical form of an object, without a tree in between. Keys must come in sorted order.
 #[derive(Debug, Default)]
 pub struct Spelling {
     out: String,
@@ -99,7 +99,7 @@ pub struct Spelling {
 }
 
 impl Spelling {
-    /// An object that is about this long.
+    /// Creates a builder for an object of about this length.
     #[must_use]
     pub fn about(length: usize) -> Self {
         Self { out: String::with_capacity(length), last: "" }
@@ -113,10 +113,10 @@ impl Spelling {
         self.last = key;
     }
 
-    /// Adds a text within the bounds.
+    /// Adds a text, cut to the bounds.
     pub fn text(&mut self, key: &'static str, text: &str, bounds: Bounds) {
         self.key(key);
-        // An escape is six bytes for one.
+        // An escape takes six bytes for one.
         if text.len() <= bounds.text && text.len().saturating_mul(6) + 2 <= bounds.whole {
             write_text(text, &mut self.out);
         } else {
@@ -124,12 +124,12 @@ impl Spelling {
         }
     }
 
-    /// Adds a text of our own, such as an id, if there is one. It is not bounded.
+    /// Adds a trusted text such as an id, if there is one. It is not bounded.
     pub fn own(&mut self, key: &'static str, text: Option<impl fmt::Display>) {
         let Some(text) = text else { return };
         self.key(key);
         let start = self.out.len();
-        // A string takes whatever is written.
+        // Writing to a string does not fail.
         let _ = write!(self.out, "\"{text}\"");
         let inside = start + 1..self.out.len() - 1;
         let written = self.out.get(inside).filter(|inside| !is_plain(inside)).map(str::to_owned);
@@ -142,7 +142,7 @@ impl Spelling {
     /// Adds a number.
     pub fn number(&mut self, key: &'static str, number: i64) {
         self.key(key);
-        // A string takes whatever is written.
+        // Writing to a string does not fail.
         let _ = write!(self.out, "{number}");
     }
 
@@ -152,13 +152,13 @@ impl Spelling {
         write_object(object, &mut self.out);
     }
 
-    /// Adds a value within the bounds.
+    /// Adds a value, cut to the bounds.
     pub fn value(&mut self, key: &'static str, value: Value, bounds: Bounds) {
         self.key(key);
         self.out.push_str(&spelled(value, bounds));
     }
 
-    /// The spelling.
+    /// Returns the canonical form.
     #[must_use]
     pub fn end(mut self) -> String {
         self.out.push_str(if self.last.is_empty() { "{}" } else { "}" });
@@ -182,12 +182,12 @@ fn shorten(value: &mut Value, bounds: Bounds, depth: usize) {
     }
 }
 
-/// What stands in the place of something too large.
+/// Returns what replaces an oversized value.
 fn cut(whole: &str) -> Value {
     json!({ "cut": cut_text(whole), "bytes": whole.len(), "sha256": sha256_hex(whole.as_bytes()) })
 }
 
-/// What stands in the place of a text of which only the beginning is at hand.
+/// Returns what replaces an oversized text of which only the beginning is available.
 #[must_use]
 pub fn cut_short(begins: &str, bytes: usize) -> Value {
     json!({ "cut": cut_text(begins), "bytes": bytes })
@@ -202,7 +202,7 @@ fn write(value: &Value, out: &mut String) {
     match value {
         Value::Null => out.push_str("null"),
         Value::Bool(flag) => out.push_str(if *flag { "true" } else { "false" }),
-        // A string takes whatever is written.
+        // Writing to a string does not fail.
         Value::Number(number) => drop(write!(out, "{number}")),
         Value::String(text) => write_text(text, out),
         Value::Array(items) => {
@@ -234,7 +234,7 @@ fn write_object(map: &Map<String, Value>, out: &mut String) {
     out.push('}');
 }
 
-/// True if nothing of the text needs an escape. Looks at every byte, so that many are looked at at once.
+/// Returns whether the text needs no escape. Checks every byte without an early exit, so that the loop is vectorised.
 fn is_plain(text: &str) -> bool {
     text.bytes()
         .fold(true, |plain, byte| plain & (matches!(byte, b' '..=b'~') & (byte != b'"') & (byte != b'\\')))
@@ -254,7 +254,7 @@ fn write_text(text: &str, out: &mut String) {
             char if must_be_escaped(char) => {
                 let mut units = [0; 2];
                 for unit in char.encode_utf16(&mut units) {
-                    // A string takes whatever is written.
+                    // Writing to a string does not fail.
                     let _ = write!(out, "\\u{unit:04x}");
                 }
             }
@@ -264,7 +264,8 @@ fn write_text(text: &str, out: &mut String) {
     out.push('"');
 }
 
-/// True for whatever is not seen but acted on: controls, line and paragraph ends, direction and width marks, tags.
+/// Returns whether a character is invisible but has an effect: controls, line and paragraph separators, direction and
+/// width marks, tags.
 const fn must_be_escaped(char: char) -> bool {
     matches!(char,
         '\0'..='\u{1f}' | '\u{7f}'..='\u{9f}' | '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{200b}'..='\u{200f}'

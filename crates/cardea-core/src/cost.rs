@@ -1,17 +1,17 @@
-//! What model calls cost, from a file of prices.
+//! Prices of model calls, read from a file.
 
 use serde::Deserialize;
 
 use crate::message::Usage;
 
-/// One row of `prices.toml`, in US dollars for a million tokens.
+/// One row of `prices.toml`, in US dollars per million tokens.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Row {
-    /// The model; a `*` at the end stands for any ending.
+    /// Name of the model; a `*` at the end matches any ending.
     model: String,
     input: f64,
-    /// Input that the provider had cached; the price of `input` if absent.
+    /// Price of input that the provider had cached; if absent, that of `input`.
     cached_input: Option<f64>,
     output: f64,
 }
@@ -23,7 +23,7 @@ struct File {
     price: Vec<Row>,
 }
 
-/// The price of one model, in millionths of a US dollar for a million tokens.
+/// Prices of one model, in millionths of a US dollar per million tokens.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Price {
     input: u64,
@@ -31,22 +31,22 @@ pub struct Price {
     output: u64,
 }
 
-/// The prices of models. The default knows none.
+/// Prices of models. Empty by default.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Prices(Vec<(String, Price)>);
 
-/// A file of prices that cannot be used.
+/// Error for a price file that cannot be used.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum BadPrices {
-    /// It is not TOML, or has a key that is not known.
+    /// The file is not TOML, or has an unknown key.
     #[error("{0}")]
     Form(String),
-    /// A price is negative, not a number, or beyond belief.
+    /// A price is negative, not a number, or implausibly high.
     #[error("the price `{key}` of `{model}` is not between 0 and 100000")]
     Price {
         /// The model.
         model: String,
-        /// Which of its prices.
+        /// Name of the price.
         key: &'static str,
     },
     /// Two rows are for the same model.
@@ -55,7 +55,7 @@ pub enum BadPrices {
 }
 
 impl Prices {
-    /// Reads a file of prices.
+    /// Reads a price file.
     ///
     /// # Errors
     /// [`BadPrices`] names the row.
@@ -79,7 +79,7 @@ impl Prices {
         Ok(Self(prices))
     }
 
-    /// The price of a model: its own row, else the row with the longest beginning before a `*`.
+    /// Returns the price of a model: its own row, else the row with the longest prefix before a `*`.
     #[must_use]
     pub fn of(&self, model: &str) -> Option<Price> {
         if let Some((_, price)) = self.0.iter().find(|(name, _)| name == model) {
@@ -94,7 +94,8 @@ impl Prices {
 }
 
 impl Price {
-    /// What this usage costs, in millionths of a US dollar, rounded up: a sum of parts is never too small.
+    /// Returns the cost of this usage in millionths of a US dollar, rounded up, so that a sum of parts is never too
+    /// small.
     #[must_use]
     pub fn cost(self, usage: Usage) -> u64 {
         let fresh = usage.input.saturating_sub(usage.cached_input);
@@ -107,13 +108,13 @@ impl Price {
 }
 
 impl Price {
-    /// The most tokens that can be written for so many millionths after so many were read; nothing if not even those can
+    /// Returns how many tokens can be written for so many millionths after `reads` tokens; zero if not even those can
     /// be paid.
     #[must_use]
     pub fn room(self, reads: u64, micros: u64) -> Option<u64> {
         let left = u128::from(micros) * 1_000_000;
         let left = left.checked_sub(u128::from(reads) * u128::from(self.input))?;
-        let room = left.checked_div(u128::from(self.output)); // nothing, where writing is free
+        let room = left.checked_div(u128::from(self.output)); // `None` if writing is free
         Some(room.and_then(|room| u64::try_from(room).ok()).unwrap_or(u64::MAX))
     }
 }
@@ -122,7 +123,7 @@ fn micros(amount: f64) -> Option<u64> {
     (0.0..=100_000.0).contains(&amount).then(|| millionths(amount))
 }
 
-/// An amount of money in millionths, rounded; nothing if it is below zero.
+/// Converts an amount of money to millionths, rounded; zero for a negative amount.
 #[must_use]
 #[expect(
     clippy::cast_possible_truncation,

@@ -1,33 +1,35 @@
-//! How much work a JSON Schema makes of a value.
+//! Estimates how much work a JSON Schema causes for a value.
 //!
-//! WHY: a schema of a kilobyte can ask for more than a computer has: each of thirty definitions that is either of two
-//! references to the next is checked a thousand million times. Schemas of tools come from servers that may be hostile, and a
-//! check cannot be stopped half way; so its steps are counted before.
+//! WHY: a schema of a kilobyte can require more work than any computer can do. If each of thirty definitions is either
+//! of two references to the next, the last one is checked a thousand million times. Schemas of tools come from servers
+//! that may be hostile, and a running check cannot be stopped, so its steps are counted before.
 
 use std::collections::HashMap;
 
 use serde_json::{Map, Value};
 
-/// Deepest value for which the steps of a schema with references are counted.
+/// Depth limit of values for which the steps of a schema with references are counted.
 const DEEPEST: usize = 64;
 
-/// Most schemas that lead to each other without going down in the value.
+/// Limit of schemas that refer to each other without descending in the value.
 const CHAIN: usize = 256;
 
-/// Most objects in a schema.
+/// Limit of objects in a schema.
 const LARGEST: usize = 10_000;
 
-/// The steps of a schema for each depth of a value, none deeper than the last where it says so.
+/// Number of steps of a schema for each depth of a value. A schema without `linked` has no more steps for deeper
+/// values.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Effort {
-    /// For one part of a value: how many schemas are held against it and what is below it, at most along one way down.
+    /// For one part of a value: the number of schemas checked against it and, along the most expensive path, against
+    /// what is below it.
     by_depth: Vec<u64>,
-    /// References can go down for ever: a deeper value than was counted takes more steps than can be counted.
+    /// True if references can descend without end. The steps for a value deeper than counted are then unknown.
     linked: bool,
 }
 
 impl Effort {
-    /// Counts.
+    /// Counts the steps of a schema.
     #[must_use]
     pub fn of(schema: &Value) -> Self {
         let mut nodes = Vec::new();
@@ -37,7 +39,7 @@ impl Effort {
             if draft.contains("draft-04") || draft.contains("draft-03") { &["id", "$id"] } else { &["$id"] };
         collect(schema, 1, &mut |node, depth| {
             linked |= ["$ref", "$dynamicRef", "$recursiveRef"].iter().any(|key| node.contains_key(*key));
-            // WHY: below an id of its own a reference means another place, which is not looked for here.
+            // WHY: below an id of its own a reference means another place, which is not resolved here.
             moved |= !nodes.is_empty() && id.iter().any(|key| node.get(*key).is_some_and(Value::is_string));
             nodes.push(node);
             levels = levels.max(depth);
@@ -60,7 +62,7 @@ impl Effort {
         Self { by_depth, linked }
     }
 
-    /// Steps at most to check this value, all of its parts together.
+    /// Returns an upper bound of the steps to check this value with all of its parts.
     #[must_use]
     pub fn steps(&self, value: &Value) -> u64 {
         let (depth, parts) = measure(value);
@@ -73,7 +75,7 @@ impl Effort {
     }
 }
 
-/// Tells each object in a schema, with its depth.
+/// Visits each object in a schema, with its depth.
 fn collect<'s>(value: &'s Value, depth: usize, tell: &mut impl FnMut(&'s Map<String, Value>, usize)) {
     match value {
         Value::Object(members) => {
@@ -85,7 +87,7 @@ fn collect<'s>(value: &'s Value, depth: usize, tell: &mut impl FnMut(&'s Map<Str
     }
 }
 
-/// What a reference within a schema means (RFC 6901 section 6, and names of places).
+/// Resolves a reference within a schema (RFC 6901 section 6, and anchors).
 #[must_use]
 pub fn target<'s>(root: &'s Value, reference: &str) -> Option<&'s Value> {
     let fragment = reference.strip_prefix('#')?;
@@ -104,13 +106,13 @@ pub fn target<'s>(root: &'s Value, reference: &str) -> Option<&'s Value> {
             _ => {}
         }
         if named(value) && found.replace(value).is_some() {
-            return None; // which of them is meant depends on the way there
+            return None; // which of them is meant depends on the path to it
         }
     }
     found
 }
 
-/// The text of a fragment without its percent signs (RFC 3986 section 2.1).
+/// Decodes the percent-encoding of a fragment (RFC 3986 section 2.1).
 fn unescaped(fragment: &str) -> Option<String> {
     let mut parts = fragment.split('%');
     let mut bytes = parts.next().unwrap_or_default().as_bytes().to_vec();
@@ -121,7 +123,7 @@ fn unescaped(fragment: &str) -> Option<String> {
     String::from_utf8(bytes).ok()
 }
 
-/// How deep a value is, and how many parts it has.
+/// Returns the depth of a value and the number of its parts.
 fn measure(value: &Value) -> (usize, u64) {
     let inside = |all: &mut dyn Iterator<Item = &Value>| {
         all.map(measure).fold((0, 1), |(deep, parts), (depth, more)| (deep.max(depth + 1), parts + more))
@@ -138,9 +140,9 @@ type Node = *const Map<String, Value>;
 /// The steps of all schemas for values of one depth.
 struct Level<'s> {
     root: &'s Value,
-    /// Those for values that are less deep by one.
+    /// Steps for values that are less deep by one.
     below: &'s HashMap<Node, u64>,
-    /// Those for values of this depth; nothing for one that is being counted.
+    /// Steps for values of this depth; `None` while being counted.
     here: HashMap<Node, Option<u64>>,
     chain: usize,
 }
@@ -153,7 +155,7 @@ impl<'s> Level<'s> {
     fn object(&mut self, members: &'s Map<String, Value>) -> u64 {
         let node: Node = members;
         if let Some(known) = self.here.get(&node) {
-            return known.unwrap_or(1); // it leads to itself without going down, and is checked once
+            return known.unwrap_or(1); // it refers to itself without descending, and is checked once
         }
         if self.chain >= CHAIN {
             return u64::MAX;
@@ -167,13 +169,13 @@ impl<'s> Level<'s> {
         steps
     }
 
-    /// The steps that one keyword asks for.
+    /// Returns the steps that one keyword causes.
     fn keyword(&mut self, key: &str, value: &'s Value) -> u64 {
         let list = value.as_array().map(Vec::as_slice).unwrap_or_default();
         match key {
             "$ref" | "$dynamicRef" | "$recursiveRef" => {
                 let target = value.as_str().and_then(|reference| target(self.root, reference));
-                target.map_or(u64::MAX, |target| self.schema(target)) // nobody knows what stands elsewhere
+                target.map_or(u64::MAX, |target| self.schema(target)) // the content of other documents is unknown
             }
             "allOf" | "anyOf" | "oneOf" => {
                 list.iter().fold(0, |sum: u64, one| sum.saturating_add(self.schema(one)))
@@ -183,7 +185,7 @@ impl<'s> Level<'s> {
                 let all = value.as_object().into_iter().flat_map(Map::values);
                 all.fold(0, |sum: u64, one| sum.saturating_add(self.schema(one)))
             }
-            // Each of them is for a part of its own.
+            // Each of them applies to a part of its own.
             "properties" => {
                 let all = value.as_object().into_iter().flat_map(Map::values);
                 all.map(|one| self.child(one)).max().unwrap_or(0)
@@ -205,7 +207,7 @@ impl<'s> Level<'s> {
         }
     }
 
-    /// The steps of a schema for what is below.
+    /// Returns the steps of a schema for the parts below.
     fn child(&self, schema: &Value) -> u64 {
         let node = schema.as_object().map(|members| members as Node);
         node.and_then(|node| self.below.get(&node)).copied().unwrap_or(1)
@@ -218,7 +220,7 @@ mod tests {
 
     use super::*;
 
-    /// Each of so many definitions is either of two references to the next.
+    /// Builds definitions, each of which is either of two references to the next.
     fn doubling(times: usize) -> Value {
         let link = |n: usize| json!({ "$ref": format!("#/$defs/d{n}") });
         let mut defs: Map<String, Value> =

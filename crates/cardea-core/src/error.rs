@@ -1,4 +1,4 @@
-//! The one error that leaves a room for a client, and all facts about its codes.
+//! The error that rooms return to clients, and all facts about its codes.
 
 use std::{error::Error as StdError, fmt};
 
@@ -7,7 +7,7 @@ use crate::{
     time::Millis,
 };
 
-/// What every room returns to the rooms below it.
+/// Result type of all rooms.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 /// Whether, and when, a client may send the same request again.
@@ -15,7 +15,7 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 pub enum Retry {
     /// The same request will fail again.
     Never,
-    /// The same request may pass after the time in [`Error::retry_after`], or after a short wait.
+    /// The same request may succeed after the time in [`Error::retry_after`], or after a short wait.
     After,
     /// Only a request that carries an idempotency key, or that has no effect, may be sent again.
     IfIdempotent,
@@ -23,7 +23,7 @@ pub enum Retry {
 
 macro_rules! codes {
     ($($name:ident => $wire:literal, $status:literal, $retry:ident, $sentence:literal;)*) => {
-        /// Every way in which Cardea can refuse or fail, as clients see it.
+        /// All reasons for which Cardea refuses or fails, as clients see them.
         ///
         /// Each code has a page `docs/errors/<code>.md`; a test keeps the two lists equal.
         #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -37,7 +37,7 @@ macro_rules! codes {
                 match self { $(Self::$name => ($wire, $status, Retry::$retry, $sentence),)* }
             }
 
-            /// The page about this code: what it means, when it happens, what to do. Markdown.
+            /// Returns the page about this code, as Markdown: what it means, when it occurs, what to do.
             #[must_use]
             pub const fn page(self) -> &'static str {
                 match self {
@@ -45,7 +45,7 @@ macro_rules! codes {
                 }
             }
 
-            /// The code with this wire name, if there is one.
+            /// Returns the code with this wire name.
             #[must_use]
             pub fn parse(name: &str) -> Option<Self> {
                 match name { $($wire => Some(Self::$name),)* _ => None }
@@ -55,13 +55,13 @@ macro_rules! codes {
 }
 
 codes! {
-    // who is it
+    // authentication
     NotSignedIn       => "not_signed_in",       401, Never, "Sign in first.";
     TokenInvalid      => "token_invalid",       401, Never, "The credential is not valid here.";
     TokenExpired      => "token_expired",       401, Never, "The credential has expired.";
     IssuerAway        => "issuer_unavailable",  503, After, "The keys of the token's issuer are not here yet.";
     ScopeMissing      => "scope_missing",       403, Never, "The credential lacks a scope that this needs.";
-    // may they
+    // authorisation
     Denied            => "denied",              403, Never, "Policy does not allow this.";
     GuardRefused      => "guard_refused",       422, Never, "The text was refused by a guardrail.";
     ApprovalInvalid   => "approval_invalid",    409, Never, "This approval cannot be decided by you, or not any more.";
@@ -69,7 +69,7 @@ codes! {
     BudgetSpent       => "budget_spent",        429, After, "The budget for this period is used up, or this may use more than is left.";
     Overloaded        => "overloaded",          503, After, "Cardea is busy.";
     Draining          => "draining",            503, After, "This node is stopping.";
-    // what was asked
+    // the request
     BadRequest        => "bad_request",         400, Never, "The request is not well formed.";
     TooLarge          => "too_large",           413, Never, "The request is too large.";
     NotFound          => "not_found",           404, Never, "There is no such thing for you.";
@@ -95,7 +95,7 @@ codes! {
     UpstreamSilent    => "upstream_silent",     504, IfIdempotent, "The connected service did not answer.";
     UpstreamUnknown   => "upstream_unknown",    502, Never, "It is not known whether the connected service did the work.";
     AddressRefused    => "address_refused",     502, Never, "The address may not be reached from here.";
-    // ourselves
+    // Cardea itself
     StoreFull         => "store_full",          507, After, "There is no space left to record this.";
     StoreUnavailable  => "store_unavailable",   503, After, "The database cannot be reached.";
     Conflict          => "conflict",            409, After, "Its present state does not allow this; it may have changed just now.";
@@ -105,25 +105,25 @@ codes! {
 }
 
 impl Code {
-    /// The name on the wire, in metrics and of the page in `docs/errors/`.
+    /// Returns the name on the wire, in metrics and of the page in `docs/errors/`.
     #[must_use]
     pub const fn name(self) -> &'static str {
         self.facts().0
     }
 
-    /// The HTTP status.
+    /// Returns the HTTP status.
     #[must_use]
     pub const fn status(self) -> u16 {
         self.facts().1
     }
 
-    /// Whether the same request may be sent again.
+    /// Returns whether the same request may be sent again.
     #[must_use]
     pub const fn retry(self) -> Retry {
         self.facts().2
     }
 
-    /// One sentence for people.
+    /// Returns one sentence for people.
     #[must_use]
     pub const fn sentence(self) -> &'static str {
         self.facts().3
@@ -136,13 +136,13 @@ impl fmt::Display for Code {
     }
 }
 
-/// When to try again, where nobody knows better.
+/// Retry delay if no better one is known.
 const SOON: Millis = Millis::from_secs(1);
 
-/// An error on its way to a client: a [`Code`], what it means here, and a cause that stays inside.
+/// An error on its way to a client: a [`Code`], its meaning in this case, and a cause that stays inside.
 ///
-/// `detail` is shown to the client and must not carry a secret or tell of things that the caller may not see. The
-/// cause goes to the log once, where the error is handled, and never to the client.
+/// `detail` is shown to the client. It must not contain a secret, nor mention anything that the caller may not see.
+/// The cause is logged once, where the error is handled, and never shown to the client.
 pub struct Error(Box<Inner>);
 
 struct Inner {
@@ -150,14 +150,14 @@ struct Inner {
     detail: Option<String>,
     member: Option<String>,
     retry_after: Option<Millis>,
-    /// Starts as the code's rule.
+    /// Initially the rule of the code.
     retry: Retry,
     turn: Option<(TurnId, Option<ConversationId>)>,
     cause: Option<Box<dyn StdError + Send + Sync>>,
 }
 
 impl Error {
-    /// An error with the code's own sentence.
+    /// Creates an error with the sentence of the code.
     #[must_use]
     pub fn new(code: Code) -> Self {
         Self(Box::new(Inner {
@@ -171,36 +171,36 @@ impl Error {
         }))
     }
 
-    /// Adds what it means in this case: a whole sentence, shown to the client after the code's own.
+    /// Adds the meaning in this case: a whole sentence, shown to the client after that of the code.
     #[must_use]
     pub fn detail(mut self, detail: impl Into<String>) -> Self {
         self.0.detail = Some(detail.into());
         self
     }
 
-    /// Adds the member of the request that it is about, as a path such as `messages[2].role`.
+    /// Adds the member of the request that is at fault, as a path such as `messages[2].role`.
     #[must_use]
     pub fn member(mut self, path: impl Into<String>) -> Self {
         self.0.member = Some(path.into());
         self
     }
 
-    /// Adds when to try again; becomes `Retry-After`.
+    /// Adds the retry delay, which becomes `Retry-After`.
     #[must_use]
     pub fn retry_after(mut self, after: Millis) -> Self {
         self.0.retry_after = Some(after);
         self
     }
 
-    /// Says that the same request will not pass later either, where others with this code do.
+    /// Declares that the same request will not succeed later either, although others with this code may.
     #[must_use]
     pub fn hopeless(mut self) -> Self {
         self.0.retry = Retry::Never;
         self
     }
 
-    /// Says that work has begun which goes on: only a request with an idempotency key finds it again, any other would have
-    /// it done twice.
+    /// Declares that work has begun and continues. Only a request with an idempotency key finds it again; any other
+    /// would do it twice.
     #[must_use]
     pub fn begun(mut self) -> Self {
         if self.0.retry == Retry::After {
@@ -210,7 +210,7 @@ impl Error {
         self
     }
 
-    /// Adds the turn that it is about, and the conversation of that one.
+    /// Adds the turn concerned, and its conversation.
     #[must_use]
     pub fn of_turn(mut self, turn: TurnId, conversation: Option<ConversationId>) -> Self {
         self.0.turn = Some((turn, conversation));
@@ -224,42 +224,42 @@ impl Error {
         self
     }
 
-    /// The code.
+    /// Returns the code.
     #[must_use]
     pub fn code(&self) -> Code {
         self.0.code
     }
 
-    /// The member of the request that it is about.
+    /// Returns the member of the request that is at fault.
     #[must_use]
     pub fn about(&self) -> Option<&str> {
         self.0.member.as_deref()
     }
 
-    /// The turn that it is about, and its conversation.
+    /// Returns the turn concerned, and its conversation.
     #[must_use]
     pub fn turn(&self) -> Option<(TurnId, Option<ConversationId>)> {
         self.0.turn
     }
 
-    /// Whether the same request may be sent again: the code's rule, or a stricter one for this case.
+    /// Returns whether the same request may be sent again: the rule of the code, or a stricter one for this case.
     #[must_use]
     pub fn retry(&self) -> Retry {
         self.0.retry
     }
 
-    /// When to try again, if somebody knows and it may help.
+    /// Returns the retry delay, if one is known and a retry may help.
     #[must_use]
     pub fn retry_hint(&self) -> Option<Millis> {
         match self.0.retry {
             Retry::Never => None,
-            // Whoever is told to come again is told when.
+            // A client that may retry is always given a delay.
             Retry::After => Some(self.0.retry_after.unwrap_or(SOON)),
             Retry::IfIdempotent => self.0.retry_after,
         }
     }
 
-    /// What the client may read: the code's sentence and the detail.
+    /// Returns the text for the client: the sentence of the code and the detail.
     #[must_use]
     pub fn public(&self) -> String {
         match &self.0.detail {
@@ -268,7 +268,7 @@ impl Error {
         }
     }
 
-    /// The chain of causes in one line, for the log only.
+    /// Returns the chain of causes in one line, for the log only.
     #[must_use]
     pub fn cause_line(&self) -> Option<String> {
         let mut line = String::new();

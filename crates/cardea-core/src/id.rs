@@ -1,4 +1,4 @@
-//! Identifiers: names that come from outside, and random ids that Cardea makes.
+//! Identifiers: names from outside, and random ids made by Cardea.
 
 use std::{cell::RefCell, fmt, str::FromStr};
 
@@ -6,7 +6,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::{canonical::Digits, time::Timestamp};
 
-/// A text that is not an id of the wanted kind.
+/// Error for a text that is not an id of the expected kind.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("`{text}` is not an id of the form `{form}`")]
 pub struct BadId {
@@ -22,13 +22,13 @@ macro_rules! names {
         pub struct $name(std::sync::Arc<str>);
 
         impl $name {
-            /// Takes the name as it is: it is compared byte for byte and never normalised.
+            /// Wraps a name as it is: names are compared byte for byte and never normalised.
             #[must_use]
             pub fn new(name: impl Into<std::sync::Arc<str>>) -> Self {
                 Self(name.into())
             }
 
-            /// The name.
+            /// Returns the name.
             #[must_use]
             pub fn as_str(&self) -> &str {
                 &self.0
@@ -54,7 +54,7 @@ names! {
     TenantId;
     /// A person or workload inside one tenant. Only unique together with its [`TenantId`].
     UserId;
-    /// The OAuth client or API key through which the user came.
+    /// The OAuth client or API key that the user authenticated with.
     ClientId;
     /// An agent, by the name of its file.
     AgentName;
@@ -63,14 +63,15 @@ names! {
 }
 
 impl ToolName {
-    /// The upstream or connector of `server__tool`; `None` for a tool without one.
+    /// Returns the upstream or connector of `server__tool`; `None` for a tool without one.
     #[must_use]
     pub fn server(&self) -> Option<&str> {
         self.as_str().split_once("__").map(|(server, _)| server)
     }
 }
 
-/// Random bytes of the operating system, fetched for some ids at once: asking for each costs more than all else of it.
+/// Random bytes of the operating system, fetched for several ids at once, since a call for each would cost more than
+/// everything else about an id.
 struct Pool {
     bytes: [u8; 512],
     left: usize,
@@ -80,7 +81,7 @@ impl Pool {
     fn take(&mut self) -> [u8; 16] {
         if self.left < 16 {
             if getrandom::fill(&mut self.bytes).is_err() {
-                // WHY: ids guard rows; an id that is not random is worse than no process.
+                // WHY: ids guard rows; ids that are not random would be worse than no process.
                 std::process::abort();
             }
             self.left = self.bytes.len();
@@ -88,7 +89,8 @@ impl Pool {
         self.left -= 16;
         let mut taken = [0; 16];
         if let Some(fresh) = self.bytes.get_mut(self.left..self.left + 16) {
-            // INVARIANT: what was handed out is gone from here; nobody gets it twice, and no key stays behind.
+            // INVARIANT: bytes that were handed out are gone from the pool: none is used twice, and no key stays
+            // behind.
             taken.swap_with_slice(fresh);
         }
         taken
@@ -99,16 +101,16 @@ thread_local! {
     static POOL: RefCell<Pool> = const { RefCell::new(Pool { bytes: [0; 512], left: 0 }) };
 }
 
-/// 128 random bits from the operating system: cannot be guessed or counted.
+/// Returns 128 random bits from the operating system, which can be neither guessed nor counted.
 ///
 /// # Panics
-/// Never in practice: the operating system's generator failing is not survivable, and the process ends.
+/// Never in practice: if the operating system's generator fails, the process ends.
 #[must_use]
 pub fn random_bits() -> u128 {
     u128::from_be_bytes(POOL.with_borrow_mut(Pool::take))
 }
 
-/// The time of an id that has none.
+/// Time part of an id without a time.
 const UNTIMED: u64 = u64::MAX;
 
 macro_rules! ids {
@@ -123,26 +125,26 @@ macro_rules! ids {
         impl $name {
             const FORM: &'static str = concat!($prefix, "_<32 hexadecimal digits, or 44>");
 
-            /// A new id that nobody can guess.
+            /// Creates a new id that cannot be guessed.
             #[must_use]
             pub fn random() -> Self {
                 Self::from_bits(random_bits())
             }
 
-            /// The same, with the moment in front of it: rows of one time lie side by side, which makes them several
-            /// times cheaper to write than rows in a thousand places.
+            /// Creates a new id that begins with the time. Rows of one time then lie side by side, which makes them
+            /// several times cheaper to write than rows in a thousand places.
             #[must_use]
             pub fn timed(now: Timestamp) -> Self {
                 Self { time: now.0.cast_unsigned() & 0xffff_ffff_ffff, bits: random_bits() }
             }
 
-            /// The moment in front of it, by the clock of the node that made it, if it has one.
+            /// Returns the time of creation, by the clock of the node that made it, if the id contains one.
             #[must_use]
             pub fn moment(&self) -> Option<Timestamp> {
                 i64::try_from(self.time).ok().filter(|_| self.time != UNTIMED).map(Timestamp)
             }
 
-            /// The id with these bits, for ids that are derived from something else.
+            /// Returns the id with these bits, for ids that are derived from other data.
             #[must_use]
             pub const fn from_bits(bits: u128) -> Self {
                 Self { time: UNTIMED, bits }
@@ -207,9 +209,9 @@ ids! {
     TurnId => "turn";
     /// A step of a turn: one tool call.
     StepId => "step";
-    /// A request for a person's decision.
+    /// A request for an approval.
     ApprovalId => "appr";
-    /// One decision of policy, as the decision log knows it.
+    /// A policy decision, as in the decision log.
     DecisionId => "dec";
     /// An API key (the public half).
     KeyId => "key";

@@ -1,7 +1,7 @@
 //! Pure decisions of Cardea: no socket, no file, no task.
 //!
-//! Everything here is a value or a function of values, so it can be tested without a world around it. The other
-//! crates bring effects; they never repeat a decision that stands here.
+//! Everything here is a value or a function of values, so it can be tested without an environment. The other crates
+//! add effects; they never repeat a decision that is made here.
 
 pub mod agent;
 pub mod cache;

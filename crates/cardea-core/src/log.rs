@@ -1,18 +1,18 @@
-//! The chain that makes an append-only log tamper-evident.
+//! The hash chain that makes an append-only log tamper-evident.
 //!
 //! Every entry carries `link = HMAC-SHA-256(key, sequence ‖ previous link ‖ SHA-256(body))`, with the sequence as
-//! eight bytes, big end first. Editing, deleting, inserting, duplicating or moving an entry breaks the first link
-//! at or after the change. Cutting off the end breaks nothing by itself: compare with a [`Head`] kept elsewhere.
+//! eight bytes, big-endian. Editing, deleting, inserting, duplicating or moving an entry breaks the first link at or
+//! after the change. Cutting off the end breaks nothing by itself: compare with a [`Head`] kept elsewhere.
 
 use aws_lc_rs::{digest, hmac};
 use subtle::ConstantTimeEq;
 
-/// The key of a chain. Whoever holds it can write entries, so it stays with the writer.
+/// Key of a chain. Its holder can write entries, so it stays with the writer.
 #[derive(Clone)]
 pub struct ChainKey(hmac::Key);
 
 impl ChainKey {
-    /// A key from at least 32 secret bytes.
+    /// Creates a key from 32 secret bytes.
     #[must_use]
     pub fn new(secret: &[u8; 32]) -> Self {
         Self(hmac::Key::new(hmac::HMAC_SHA256, secret))
@@ -25,17 +25,17 @@ impl std::fmt::Debug for ChainKey {
     }
 }
 
-/// Where a chain stands: the sequence and link of its last entry. The default is the empty chain.
+/// Head of a chain: the sequence number and link of its last entry. The default is the empty chain.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Head {
-    /// Number of the last entry; the first entry has 1, the empty chain stands at 0.
+    /// Number of the last entry; the first entry has number 1, the empty chain 0.
     pub sequence: u64,
     /// Link of the last entry; zeros for the empty chain.
     pub link: [u8; 32],
 }
 
 impl Head {
-    /// Where the chain stands after one more entry with this body.
+    /// Returns the head after one more entry with this body.
     #[must_use]
     pub fn append(&self, key: &ChainKey, body: &[u8]) -> Self {
         let sequence = self.sequence.saturating_add(1);
@@ -49,34 +49,34 @@ impl Head {
     }
 }
 
-/// The first entry at which a chain does not hold, and why.
+/// The first entry at which a chain does not hold, and the reason.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum Broken {
-    /// The entry with this number is missing, or another stands in its place.
+    /// The entry with this number is missing, or another one is in its place.
     #[error("entry {expected} is missing: entry {found} stands in its place")]
     Gap {
-        /// The number that should have come.
+        /// Expected number.
         expected: u64,
-        /// The number that came.
+        /// Number found.
         found: u64,
     },
-    /// The content of this entry, or of the one before it, is not what was written.
+    /// The content of this entry, or of the preceding one, is not what was written.
     #[error("entry {0} does not match its link: it was changed, or something before it was")]
     Link(u64),
-    /// The log ends before the entry that a checkpoint has seen.
+    /// The log ends before the entry that a checkpoint has recorded.
     #[error("the log ends at entry {found}, but a checkpoint has seen entry {expected}: the end was cut off")]
     Truncated {
-        /// The last entry of the checkpoint.
+        /// Last entry of the checkpoint.
         expected: u64,
-        /// The last entry there is.
+        /// Last existing entry.
         found: u64,
     },
-    /// The log goes on past the checkpoint, but with another entry at its place.
+    /// The log continues beyond the checkpoint, but with a different entry at its number.
     #[error("entry {0} is not the one that the checkpoint has seen: the chain was written anew")]
     Rewritten(u64),
 }
 
-/// Walks a log from its first entry to its last.
+/// Verifies a log from its first entry to its last.
 #[derive(Debug, Clone)]
 pub struct Verifier {
     key: ChainKey,
@@ -85,7 +85,7 @@ pub struct Verifier {
 }
 
 impl Verifier {
-    /// A verifier at the start of the chain, with the newest checkpoint if there is one.
+    /// Creates a verifier at the start of the chain, with the newest checkpoint if there is one.
     #[must_use]
     pub fn new(key: ChainKey, checkpoint: Option<Head>) -> Self {
         Self { key, head: Head::default(), checkpoint }
@@ -111,10 +111,10 @@ impl Verifier {
         Ok(())
     }
 
-    /// Ends the walk and tells where the chain stands.
+    /// Ends the verification and returns the head of the chain.
     ///
     /// # Errors
-    /// [`Broken::Truncated`] if the checkpoint has seen more.
+    /// [`Broken::Truncated`] if the checkpoint has recorded more.
     pub fn finish(self) -> Result<Head, Broken> {
         match self.checkpoint {
             Some(point) if point.sequence > self.head.sequence => {

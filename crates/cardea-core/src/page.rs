@@ -1,7 +1,7 @@
-//! Lists in pages: how many at most, and where the next page begins.
+//! Pagination: the size of a page, and the place where the next page begins.
 //!
-//! A page ends at a [`Place`] in the order of its list and not at a count, so that nothing is shown twice or left out
-//! where rows are added meanwhile.
+//! A page ends at a [`Place`] in the order of its list and not at a count, so that no entry is shown twice or left out
+//! if rows are added meanwhile.
 
 use std::{fmt, str::FromStr};
 
@@ -9,22 +9,22 @@ use serde::{Deserialize, Serialize, Serializer};
 
 use crate::time::Timestamp;
 
-/// How many entries a page may have: 1 to 1,000, or 100 where nobody says.
+/// Limit of entries per page: 1 to 1,000; 100 by default.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(try_from = "u32")]
 pub struct Limit(u32);
 
 impl Limit {
-    /// The largest.
+    /// The largest limit.
     pub const MOST: Self = Self(1_000);
 
-    /// The number.
+    /// Returns the number.
     #[must_use]
     pub const fn get(self) -> u32 {
         self.0
     }
 
-    /// The number as rows are counted.
+    /// Returns the number as a count of rows.
     #[must_use]
     pub fn rows(self) -> usize {
         usize::try_from(self.0).unwrap_or(usize::MAX)
@@ -48,24 +48,24 @@ impl TryFrom<u32> for Limit {
     }
 }
 
-/// A place in a list that is ordered by time, and by id where the time is the same.
+/// A place in a list that is ordered by time, and by id for equal times.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(try_from = "String")]
 pub struct Place {
-    /// The time of the entry there.
+    /// Time of the entry at this place.
     pub at: Timestamp,
-    /// Its id. Empty: before all entries of that time.
+    /// Id of that entry. Empty: before all entries of that time.
     pub id: String,
 }
 
 impl Place {
-    /// Before everything.
+    /// The place before all entries.
     pub const START: Self = Self { at: Timestamp(0), id: String::new() };
-    /// Behind everything.
+    /// The place after all entries.
     pub const END: Self = Self { at: Timestamp(i64::MAX), id: String::new() };
 }
 
-/// `TIME.ID`, or `TIME` alone, in milliseconds since 1970.
+/// Formats as `TIME.ID`, or `TIME` alone, in milliseconds since 1970.
 impl fmt::Display for Place {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}.{}", self.at.0, self.id)
@@ -103,12 +103,12 @@ impl Serialize for Place {
 pub struct Page<T> {
     /// Its entries.
     pub entries: Vec<T>,
-    /// Where the next page begins; absent if this was the last.
+    /// Place where the next page begins; `None` on the last page.
     pub next: Option<Place>,
 }
 
 impl<T> Page<T> {
-    /// The first `limit` of these entries, of which there is one more if there is another page.
+    /// Builds a page of the first `limit` entries. `entries` holds one more entry if there is another page.
     #[must_use]
     pub fn of(mut entries: Vec<T>, limit: Limit, place: impl Fn(&T) -> Place) -> Self {
         let more = entries.len() > limit.rows();

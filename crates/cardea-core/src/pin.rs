@@ -1,9 +1,9 @@
-//! What a tool says of itself, pinned: a definition that was accepted once counts until a person accepts another.
+//! Pinned tool definitions: a definition that was accepted once stays in force until a person accepts another.
 //!
-//! Whoever runs a tool server can change overnight what a tool is said to do, and every model reads it at every turn.
-//! So the definition is compared with the accepted one each time that it is read, and a tool that speaks otherwise is
-//! held back, with what it says now, until somebody has looked at the difference. Called by `action`, which keeps the
-//! definitions, and by whatever shows them.
+//! The operator of a tool server can change overnight what a tool claims to do, and every model reads that in every
+//! turn. The definition is therefore compared with the accepted one each time it is read. A tool whose definition
+//! differs is held back, with its new definition, until a person has reviewed the difference. Called by `action`,
+//! which keeps the definitions, and by the code that shows them.
 
 use std::fmt::Write as _;
 
@@ -13,23 +13,23 @@ use serde_json::Value;
 
 use crate::canonical::{canonical, sha256_hex};
 
-/// The most differences of one tool that are told.
+/// Limit of reported differences of one tool.
 const MOST: usize = 100;
 
-/// Which definitions of a server's tools wait for a person.
+/// Which tools of a server are held back until a person accepts them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Pinning {
-    /// Those that have changed since they were first seen.
+    /// Tools whose definition has changed since it was first seen.
     #[default]
     Changed,
-    /// Those that have changed, and every tool that was never accepted.
+    /// Those, and every tool that was never accepted.
     All,
-    /// None: for a server that one writes oneself.
+    /// None: for a server of your own.
     Off,
 }
 
-/// A definition in its one spelling.
+/// A definition in canonical form.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Definition {
     spelled: String,
@@ -37,7 +37,7 @@ pub struct Definition {
 }
 
 impl Definition {
-    /// The definition that this value is.
+    /// Builds the definition from a value.
     #[must_use]
     pub fn of(said: &Value) -> Self {
         let spelled = canonical(said);
@@ -45,56 +45,57 @@ impl Definition {
         Self { spelled, digest }
     }
 
-    /// Its text.
+    /// Returns the canonical text.
     #[must_use]
     pub fn spelled(&self) -> &str {
         &self.spelled
     }
 
-    /// What it is known by.
+    /// Returns the digest that identifies the definition.
     #[must_use]
     pub fn digest(&self) -> &str {
         &self.digest
     }
 }
 
-/// What is to be done with a tool that says this of itself.
+/// What to do with a tool that has this definition.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Standing {
-    /// It may be offered: this is what was accepted.
+    /// It may be offered: the definition is the accepted one.
     Accepted,
-    /// It may be offered, and counts as accepted from now on: it was never seen before.
+    /// It may be offered, and its definition counts as accepted from now on: the tool is new.
     First,
     /// It must not be offered until a person has accepted it.
     Held,
 }
 
-/// Compares the definition of now with the accepted one.
+/// Compares the present definition with the accepted one.
 #[must_use]
 pub fn standing(pinning: Pinning, known: Option<Option<&str>>, now: &Definition) -> Standing {
     match (pinning, known) {
         (Pinning::Off, _) => Standing::Accepted,
         (_, Some(Some(accepted))) if accepted == now.digest => Standing::Accepted,
         (Pinning::Changed, None) => Standing::First,
-        // WHY: known and never accepted means that it was held at first sight; a laxer setting later does not let it in.
+        // WHY: a tool that is known but was never accepted was held at first sight; a laxer setting later does not
+        // admit it.
         (_, Some(_)) | (Pinning::All, None) => Standing::Held,
     }
 }
 
-/// One place in which two definitions differ.
+/// A place at which two definitions differ.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Difference {
     /// The place, as a JSON pointer; empty for the whole.
     pub at: String,
-    /// What stood there; absent if nothing did.
+    /// Previous value; absent if there was none.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub before: Option<Value>,
-    /// What stands there now; absent if nothing does.
+    /// Present value; absent if there is none.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub now: Option<Value>,
 }
 
-/// The places in which two values differ, each as small as it can be, in the order of the keys.
+/// Returns the places at which two values differ, each as small as possible, in the order of the keys.
 #[must_use]
 pub fn differences(before: &Value, now: &Value) -> Vec<Difference> {
     let mut found = Vec::new();
@@ -119,8 +120,8 @@ fn compare(at: &str, before: Option<&Value>, now: Option<&Value>, found: &mut Ve
     found.push(Difference { at: at.to_owned(), before: before.cloned(), now: now.cloned() });
 }
 
-/// The text with everything in it made visible that a reader would not see: signs of control, of direction, of width
-/// nothing, and the invisible alphabet of tags. Each stands there as its number.
+/// Returns the text with invisible characters made visible: control characters, direction marks, zero-width characters
+/// and the tag alphabet. Each is replaced by its code point.
 #[must_use]
 pub fn visible(text: &str) -> String {
     let mut shown = String::with_capacity(text.len());
@@ -219,7 +220,7 @@ mod tests {
         })
     }
 
-    /// Puts every difference into the old value.
+    /// Applies all differences to the old value.
     fn patched(mut value: Value, all: &[Difference]) -> Value {
         for one in all {
             let Some((above, key)) = one.at.rsplit_once('/') else {

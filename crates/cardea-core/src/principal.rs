@@ -1,7 +1,7 @@
-//! Who is asking, as plain facts.
+//! The principal: who makes a request, as plain facts.
 //!
-//! A [`Principal`] is a description and proves nothing. The proof is `cardea_auth::Caller`, which only
-//! authentication can make and which carries one of these.
+//! A [`Principal`] is a description and proves nothing. The proof is `cardea_auth::Caller`, which only authentication
+//! can make and which carries a principal.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -13,7 +13,7 @@ use serde_json::Value;
 
 use crate::id::{ClientId, TenantId, UserId};
 
-/// How a caller proved who it is.
+/// How a principal was authenticated.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Proof {
@@ -23,31 +23,31 @@ pub enum Proof {
     ApiKey,
     /// The operator's own program vouches for the user (Cardea embedded as a library).
     Embedded,
-    /// Nobody proved anything: only where a server was told to allow it.
+    /// Nothing was proved; only if a server was configured to allow it.
     Anonymous,
 }
 
-/// Everything known about the one who asks, from verified sources only.
+/// Everything known about a requester, from verified sources only.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Principal {
-    /// The organisation; `default` where the issuer knows none.
+    /// The organisation; `default` if the issuer names none.
     pub tenant: TenantId,
     /// The user (`sub`), unique inside tenant and issuer.
     pub user: UserId,
-    /// The client or key through which the user came (`client_id`, `azp` or the key's id).
+    /// The client or key that the user authenticated with (`client_id`, `azp` or the id of the key).
     pub client: Option<ClientId>,
-    /// The issuer that vouched (`iss`), or `cardea:keys` for API keys.
+    /// The issuer that vouches for the user (`iss`), or `cardea:keys` for API keys.
     pub issuer: String,
-    /// Roles, as the issuer's claim path gives them.
+    /// Roles, as found at the issuer's claim path.
     pub roles: BTreeSet<String>,
     /// Scopes (RFC 6749 section 3.3), split at spaces.
     pub scopes: BTreeSet<String>,
-    /// The chain of actors, outermost first (RFC 8693 section 4.1): who acts for the user.
+    /// The chain of actors, outermost first (RFC 8693 section 4.1): those who act on behalf of the user.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub actors: Vec<String>,
-    /// How it was proved.
+    /// How the principal was authenticated.
     pub proof: Proof,
-    /// From where, if known.
+    /// Client address, if known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub address: Option<IpAddr>,
     /// Further verified facts (plan, department, …) for policies and handlers; bounded by `auth`.
@@ -55,11 +55,11 @@ pub struct Principal {
     pub metadata: BTreeMap<String, Value>,
 }
 
-/// The tenant of what the installation does for nobody else. No credential is one of this tenant.
+/// The tenant of what the installation does on its own behalf. No credential belongs to it.
 pub const INSTALLATION: &str = "cardea";
 
 impl Principal {
-    /// A user of a tenant, vouched for by an issuer, with no rights and nothing else that is known.
+    /// Creates a user of a tenant, vouched for by an issuer, without rights or further facts.
     #[must_use]
     pub fn new(
         tenant: impl Into<TenantId>,
@@ -81,28 +81,28 @@ impl Principal {
         }
     }
 
-    /// The installation itself, as the one who does something in this tenant.
+    /// Returns the installation itself as the principal, acting in this tenant.
     #[must_use]
     pub fn installation(tenant: TenantId) -> Self {
         Self::new(tenant, "cardea", "cardea", Proof::Embedded)
     }
 
-    /// True if the principal holds the role.
+    /// Returns whether the principal has the role.
     #[must_use]
     pub fn has_role(&self, role: &str) -> bool {
         self.roles.contains(role)
     }
 
-    /// True if both are the same user: same tenant, issuer and `sub`.
+    /// Returns whether both are the same user: same tenant, issuer and `sub`.
     ///
-    /// Roles and clients may differ: a renewed token is still the same user.
+    /// Roles and clients may differ: a renewed token still belongs to the same user.
     #[must_use]
     pub fn same_user(&self, other: &Self) -> bool {
         self.tenant == other.tenant && self.issuer == other.issuer && self.user == other.user
     }
 
-    /// True if the two are the same to a policy: the same user with the same rights and facts. Policies do not see
-    /// addresses.
+    /// Returns whether both are the same to a policy: the same user with the same rights and facts. Policies do not
+    /// see addresses.
     #[must_use]
     pub fn is_alike(&self, other: &Self) -> bool {
         let Self { tenant, user, client, issuer, roles, scopes, actors, proof, address: _, metadata } = self;
@@ -111,15 +111,15 @@ impl Principal {
             && (proof, metadata) == (&other.proof, &other.metadata)
     }
 
-    /// An unambiguous text for (tenant, issuer, user), for keys and digests.
+    /// Returns an unambiguous text for (tenant, issuer, user), for keys and digests.
     ///
-    /// Each part is written with its length, so that no choice of names can make two users one.
+    /// Each part is preceded by its length, so that no choice of names makes two users equal.
     #[must_use]
     pub fn key(&self) -> String {
         owner_key(&self.tenant, &self.issuer, &self.user)
     }
 
-    /// The issuer in such a text; `None` if it is none.
+    /// Returns the issuer in such a text; `None` for another text.
     #[must_use]
     pub fn issuer_in(key: &str) -> Option<&str> {
         let part = |text: &'_ str| -> Option<(usize, usize)> {
@@ -135,7 +135,7 @@ impl Principal {
     }
 }
 
-/// [`Principal::key`] of whoever has this name of this issuer in a tenant.
+/// Returns the [`Principal::key`] of the user with this name at this issuer in a tenant.
 #[must_use]
 pub fn owner_key(tenant: &TenantId, issuer: &str, user: &UserId) -> String {
     let parts = [tenant.as_str(), issuer, user.as_str()];

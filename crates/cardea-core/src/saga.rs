@@ -1,12 +1,12 @@
-//! Taking back what a failed turn has done: which step is next, and how the turn then ends.
+//! Undo of a failed turn: which step is next, and how the turn ends.
 //!
-//! An operation may declare what takes it back. From the moment such a step is done, its turn is all or nothing: if a
-//! later step that changes something fails for good, the steps are taken back, the last one first. A step whose
-//! undoing had begun is undone again, under the same idempotency key, so it must not matter how often that happens.
-//! Nothing is undone while nobody knows whether some step was done: a person must look first.
+//! An operation may declare how it is undone. Once such a step is done, its turn is all or nothing: if a later step
+//! that changes something fails for good, the steps are undone, the last one first. A step whose undo had begun is
+//! undone again, under the same idempotency key, so an undo must be repeatable. Nothing is undone while the outcome of
+//! any step is unknown: a person must look first.
 //!
-//! Promises: which call takes a step back is settled when the step is done, from its declaration, its arguments and
-//! its recorded result. No text of a tool can ask for an undo or choose another tool for it. Called by `flow`.
+//! Promises: the call that undoes a step is fixed when the step is done, from its declaration, its arguments and its
+//! recorded result. No text of a tool can request an undo or choose another tool for it. Called by `flow`.
 
 use std::collections::BTreeMap;
 
@@ -20,7 +20,7 @@ use crate::{
     tool::ToolCall,
 };
 
-/// What takes an operation back, as its author declares it.
+/// How an operation is undone, as declared by its author.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Undo {
     tool: ToolName,
@@ -28,7 +28,7 @@ pub struct Undo {
 }
 
 impl Undo {
-    /// The tool that is called, and its arguments as templates: `{order}`, `{result.id}`.
+    /// Creates an undo from the tool to call and templates of its arguments: `{order}`, `{result.id}`.
     ///
     /// # Errors
     /// What is wrong with a template.
@@ -41,13 +41,13 @@ impl Undo {
         }
     }
 
-    /// The tool that takes it back.
+    /// Returns the tool that undoes the operation.
     #[must_use]
     pub fn tool(&self) -> &ToolName {
         &self.tool
     }
 
-    /// The names of the slots in its arguments; `result` is what the operation returned.
+    /// Returns the names of the slots in its arguments; `result` is what the operation returned.
     #[must_use]
     pub fn slots(&self) -> Vec<String> {
         self.with
@@ -58,13 +58,13 @@ impl Undo {
             .collect()
     }
 
-    /// True for the slot of what the operation returned.
+    /// Returns whether this is the slot of what the operation returned.
     #[must_use]
     pub fn is_result(slot: &str) -> bool {
         slot == RESULT
     }
 
-    /// The call that takes back a call with these arguments and this result. `None` if the result lacks something.
+    /// Returns the call that undoes a call with these arguments and this result. `None` if the result lacks something.
     #[must_use]
     pub fn call(&self, arguments: &Map<String, Value>, result: &Value) -> Option<Way> {
         let values = Values { arguments, step: "", result: Some(result) };
@@ -78,8 +78,8 @@ impl Undo {
         }
     }
 
-    /// How a call with these arguments and this result can be taken back. An undo that cannot be made is said to be
-    /// closed: the turn must know that there should have been one.
+    /// Returns how a call with these arguments and this result can be undone. An undo that cannot be made is closed:
+    /// the turn must know that there should have been one.
     #[must_use]
     pub fn way(&self, arguments: &Map<String, Value>, result: &Value) -> Way {
         let closed = || Way::Closed("its result does not say what to take back".to_owned());
@@ -87,7 +87,7 @@ impl Undo {
     }
 }
 
-/// How a step that is done can be taken back; kept with the step.
+/// How a completed step can be undone; kept with the step.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Way {
@@ -98,12 +98,12 @@ pub enum Way {
         /// Its arguments.
         arguments: Map<String, Value>,
     },
-    /// Not: this is why.
+    /// Not at all, for this reason.
     Closed(String),
 }
 
 impl Way {
-    /// The call, as a model would ask for it; `id` is unique in the turn.
+    /// Returns the call, as a model would make it; `id` is unique in the turn.
     #[must_use]
     pub fn as_call(&self, id: String) -> Option<ToolCall> {
         match self {
@@ -114,28 +114,28 @@ impl Way {
         }
     }
 
-    /// True if there is a call.
+    /// Returns whether there is a call.
     #[must_use]
     pub const fn is_open(&self) -> bool {
         matches!(self, Self::Call { .. })
     }
 }
 
-/// What must be known of a step to decide.
+/// The facts about a step that the decision needs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Effected {
-    /// Where it stands.
+    /// State of the step.
     pub state: StepState,
-    /// True if it changes things.
+    /// Whether it changes something.
     pub changes: bool,
-    /// True if a call is known that takes it back.
+    /// Whether a call is known that undoes it.
     pub undoable: bool,
-    /// True if its author says what takes it back, whether that call could be made or not.
+    /// Whether its author declares an undo, even if the call cannot be made.
     pub declared: bool,
 }
 
-/// True if a step that changes something failed, or was refused, after one was done that can be taken back, or that
-/// should be and cannot: what is left of it must be told.
+/// Returns whether a step that changes something failed or was refused after a completed step with a declared undo,
+/// even one that cannot be made: what remains must be reported.
 #[must_use]
 pub fn broken(steps: &[Effected]) -> bool {
     let failed = |step: &Effected| matches!(step.state, StepState::Failed | StepState::Refused);
@@ -143,7 +143,7 @@ pub fn broken(steps: &[Effected]) -> bool {
     first.is_some_and(|first| steps.iter().skip(first).any(|step| step.changes && failed(step)))
 }
 
-/// The place of the step to take back next; `None` if nothing is left to do.
+/// Returns the index of the step to undo next; `None` if nothing is left to do.
 #[must_use]
 pub fn next(steps: &[Effected]) -> Option<usize> {
     if steps.iter().any(|step| matches!(step.state, StepState::Unknown | StepState::Started)) {
@@ -154,18 +154,18 @@ pub fn next(steps: &[Effected]) -> Option<usize> {
     steps.iter().rposition(due)
 }
 
-/// How a turn ends after its unwinding.
+/// How a turn ends after its undo.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Unwound {
-    /// Everything that was done is taken back.
+    /// All effects were undone.
     Whole,
-    /// Something that was done stays.
+    /// Some effect remains.
     Partly,
-    /// Nobody knows of something whether it was done, or taken back.
+    /// For some step it is unknown whether it was done, or undone.
     Unknown,
 }
 
-/// How the turn ends with its steps as they stand.
+/// Returns how the turn ends with its steps in their present state.
 #[must_use]
 pub fn ending(steps: &[Effected]) -> Unwound {
     let any = |states: &[StepState]| steps.iter().any(|step| step.changes && states.contains(&step.state));

@@ -2,13 +2,13 @@
 
 pub use secrecy::{ExposeSecret, SecretString};
 
-/// Why a configured secret cannot be used.
+/// Reason why a configured secret cannot be used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum WeakSecret {
-    /// The `${NAME}` in the configuration was never replaced.
+    /// A `${NAME}` in the configuration was never replaced.
     #[error("still contains `${{…}}`: the variable was not expanded, so the secret would be a public text")]
     Unexpanded,
-    /// Too short for HMAC-SHA-256 (RFC 7518 section 3.2 asks for a key at least as long as the hash).
+    /// Shorter than HMAC-SHA-256 allows (RFC 7518 section 3.2 requires a key at least as long as the hash).
     #[error("has {0} bytes; a signing secret needs at least 32")]
     Short(usize),
 }

@@ -1,9 +1,9 @@
-//! Which tools a model is offered: of those that the caller may call, the ones that the text is about.
+//! Tool selection: which of the tools that the caller may call are offered to the model for a text.
 //!
-//! Promises: never more than `max` tools beside those that must stay (always-on ones, those of the last turns); the
-//! same input gives the same choice. Refuses to decide about rights: the caller passes in only what policy lets
-//! through, so a forbidden tool has no influence, not even on the scores of others. A choice can miss, so the model
-//! is always offered [`find_tools`] as well when something was left out.
+//! Promises: never more than `max` tools beside those that must stay (always-on tools, and those of the last turns);
+//! the same input gives the same choice. Refuses to decide about rights: the caller passes in only what policy lets
+//! through, so a forbidden tool has no influence, not even on the scores of others. A choice can miss, so the model is
+//! always offered [`find_tools`] as well when something was left out.
 //!
 //! ```
 //! use cardea_core::select::{Index, Limits, Wish};
@@ -33,33 +33,33 @@ use crate::tool::{Effect, ToolSpec};
 
 /// Name of the tool that finds other tools.
 pub const FIND_TOOLS: &str = "find_tools";
-/// BM25: how fast a repeated word stops to count, and how much long texts are held back.
+/// BM25 parameters: how fast repetitions of a word lose weight, and how much long texts are discounted.
 const REPEAT: f32 = 1.2;
 const LENGTH: f32 = 0.6;
-/// Shares of the voices; those of what is missing are left out.
+/// Weights of the signals; missing signals are left out.
 const FIRST: Shares = Shares { meaning: 0.5, glance: 0.25, words: 0.25 };
-/// Without the encoder the table says more than the words do.
+/// Without the encoder the table gets more weight than the words.
 const HURRIED: Shares = Shares { glance: 0.375, ..FIRST };
-/// Among the tools that were compared closely: there the tokens say most.
+/// Weights among the tools that were compared closely, where the tokens weigh most.
 const CLOSE: Shares = Shares { meaning: 0.1, glance: 0.2, words: 0.2 };
-/// What it adds that the wish covers the tool's tokens, and that the tool covers the wish's.
+/// Weights of how well the wish covers the tool's tokens, and how well the tool covers the wish's.
 const COVERED: [f32; 2] = [0.4, 0.1];
-/// The most tools that are compared closely, and how far the others stand behind the last of them at least.
+/// Limit of tools that are compared closely, and the least score distance of the others behind the last of them.
 const NEAR: usize = 64;
 const BEHIND: f32 = 0.01;
-/// What a piece of a word counts by where it stands.
+/// Weight of a word piece by its position.
 const IN_NAME: f32 = 2.0;
 const IN_TEXT: f32 = 1.0;
 const IN_ARGUMENT: f32 = 0.5;
-/// Letters in a piece of a word.
+/// Lengths of word pieces in letters.
 const PIECES: [usize; 2] = [3, 5];
 
-/// How much is offered.
+/// Limits of a choice.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Limits {
-    /// The most tools that are chosen by score.
+    /// Limit of tools chosen by score.
     pub max: usize,
-    /// Tools whose score lies this far (in standard deviations) below the best are left out even if there is room.
+    /// Distance from the best score, in standard deviations, beyond which tools are left out even if there is room.
     pub drop: f32,
 }
 
@@ -69,32 +69,32 @@ impl Default for Limits {
     }
 }
 
-/// What the choice is made for.
+/// The text for which tools are chosen, with its signals.
 #[derive(Debug, Clone, Copy)]
 pub struct Wish<'a> {
-    /// What the user wrote.
+    /// Text of the user.
     pub text: &'a str,
-    /// Cosine of the text with each tool's [`tool_text`], by the tool's place in the index; a tool with example
-    /// utterances takes its best. `None` if the encoder has no time: then the others decide.
+    /// Cosine of the text with each tool's [`tool_text`], by index; a tool with example utterances uses its best one.
+    /// `None` if the encoder has no time; the other signals then decide.
     pub cosines: Option<&'a [f32]>,
-    /// The same from a table of words (`cardea_embed::Table`), which always has time.
+    /// Cosines from a word table (`cardea_embed::Table`), which is always available.
     pub glances: Option<&'a [f32]>,
-    /// Compares closely, if somebody can.
+    /// Close comparison, if available.
     pub closely: Option<Closely<'a>>,
-    /// Tools that must stay, in this order: always-on ones and those of the last turns.
+    /// Tools that must stay, in this order: always-on tools and those of the last turns.
     pub keep: &'a [usize],
 }
 
 impl<'a> Wish<'a> {
-    /// A text of which nothing else is known.
+    /// Creates a wish of which only the text is known.
     #[must_use]
     pub const fn new(text: &'a str) -> Self {
         Self { text, cosines: None, glances: None, closely: None, keep: &[] }
     }
 }
 
-/// Compares the wish with a few tools token by token, in the order in which they are given: how well the wish covers
-/// the tool's tokens, and how well the tool covers the wish's (`cardea_embed::Pieces`).
+/// Compares the wish with a few tools token by token, in the given order: how well the wish covers the tool's tokens,
+/// and how well the tool covers the wish's (`cardea_embed::Pieces`).
 #[derive(Clone, Copy)]
 pub struct Closely<'a>(pub &'a dyn Fn(&[usize]) -> Vec<[f32; 2]>);
 
@@ -104,7 +104,7 @@ impl fmt::Debug for Closely<'_> {
     }
 }
 
-/// How much each voice says.
+/// Weights of the signals.
 #[derive(Debug, Clone, Copy)]
 struct Shares {
     meaning: f32,
@@ -112,7 +112,7 @@ struct Shares {
     words: f32,
 }
 
-/// What each voice says of the allowed tools, in their order, each with mean zero and deviation one.
+/// The signals for the allowed tools, in their order, each with mean zero and deviation one.
 struct Voices {
     meaning: Option<Vec<f32>>,
     glance: Option<Vec<f32>>,
@@ -133,30 +133,30 @@ impl Voices {
     }
 }
 
-/// What was chosen.
+/// Result of a choice.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Chosen {
-    /// Places in the index: first what must stay, then by score.
+    /// Indices: first the tools that must stay, then by score.
     pub tools: Vec<usize>,
-    /// True if an allowed tool was left out: offer [`find_tools`] too.
+    /// Whether an allowed tool was left out; if so, offer [`find_tools`] too.
     pub left_out: bool,
 }
 
-/// The words of a catalogue in pieces, counted once for each version of it.
+/// The word pieces of a catalogue, counted once per version.
 #[derive(Debug, Clone)]
 pub struct Index {
-    /// By piece: which tools have it, and how often.
+    /// For each piece, the tools that contain it, and how often.
     holders: HashMap<String, Vec<(usize, f32)>>,
     lengths: Vec<f32>,
 }
 
-/// What the encoder reads of a tool: its name in words and its description.
+/// Returns the text of a tool for the encoder: its name in words and its description.
 #[must_use]
 pub fn tool_text(tool: &ToolSpec) -> String {
     format!("{}: {}", spaced(tool.name.as_str()), tool.description)
 }
 
-/// A name as words: `get_orderStatus` becomes `get order Status`.
+/// Splits a name into words: `get_orderStatus` becomes `get order Status`.
 fn spaced(name: &str) -> String {
     let mut words = String::with_capacity(name.len() + 4);
     let mut before = ' ';
@@ -191,8 +191,8 @@ impl Index {
         Self { holders, lengths }
     }
 
-    /// Scores the allowed tools, in the order of `allowed`: z-scored sum of encoder, table and BM25, and for the nearest
-    /// of them how well they fit when they are compared closely. Those stand before the others.
+    /// Scores the allowed tools, in the order of `allowed`: the z-scored sum of encoder, table and BM25 and, for the
+    /// nearest tools, how well they fit in a close comparison. Those rank before the others.
     ///
     /// Word frequencies are counted over the allowed tools only.
     #[must_use]
@@ -234,7 +234,7 @@ impl Index {
         scores
     }
 
-    /// Chooses among the allowed tools. Places that the index does not have are ignored.
+    /// Chooses among the allowed tools. Indices beyond the catalogue are ignored.
     #[must_use]
     pub fn choose(&self, allowed: &[usize], wish: &Wish<'_>, limits: Limits) -> Chosen {
         let allowed: Vec<usize> = allowed.iter().copied().filter(|tool| *tool < self.lengths.len()).collect();
@@ -290,14 +290,14 @@ impl Index {
     }
 }
 
-/// The order of scores, the highest first.
+/// Orders scores, highest first.
 fn best_first(one: Option<&f32>, other: Option<&f32>) -> std::cmp::Ordering {
     let number = |score: Option<&f32>| score.copied().unwrap_or(f32::NEG_INFINITY);
     number(other).total_cmp(&number(one))
 }
 
-/// The words of a text in pieces of three and of five letters, ends marked: `order` and `orders` share most of theirs,
-/// and so do `schedule` and `rescheduling`.
+/// Splits the words of a text into pieces of three and of five letters, with ends marked: `order` and `orders` share
+/// most of theirs, and so do `schedule` and `rescheduling`.
 fn pieces(text: &str) -> Vec<String> {
     let words = spaced(text).to_lowercase();
     let mut pieces = Vec::new();
@@ -313,7 +313,7 @@ fn pieces(text: &str) -> Vec<String> {
     pieces
 }
 
-/// Words that say nothing about a tool.
+/// Words that carry no information about a tool.
 const COMMON: &[&str] = &[
     "an", "the", "of", "for", "to", "in", "on", "at", "is", "are", "be", "by", "or", "and", "with", "me",
     "my", "you", "your", "it", "its", "this", "that", "can", "could", "please", "what", "how", "do", "does",
@@ -321,7 +321,7 @@ const COMMON: &[&str] = &[
     "there",
 ];
 
-/// Values with mean zero and deviation one; all zero if they do not differ.
+/// Standardises values to mean zero and deviation one; all zero if they do not differ.
 fn standard(values: &[f32]) -> Vec<f32> {
     let count = values.len().max(1) as f32;
     let mean = values.iter().sum::<f32>() / count;
@@ -329,9 +329,9 @@ fn standard(values: &[f32]) -> Vec<f32> {
     values.iter().map(|value| if spread > 1e-6 { (value - mean) / spread } else { 0.0 }).collect()
 }
 
-/// The way out of a miss: a tool that the model calls when none of the offered tools fits.
+/// Returns the tool that makes up for a missed choice: the model calls it if none of the offered tools fits.
 ///
-/// The caller answers it from the allowed tools with [`Index::choose`] and offers what it found.
+/// The caller answers it from the allowed tools with [`Index::choose`] and offers the result.
 #[must_use]
 pub fn find_tools() -> ToolSpec {
     ToolSpec {

@@ -1,8 +1,8 @@
-//! Server-sent events, read piece by piece (WHATWG HTML, section 9.2.6).
+//! Server-sent events, decoded incrementally (WHATWG HTML, section 9.2.6).
 //!
-//! [`Decoder`] takes bytes as they arrive, cut anywhere, and gives whole events. It promises never to hold more than
-//! its limit, and to say so instead of guessing when the bytes are not text. It does not reconnect: a model's answer
-//! that was cut is an error, not something to ask for again.
+//! [`Decoder`] takes bytes as they arrive, cut anywhere, and returns whole events. It never holds more than its limit,
+//! and reports bytes that are not text instead of guessing. It does not reconnect: a model's answer that was cut is an
+//! error, not something to request again.
 
 /// One event.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -15,7 +15,7 @@ pub struct Event {
     pub id: Option<String>,
 }
 
-/// Bytes that are not a stream of events.
+/// Error for bytes that are not an event stream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum BadStream {
     /// One event is larger than the limit.
@@ -26,7 +26,7 @@ pub enum BadStream {
     NotText,
 }
 
-/// Reads events from pieces of a stream.
+/// Decodes events from pieces of a stream.
 #[derive(Debug)]
 pub struct Decoder {
     limit: usize,
@@ -38,7 +38,7 @@ pub struct Decoder {
 }
 
 impl Decoder {
-    /// A decoder that holds at most `limit` bytes of one event.
+    /// Creates a decoder that holds at most `limit` bytes of one event.
     #[must_use]
     pub fn new(limit: usize) -> Self {
         Self {
@@ -54,7 +54,7 @@ impl Decoder {
     /// Takes the next bytes and adds the events that they complete to `out`.
     ///
     /// # Errors
-    /// [`BadStream`]; events before the bad place are in `out`, and the decoder must not be used any more.
+    /// [`BadStream`]. Events before the invalid place are in `out`, and the decoder must not be used any more.
     pub fn push(&mut self, mut bytes: &[u8], out: &mut Vec<Event>) -> Result<(), BadStream> {
         loop {
             if self.after_cr && !bytes.is_empty() {
@@ -72,7 +72,7 @@ impl Decoder {
         }
     }
 
-    /// Ends the stream. An event without its closing empty line counts, since several servers leave that out.
+    /// Ends the stream. An event without its closing empty line counts, since several servers omit it.
     ///
     /// # Errors
     /// As [`Self::push`].
@@ -105,7 +105,7 @@ impl Decoder {
         } else {
             self.field(text);
         }
-        // The buffer is kept: most lines of a stream are alike in length.
+        // The buffer is reused: most lines of a stream have similar lengths.
         self.line = line;
         self.line.clear();
         Ok(())
@@ -123,7 +123,7 @@ impl Decoder {
             }
             "event" => value.clone_into(&mut self.event.kind),
             "id" if !value.contains('\0') => self.event.id = Some(value.to_owned()),
-            // Comments (an empty name), `retry` and unknown fields say nothing to us.
+            // Comments (an empty name), `retry` and unknown fields are ignored.
             _ => {}
         }
     }

@@ -1,14 +1,14 @@
-//! Texts with slots: `/orders/{order}`. What fills a slot is a value and never becomes text of the file again, so a
-//! value with braces, quotes or line ends in it is just a value.
+//! Texts with slots: `/orders/{order}`. A value that fills a slot never becomes text of the file again, so a value
+//! with braces, quotes or line ends in it is just a value.
 
 use serde_json::{Map, Value};
 
-/// The slot of the idempotency key.
+/// Slot of the idempotency key.
 pub(crate) const STEP: &str = "step";
-/// The slot of what an operation returned.
+/// Slot of what an operation returned.
 pub(crate) const RESULT: &str = "result";
 
-/// One slot: a name and the way into its value.
+/// A slot: a name and the path into its value.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Slot {
     pub(crate) name: String,
@@ -21,7 +21,7 @@ enum Piece {
     Slot(Slot),
 }
 
-/// A text with slots, read once.
+/// A parsed text with slots.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Template(Vec<Piece>);
 
@@ -34,7 +34,7 @@ pub(crate) enum Tree {
     Members(Vec<(String, Tree)>),
 }
 
-/// What slots are filled with.
+/// Values of slots.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Values<'a> {
     pub(crate) arguments: &'a Map<String, Value>,
@@ -43,7 +43,7 @@ pub(crate) struct Values<'a> {
 }
 
 impl Values<'_> {
-    /// The value of a slot; `None` if it was not given.
+    /// Returns the value of a slot; `None` if it was not given.
     fn get(&self, slot: &Slot) -> Option<Value> {
         if slot.name == STEP {
             return Some(Value::String(self.step.to_owned()));
@@ -58,7 +58,7 @@ impl Values<'_> {
 }
 
 impl Template {
-    /// Reads a text; `{{` and `}}` stand for braces.
+    /// Parses a text; `{{` and `}}` stand for braces.
     pub(crate) fn parse(text: &str) -> Result<Self, String> {
         let (mut pieces, mut plain, mut rest) = (Vec::new(), String::new(), text);
         while let Some(at) = rest.find(['{', '}']) {
@@ -89,14 +89,14 @@ impl Template {
         self.0.iter().filter_map(|piece| if let Piece::Slot(slot) = piece { Some(slot) } else { None })
     }
 
-    /// The fixed parts, for checks of what a file may say.
+    /// Returns the fixed parts, for checks of what a file may contain.
     pub(crate) fn fixed(&self) -> impl Iterator<Item = &str> {
         self.0
             .iter()
             .filter_map(|piece| if let Piece::Text(text) = piece { Some(text.as_str()) } else { None })
     }
 
-    /// The one slot that is the whole text, if it is so.
+    /// Returns the slot that is the whole text, if it is.
     fn only(&self) -> Option<&Slot> {
         match self.0.as_slice() {
             [Piece::Slot(slot)] => Some(slot),
@@ -104,7 +104,7 @@ impl Template {
         }
     }
 
-    /// The filled text; `None` if a slot was not given.
+    /// Fills the text; `None` if a slot was not given.
     pub(crate) fn text(&self, values: &Values<'_>) -> Result<Option<String>, String> {
         let mut text = String::new();
         for piece in &self.0 {
@@ -119,7 +119,7 @@ impl Template {
         Ok(Some(text))
     }
 
-    /// As [`Template::text`], but a list that fills the whole text gives one text for each of its items.
+    /// Works like [`Template::text`], but a list that fills the whole text gives one text for each of its items.
     pub(crate) fn texts(&self, values: &Values<'_>) -> Result<Vec<String>, String> {
         if let Some(slot) = self.only()
             && let Some(Value::Array(items)) = values.get(slot)
@@ -129,7 +129,7 @@ impl Template {
         Ok(self.text(values)?.into_iter().collect())
     }
 
-    /// The filled value: of the slot's own kind where the slot is all there is, else a text.
+    /// Fills the value: with the type of the slot's value if the slot is the whole text, else as a text.
     fn value(&self, values: &Values<'_>) -> Result<Option<Value>, String> {
         match self.only() {
             Some(slot) => Ok(values.get(slot)),
@@ -153,7 +153,7 @@ impl Slot {
 }
 
 impl Tree {
-    /// Reads a value of a file; the error names the place inside it.
+    /// Parses a value of a file; the error names the place inside it.
     pub(crate) fn parse(value: &Value) -> Result<Self, String> {
         Ok(match value {
             Value::String(text) => Self::Text(Template::parse(text)?),
@@ -166,7 +166,7 @@ impl Tree {
         })
     }
 
-    /// Every template in it.
+    /// Returns all templates in it.
     pub(crate) fn templates(&self) -> Vec<&Template> {
         match self {
             Self::Text(template) => vec![template],
@@ -176,7 +176,7 @@ impl Tree {
         }
     }
 
-    /// The filled value. A member or an item whose slot was not given is left out.
+    /// Fills the value. A member or item whose slot was not given is left out.
     pub(crate) fn value(&self, values: &Values<'_>) -> Result<Option<Value>, String> {
         Ok(match self {
             Self::Text(template) => template.value(values)?,
@@ -198,7 +198,7 @@ impl Tree {
     }
 }
 
-/// A value that can stand inside a text.
+/// Formats a value that can be part of a text.
 fn plain(value: &Value) -> Option<String> {
     match value {
         Value::String(text) => Some(text.clone()),

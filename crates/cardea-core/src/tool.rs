@@ -1,4 +1,4 @@
-//! Tools: what a model may ask for, and what came of it.
+//! Tools: what a model may call, and the outcome of a call.
 
 use std::borrow::Cow;
 
@@ -12,29 +12,29 @@ use crate::{
     written::{self, Lost},
 };
 
-/// What a tool does to the world. An undeclared effect counts as the worst.
+/// Effect of a tool on the world. An undeclared effect counts as the worst.
 #[derive(
     Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema,
 )]
 #[serde(rename_all = "lowercase")]
 pub enum Effect {
-    /// Looks, and changes nothing.
+    /// Reads, and changes nothing.
     Read,
-    /// Changes something that can be changed back.
+    /// Changes something reversibly.
     Write,
-    /// Changes something that cannot.
+    /// Changes something irreversibly.
     #[default]
     Destructive,
 }
 
 impl Effect {
-    /// True if calling the tool twice could do harm.
+    /// Returns whether calling the tool twice could do harm.
     #[must_use]
     pub const fn changes_things(self) -> bool {
         !matches!(self, Self::Read)
     }
 
-    /// The word in files, policies, logs and metrics.
+    /// Returns the name in files, policies, logs and metrics.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
@@ -44,28 +44,28 @@ impl Effect {
         }
     }
 
-    /// The effect with this name.
+    /// Returns the effect with this name.
     #[must_use]
     pub fn parse(name: &str) -> Option<Self> {
         [Self::Read, Self::Write, Self::Destructive].into_iter().find(|effect| effect.name() == name)
     }
 }
 
-/// Whose cached result may be served.
+/// Whose cached results may be used.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Sharing {
     /// Only the caller's own earlier result.
     #[default]
     User,
-    /// Any result inside the tenant: the answer does not depend on who asks.
+    /// Any result inside the tenant: the result does not depend on the caller.
     Tenant,
 }
 
 /// How long, and for whom, results of a read tool may be reused.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CacheHint {
-    /// How long a result stays good.
+    /// Lifetime of a result.
     pub ttl: Millis,
     /// Templates such as `order:{order_id}`, filled from the arguments; a write that declares the tag clears it.
     #[serde(default)]
@@ -75,22 +75,22 @@ pub struct CacheHint {
     pub sharing: Sharing,
 }
 
-/// A tool as a model sees it, with what Cardea must know to call it safely.
+/// A tool as a model sees it, with what Cardea needs to know to call it safely.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct ToolSpec {
-    /// Its name for callers and models.
+    /// Name for callers and models.
     pub name: ToolName,
-    /// What it does, for the model. Untrusted if it comes from an upstream.
+    /// Description for the model. Untrusted if it comes from an upstream.
     pub description: String,
     /// JSON Schema (2020-12) of the arguments: an object.
     pub input_schema: Value,
-    /// What it does to the world.
+    /// Effect on the world.
     #[serde(default)]
     pub effect: Effect,
-    /// True if a second call with the same arguments changes nothing more.
+    /// Whether a second call with the same arguments changes nothing more.
     #[serde(default)]
     pub idempotent: bool,
-    /// True if it sends data outside the tenant (mail, chat, payment, web).
+    /// Whether it sends data outside the tenant (mail, chat, payment, web).
     #[serde(default)]
     pub sends_outside: bool,
     /// Example utterances that ask for this tool: used by tool selection only.
@@ -104,29 +104,29 @@ pub struct ToolSpec {
     pub clears: Vec<String>,
 }
 
-/// A model's wish to call a tool. Nothing has been checked yet.
+/// A tool call as requested by a model. Nothing has been checked yet.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct ToolCall {
     /// The provider's id for this call; unique in its turn.
     pub id: String,
-    /// The tool's name as the model wrote it.
+    /// Name of the tool as written by the model.
     pub name: String,
     /// The arguments, as a JSON object.
     pub arguments: Map<String, Value>,
-    /// The arguments as they were written, where [`Self::arguments`] would be written otherwise: with other numbers, in
-    /// other places, or as what is no object at all.
+    /// The arguments as written, if serialising [`Self::arguments`] would give another text: other numbers, another
+    /// order, or no object at all.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub written: Option<String>,
 }
 
-/// The member under which arguments stand that are no object.
+/// Member that holds arguments which are not an object.
 const NO_OBJECT: &str = "arguments";
 
 impl ToolCall {
-    /// A call of this tool with arguments that somebody has written.
+    /// Parses a call with written arguments.
     ///
     /// # Errors
-    /// If they are no JSON object.
+    /// If they are not a JSON object.
     pub fn read(id: String, name: String, text: &str) -> serde_json::Result<Self> {
         let arguments: Map<String, Value> = match text.trim() {
             "" => Map::new(),
@@ -136,7 +136,7 @@ impl ToolCall {
         Ok(Self { id, name, arguments, written: (!same).then(|| text.to_owned()) })
     }
 
-    /// The same, also if the arguments are no JSON object: then they are one text.
+    /// Parses a call even if the arguments are not a JSON object; they are then one text.
     #[must_use]
     pub fn read_any(id: String, name: String, text: &str) -> Self {
         Self::read(id.clone(), name.clone(), text).unwrap_or_else(|_| {
@@ -145,17 +145,17 @@ impl ToolCall {
         })
     }
 
-    /// The arguments as they were written.
+    /// Returns the arguments as they were written.
     #[must_use]
     pub fn text(&self) -> Cow<'_, str> {
         match &self.written {
             Some(written) => Cow::Borrowed(written),
-            // A map of values can always be written.
+            // Serialising a map of values does not fail.
             None => Cow::Owned(serde_json::to_string(&self.arguments).unwrap_or_default()),
         }
     }
 
-    /// Why the arguments are no JSON object, if they are none.
+    /// Returns why the arguments are not a JSON object, if they are not.
     #[must_use]
     pub fn unreadable(&self) -> Option<String> {
         let written = self.written.as_deref()?;
@@ -166,15 +166,15 @@ impl ToolCall {
         }
     }
 
-    /// Settles what the arguments are, for who acts on them: [`Self::arguments`] and nothing else, with numbers that are
-    /// integers written as such. What that does not say of what was written is told.
+    /// Fixes the arguments for acting on them: only [`Self::arguments`] remains, with whole numbers written as
+    /// integers. Returns what of the written text the arguments lose.
     pub fn settle(&mut self) -> Option<Lost> {
         self.arguments.values_mut().for_each(written::whole_numbers);
         written::read(&self.written.take()?)?.lost
     }
 }
 
-/// How a call ended, as far as anybody can know.
+/// The outcome of a call, as far as it is known.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "outcome", rename_all = "snake_case")]
 pub enum Outcome {
@@ -185,36 +185,36 @@ pub enum Outcome {
     },
     /// The tool, or the way to it, refused before anything was done.
     Failed {
-        /// Why, in words that a model and a person may read.
+        /// Reason, in words that a model and a person may read.
         reason: String,
-        /// The status of HTTP with which the service answered, if it did: for the audit log, and for no model.
+        /// HTTP status with which the service answered, if it did: for the audit log, not for the model.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         status: Option<u16>,
     },
-    /// Nobody can say whether it was done. Never retried by itself.
+    /// It is unknown whether the work was done. Never retried automatically.
     Unknown {
-        /// What was seen last.
+        /// Last observation.
         reason: String,
-        /// As of one that failed.
+        /// As in `Failed`.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         status: Option<u16>,
     },
 }
 
 impl Outcome {
-    /// It was refused before anything was done.
+    /// Creates the outcome of a call that was refused before anything was done.
     #[must_use]
     pub fn failed(reason: impl Into<String>) -> Self {
         Self::Failed { reason: reason.into(), status: None }
     }
 
-    /// Nobody can say whether it was done.
+    /// Creates the outcome of a call of which it is unknown whether it was done.
     #[must_use]
     pub fn unknown(reason: impl Into<String>) -> Self {
         Self::Unknown { reason: reason.into(), status: None }
     }
 
-    /// The same, of a service that has answered with this status.
+    /// Adds the status with which the service answered.
     #[must_use]
     pub fn answered(mut self, with: Option<u16>) -> Self {
         if let Self::Failed { status, .. } | Self::Unknown { status, .. } = &mut self {
@@ -223,7 +223,7 @@ impl Outcome {
         self
     }
 
-    /// Why it was not done, or is not known to be.
+    /// Returns why the call was not done, or is not known to be.
     #[must_use]
     pub fn reason(&self) -> Option<&str> {
         match self {
@@ -232,7 +232,7 @@ impl Outcome {
         }
     }
 
-    /// The status with which the service answered, if it has not done its work.
+    /// Returns the status with which the service answered, if it has not done its work.
     #[must_use]
     pub const fn status(&self) -> Option<u16> {
         match self {
@@ -241,7 +241,7 @@ impl Outcome {
         }
     }
 
-    /// The word in logs and metrics.
+    /// Returns the name in logs and metrics.
     #[must_use]
     pub const fn name(&self) -> &'static str {
         match self {

@@ -1,4 +1,4 @@
-//! W3C Trace Context: which trace a piece of work belongs to, and which span called it.
+//! W3C Trace Context: the trace that an operation belongs to, and the span that started it.
 
 use std::fmt;
 
@@ -7,40 +7,40 @@ use crate::{
     id::{RequestId, random_bits},
 };
 
-/// What goes along with a call to whoever is called, and with each line of the log about it.
+/// Context that is passed along with an outbound call, and appears in each log line about it.
 #[derive(Debug, Clone, Copy)]
 pub struct Along<'a> {
-    /// The span from which it is called.
+    /// The span from which the call is made.
     pub here: TraceContext,
-    /// What the systems before us keep of the trace.
+    /// Trace state of the upstream systems.
     pub state: Option<&'a TraceState>,
-    /// The request for which.
+    /// The request that the call is made for.
     pub request: RequestId,
 }
 
 impl Along<'_> {
-    /// The same without what belongs to the request, for work that outlives the call.
+    /// Returns a copy without what belongs to the request, for work that outlives the call.
     #[must_use]
     pub fn alone(self) -> Along<'static> {
         Along { here: self.here, state: None, request: self.request }
     }
 
-    /// The headers of W3C Trace Context for whoever is called.
+    /// Returns the W3C Trace Context headers for the call.
     pub fn headers(&self) -> impl Iterator<Item = (&'static str, String)> {
         let state = self.state.map(|state| ("tracestate", state.0.to_string()));
         [("traceparent", self.here.to_string())].into_iter().chain(state)
     }
 }
 
-/// What the systems before us keep of a trace (`tracestate`): handed on as it came, and told to nobody else.
+/// Trace state of the upstream systems (`tracestate`): passed on unchanged, and to no other destination.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TraceState(Box<str>);
 
 impl TraceState {
-    /// Most letters that are handed on, and most members, as the standard has them.
+    /// Limits of characters and of members that are passed on, from the standard.
     const MOST: (usize, usize) = (512, 32);
 
-    /// Reads a `tracestate` header. One that is longer, or not exactly as the standard says, is none.
+    /// Parses a `tracestate` header; `None` if it is longer, or deviates from the standard.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
         let (letters, most) = Self::MOST;
@@ -57,7 +57,7 @@ impl TraceState {
     }
 }
 
-/// True of `key=value` in the letters that each may have.
+/// Returns whether the text is `key=value` in the allowed characters.
 fn is_member(one: &str) -> bool {
     let Some((key, value)) = one.split_once('=') else { return false };
     let own = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
@@ -67,7 +67,7 @@ fn is_member(one: &str) -> bool {
     first && any && key.len() <= 256 && (1..=256).contains(&value.len()) && value.bytes().all(shown)
 }
 
-/// A place in a trace: what `traceparent` carries from one service to the next.
+/// A position in a trace: the content of `traceparent`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct TraceContext {
     trace: u128,
@@ -75,7 +75,7 @@ pub struct TraceContext {
     sampled: bool,
 }
 
-/// Bits of a new span; never zero, which means "none".
+/// Returns the bits of a new span; never zero, which means "none".
 fn new_span() -> u64 {
     let bits = random_bits();
     // Either half is as random as the other.
@@ -83,13 +83,13 @@ fn new_span() -> u64 {
 }
 
 impl TraceContext {
-    /// A trace of its own.
+    /// Starts a new trace.
     #[must_use]
     pub fn fresh() -> Self {
         Self { trace: random_bits().max(1), span: new_span(), sampled: true }
     }
 
-    /// Reads a `traceparent` header. One that is not exactly as the standard says is none.
+    /// Parses a `traceparent` header; `None` if it deviates from the standard.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
         let mut parts = text.split('-');
@@ -99,7 +99,7 @@ impl TraceContext {
             part.len() == letters && part.bytes().all(lower)
         };
         let whole = hex(version, 2) && hex(trace, 32) && hex(span, 16) && hex(flags, 2);
-        // A later version may have more parts; the first one has not, and `ff` is none.
+        // A later version may have more parts, the first one may not; `ff` is invalid.
         if !whole || version == "ff" || (version == "00" && parts.next().is_some()) {
             return None;
         }
@@ -108,19 +108,19 @@ impl TraceContext {
         (trace != 0 && span != 0).then_some(Self { trace, span, sampled })
     }
 
-    /// A new span of the same trace.
+    /// Returns a new span of the same trace.
     #[must_use]
     pub fn child(&self) -> Self {
         Self { span: new_span(), ..*self }
     }
 
-    /// The trace, as 32 hexadecimal digits.
+    /// Returns the trace id, as 32 hexadecimal digits.
     #[must_use]
     pub fn trace_id(&self) -> String {
         Digits::<32>::of(self.trace).as_str().to_owned()
     }
 
-    /// The span, as 16 hexadecimal digits.
+    /// Returns the span id, as 16 hexadecimal digits.
     #[must_use]
     pub fn span_id(&self) -> String {
         Digits::<16>::of(u128::from(self.span)).as_str().to_owned()
@@ -128,7 +128,7 @@ impl TraceContext {
 }
 
 impl fmt::Display for TraceContext {
-    /// As the `traceparent` header carries it.
+    /// Formats as in the `traceparent` header.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (trace, span) = (Digits::<32>::of(self.trace), Digits::<16>::of(u128::from(self.span)));
         let sampled = if self.sampled { "01" } else { "00" };

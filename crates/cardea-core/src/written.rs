@@ -1,31 +1,31 @@
-//! JSON as it was written: what a parsed value does not say any more.
+//! JSON as it was written, with what a parsed value loses.
 //!
-//! A parsed number is as wide as the machine's, and of a member that is given twice only the last is left. Whoever
-//! passes such a text on must pass on the text, and whoever acts on the value must know that it is another.
+//! A parsed number has the width of the machine's, and of a repeated member only the last value is left. Code that
+//! passes such a text on must pass on the text, and code that acts on the value must know that it differs.
 
 use std::{borrow::Cow, fmt};
 
 use serde_json::{Map, Number, Value, value::RawValue};
 
-/// Integers up to this are the same as floating point numbers.
+/// Limit up to which integers are exact as floating point numbers.
 const EXACT: f64 = 9_007_199_254_740_992.0;
 
-/// A text of JSON with all that it says.
+/// A JSON text with everything that it says.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Written {
-    /// Its value, for who looks for something in it: what is given more than once is a list of all, and a number that
-    /// does not fit is its text.
+    /// The value, for searches in it: a repeated member is a list of all its values, and a number that does not fit is
+    /// its text.
     pub every: Value,
-    /// The first of what a parsed value would lose.
+    /// The first thing that a parsed value would lose.
     pub lost: Option<Lost>,
 }
 
-/// What a parsed value would lose, by its place (a JSON pointer, RFC 6901).
+/// Something that a parsed value would lose, by its place (a JSON pointer, RFC 6901).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Lost {
     /// Digits of this number.
     Digits(String),
-    /// All but the last of this member.
+    /// All but the last value of this member.
     Twice(String),
 }
 
@@ -38,24 +38,24 @@ impl fmt::Display for Lost {
     }
 }
 
-/// Reads a text; nothing if it is no JSON.
+/// Reads a text; `None` if it is not JSON.
 #[must_use]
 pub fn read(text: &str) -> Option<Written> {
-    serde_json::from_str::<Value>(text).ok()?; // INVARIANT: the reader below is given good JSON, of bounded depth
+    serde_json::from_str::<Value>(text).ok()?; // INVARIANT: the reader below is given valid JSON, of bounded depth
     let mut reader = Reader { text, at: 0, place: String::new(), lost: None };
     let every = reader.value();
     Some(Written { every, lost: reader.lost })
 }
 
-/// The value of a text in which nothing is rounded or dropped: a number that does not fit is its text. Nothing if it is no
-/// JSON.
+/// Returns the value of a text without rounding or dropping anything: a number that does not fit is its text. `None`
+/// if it is not JSON.
 #[must_use]
 pub fn kept(text: &str) -> Option<Value> {
     read(text).map(|written| written.every)
 }
 
-/// A text of JSON in which each escape is a letter: half of a pair (`\ud83d` alone, as languages with 16-bit letters write
-/// what they have cut) is none, and is replaced by the letter that stands for such (U+FFFD).
+/// Replaces invalid escapes in a JSON text: half of a surrogate pair (`\ud83d` alone, as languages with UTF-16 strings
+/// write text that they have cut) becomes U+FFFD.
 #[must_use]
 pub fn whole_letters(text: &str) -> Cow<'_, str> {
     let (mut whole, mut from, mut at) = (String::new(), 0, 0);
@@ -73,7 +73,7 @@ pub fn whole_letters(text: &str) -> Cow<'_, str> {
                 from = at + 6;
                 6
             }
-            _ => 2, // the letter behind the backslash, which may be another one
+            _ => 2, // the character after the backslash, which may be a backslash
         };
     }
     if from == 0 {
@@ -83,7 +83,8 @@ pub fn whole_letters(text: &str) -> Cow<'_, str> {
     Cow::Owned(whole)
 }
 
-/// The text of a part of a JSON text: `a/0/b` is `b` of the first of the list `a`. Nothing if there is none.
+/// Returns the text of a part of a JSON text: `a/0/b` is `b` of the first item of the list `a`. `None` if there is
+/// none.
 #[must_use]
 pub fn part<'a>(text: &'a str, path: &str) -> Option<&'a str> {
     path.split('/').try_fold(text, |text, step| {
@@ -97,8 +98,8 @@ pub fn part<'a>(text: &'a str, path: &str) -> Option<&'a str> {
     })
 }
 
-/// Writes numbers such as `100.0` and `1e2` as the integers that they are: for JSON Schema they are, for many who read
-/// JSON they are not.
+/// Writes numbers such as `100.0` and `1e2` as integers: JSON Schema counts them as such, but many JSON readers do
+/// not.
 pub fn whole_numbers(value: &mut Value) {
     match value {
         Value::Array(list) => list.iter_mut().for_each(whole_numbers),
@@ -125,7 +126,7 @@ struct Reader<'a> {
 }
 
 impl<'a> Reader<'a> {
-    /// The next byte that is no white space.
+    /// Returns the next byte that is not white space.
     fn peek(&mut self) -> u8 {
         let rest = self.text.as_bytes().get(self.at..).unwrap_or_default();
         let space = rest.iter().take_while(|byte| byte.is_ascii_whitespace()).count();
@@ -133,7 +134,7 @@ impl<'a> Reader<'a> {
         rest.get(space).copied().unwrap_or(b'}') // the end of the text ends everything
     }
 
-    /// Takes what is written up to the byte at which this says to stop.
+    /// Takes the text up to the byte at which `stop` is true.
     fn take(&mut self, stop: impl FnMut(&u8) -> bool) -> &'a str {
         let rest = self.text.get(self.at..).unwrap_or_default();
         let length = rest
@@ -217,7 +218,7 @@ impl<'a> Reader<'a> {
                 reader.value()
             });
             if again {
-                // The first is taken along once: a member may be there a hundred thousand times.
+                // The first value is copied only once: a member may be repeated a hundred thousand times.
                 let first = || Value::Array(all.get(&key).cloned().into_iter().collect());
                 if let Value::Array(more) = twice.entry(key.as_str()).or_insert_with(first) {
                     more.push(value);
@@ -253,7 +254,7 @@ impl<'a> Reader<'a> {
     }
 }
 
-/// A number as its sign, its digits and where its point stands: the same for all ways to write it.
+/// Returns a number as its sign, its digits and the position of its point: the same for all ways to write it.
 fn decimal(text: &str) -> (bool, String, i64) {
     let (mantissa, exponent) = text.split_once(['e', 'E']).unwrap_or((text, "0"));
     let (whole, fraction) = mantissa
@@ -272,7 +273,8 @@ fn decimal(text: &str) -> (bool, String, i64) {
     (mantissa.starts_with('-'), digits, point)
 }
 
-/// The document with U+FFFD for each U+0000 in its strings, which no database and few tools take; borrowed if there is none.
+/// Replaces each U+0000 in the strings of a document by U+FFFD, since no database and few tools accept it; borrowed if
+/// there is none.
 #[must_use]
 pub fn without_nul(json: &str) -> Cow<'_, str> {
     const ESCAPE: &str = "\\u0000";
@@ -284,7 +286,7 @@ pub fn without_nul(json: &str) -> Cow<'_, str> {
     out.push_str(pieces.next().unwrap_or_default());
     let mut replaced = false;
     for piece in pieces {
-        // Behind an odd number of backslashes the escape's own is meant as one.
+        // After an odd number of backslashes the escape's own backslash is an escaped one.
         let escaped = out.bytes().rev().take_while(|byte| *byte == b'\\').count() % 2 == 1;
         out.push_str(if escaped { ESCAPE } else { "\\ufffd" });
         replaced |= !escaped;

@@ -1,19 +1,19 @@
-//! Addresses of a manifest. Stricter than the standard, so that no two readers can see different hosts in one text.
+//! Addresses of a manifest. Stricter than the standard, so that no two parsers can see different hosts in one text.
 
-/// Where a connector's paths begin: `https://api.example/v1`.
+/// The start of a connector's paths: `https://api.example/v1`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Base {
-    /// True for `https`.
+    /// Whether the scheme is `https`.
     pub encrypted: bool,
-    /// The host, in small letters.
+    /// The host, in lower case.
     pub host: String,
-    /// The port, if it is written.
+    /// The port, if one is given.
     pub port: Option<u16>,
     prefix: String,
 }
 
 impl Base {
-    /// Reads an address.
+    /// Parses an address.
     pub(super) fn parse(text: &str) -> Result<Self, String> {
         let (encrypted, rest) = match (text.strip_prefix("https://"), text.strip_prefix("http://")) {
             (Some(rest), _) => (true, rest),
@@ -29,7 +29,7 @@ impl Base {
         Ok(Self { encrypted, host, port, prefix: path.to_owned() })
     }
 
-    /// The whole address up to the path of a request.
+    /// Returns the address up to the path of a request.
     #[must_use]
     pub fn start(&self) -> String {
         let scheme = if self.encrypted { "https" } else { "http" };
@@ -37,14 +37,14 @@ impl Base {
         format!("{scheme}://{}{port}{}", self.host, self.prefix)
     }
 
-    /// True if one of the entries allows this host and port.
+    /// Returns whether one of the entries allows this host and port.
     pub(super) fn is_among(&self, hosts: &[String]) -> bool {
         let port = self.port.unwrap_or(if self.encrypted { 443 } else { 80 });
         let with_port = format!("{}:{port}", self.host);
         hosts.iter().any(|entry| *entry == self.host || *entry == with_port)
     }
 
-    /// `host:port`, as `net.allow` writes it.
+    /// Returns `host:port`, the form of `net.allow`.
     #[must_use]
     pub fn target(&self) -> String {
         let port = self.port.unwrap_or(if self.encrypted { 443 } else { 80 });
@@ -52,10 +52,10 @@ impl Base {
     }
 }
 
-// WHY: what was written is not repeated. It may hold a password.
+// WHY: the text is not repeated, since it may contain a password.
 const PLAIN: &str = "is no plain host with a port at most: no user, no password, no pattern, no slot";
 
-/// An entry of `hosts`: a host, or a host with its port.
+/// Parses an entry of `hosts`: a host, or a host with its port.
 pub(super) fn host_entry(text: &str) -> Result<String, String> {
     let (host, port) = authority_of(text)?;
     Ok(port.map_or_else(|| host.clone(), |port| format!("{host}:{port}")))
@@ -80,14 +80,14 @@ fn authority_of(text: &str) -> Result<(String, Option<u16>), String> {
     Ok((host.to_ascii_lowercase(), port))
 }
 
-/// A fixed segment of a path that every reader takes as it stands.
+/// Returns whether a fixed path segment has the same meaning to every parser.
 pub(super) fn literal_segment(segment: &str) -> bool {
     let plain = |c: char| c.is_ascii_alphanumeric() || "-._~!$&'()*+,;=:@".contains(c);
     !matches!(segment, "." | "..") && segment.chars().all(plain)
 }
 
-/// A filled segment, escaped. A value that could be read as another path is refused, escaped or not: there are
-/// servers that undo the escape before they look for the end of a segment.
+/// Returns a filled segment, percent-encoded. A value that could be read as another path is refused even when encoded,
+/// since some servers decode before they split the path.
 pub(super) fn segment(filled: &str) -> Result<String, String> {
     let steps = filled.chars().all(|c| c == '.');
     if filled.is_empty() || steps || filled.contains(['/', '\\']) || filled.chars().any(char::is_control) {
@@ -96,7 +96,7 @@ pub(super) fn segment(filled: &str) -> Result<String, String> {
     Ok(escaped(filled))
 }
 
-/// A text in which everything but letters, digits and `-._~` is escaped.
+/// Percent-encodes everything except letters, digits and `-._~`.
 pub(super) fn escaped(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for byte in text.bytes() {
@@ -114,7 +114,7 @@ pub(super) fn escaped(text: &str) -> String {
     out
 }
 
-/// A header's value as it may be sent: no line end, nothing beyond printable ASCII.
+/// Checks the value of a header: no line end, only printable ASCII.
 pub(super) fn header_value(text: &str) -> Result<String, String> {
     if text.len() > 4_096 || !text.bytes().all(|byte| (0x20..=0x7e).contains(&byte)) {
         return Err("has characters that cannot stand in a header, or is too long".to_owned());
@@ -122,7 +122,8 @@ pub(super) fn header_value(text: &str) -> Result<String, String> {
     Ok(text.trim().to_owned())
 }
 
-/// Headers that a manifest may not set: they decide where a request goes, where it ends, or who it speaks for.
+/// Headers that a manifest may not set: they decide where a request goes, where it ends, or on whose behalf it is
+/// made.
 const OURS: &[&str] = &[
     "authorization",
     "connection",
@@ -142,7 +143,7 @@ const OURS: &[&str] = &[
     "via",
 ];
 
-/// A header's name, in small letters, that a manifest may set.
+/// Checks the name of a header that a manifest may set, and returns it in lower case.
 pub(super) fn header_name(name: &str) -> Result<String, String> {
     let lower = name.to_ascii_lowercase();
     let token = |c: char| c.is_ascii_alphanumeric() || "-_".contains(c);

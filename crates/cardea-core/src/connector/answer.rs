@@ -1,4 +1,4 @@
-//! From an answer to an outcome: what is known, and nothing more.
+//! Translates an answer into an outcome that states what is known, and nothing more.
 
 use serde_json::{Map, Value, json};
 
@@ -8,45 +8,45 @@ use super::{
 };
 use crate::{saga::Way, size::Bytes, tool::Outcome};
 
-/// The most bytes of an answer that are read at all.
+/// Limit of the bytes that are read of any answer.
 const MOST: Bytes = Bytes::mib(4);
-/// The most letters of an error answer that a model is told.
+/// Limit of the characters of an error answer that a model is told.
 const SAID: usize = 400;
-/// Said of an answer to which `take` or `keep` cannot be applied.
+/// Reason for an answer to which `take` or `keep` cannot be applied.
 const UNREADABLE: &str = "its answer could not be read as its file wants";
 
-/// What came back.
+/// The answer of a service.
 #[derive(Debug, Clone, Copy)]
 pub struct Answer<'a> {
     /// The status.
     pub status: u16,
-    /// The body; `None` if it was longer than [`Operation::most`].
+    /// The body; `None` if it exceeds [`Operation::most`].
     pub body: Option<&'a [u8]>,
 }
 
 impl Operation {
-    /// The most bytes of an answer that are worth reading.
+    /// Returns the limit of the bytes of an answer that are read.
     #[must_use]
     pub fn most(&self) -> usize {
         MOST.len()
     }
 
-    /// True if the request is sent again after this status. Only a file in which a repeat is harmless has any.
+    /// Returns whether the request is sent again after this status. Only files in which a repeat is harmless list any.
     #[must_use]
     pub fn again(&self, status: u16) -> bool {
         self.retry_on.contains(&status)
     }
 
-    /// What an answer means. `repeated` says that the request may have arrived before.
+    /// Returns the outcome of an answer. `repeated` says that the request may have arrived before.
     #[must_use]
     pub fn read(&self, answer: &Answer<'_>, repeated: bool) -> Outcome {
         match answer.status {
             200..=299 => self.done(answer),
-            // INVARIANT: only a repeat may take "it is not there" for "it was taken away".
+            // INVARIANT: only for a repeat does "not found" mean that the first try has deleted it.
             404 | 410 if repeated && self.by == Some(By::Method) && self.request.method == Method::Delete => {
                 Outcome::Done { result: Value::Null }
             }
-            // INVARIANT: that the repeat is refused does not say that the first try was not done.
+            // INVARIANT: the refusal of a repeat does not mean that the first try was not done.
             status @ (400..=499 | 501 | 505) if repeated && self.changes() && !self.is_first_word(status) => {
                 self.unknown(status)
             }
@@ -60,7 +60,7 @@ impl Operation {
         }
     }
 
-    /// What it means that no answer came.
+    /// Returns the outcome if no answer came.
     #[must_use]
     pub fn silent(&self, sent: bool, why: &str) -> Outcome {
         let service = &self.service;
@@ -72,8 +72,9 @@ impl Operation {
         Outcome::failed(format!("`{service}` {why}."))
     }
 
-    /// True of a status by which a service that knows the key says again what it said first. The others are said of the
-    /// repeat itself: by who stands before the service, or since it finds what the first try has left.
+    /// Returns whether this status is one by which a service that knows the key repeats its first answer. Other
+    /// statuses are about the repeat itself: from a proxy in front of the service, or because of what the first try
+    /// has left.
     fn is_first_word(&self, status: u16) -> bool {
         let of_the_repeat = matches!(
             status,
@@ -82,7 +83,7 @@ impl Operation {
         self.key_header.is_some() && !of_the_repeat
     }
 
-    /// What a look at a write says. `settled`: the write cannot be on its way any more.
+    /// Returns the outcome that a check of a write shows. With `settled`, the write cannot be in progress any more.
     #[must_use]
     pub fn looked(&self, answer: &Answer<'_>, settled: bool) -> Outcome {
         let Some(look) = &self.check else { return self.unknown(answer.status) };
@@ -109,14 +110,14 @@ impl Operation {
         self.unknown(answer.status)
     }
 
-    /// What takes the work back that an answer says is done: made from all of the answer, also where the model is not
-    /// shown it. Nothing if nothing is declared.
+    /// Returns how to undo the work that an answer reports as done. It is made from the whole answer, even if the
+    /// model is shown only a part. `None` if no undo is declared.
     #[must_use]
     pub fn way_back(&self, arguments: &Map<String, Value>, answer: &Answer<'_>) -> Option<Way> {
         self.way(arguments, answer, self.result.take.as_deref())
     }
 
-    /// As [`Operation::way_back`], from the answer to a look.
+    /// Works like [`Operation::way_back`], with the answer to a check.
     #[must_use]
     pub fn way_back_found(&self, arguments: &Map<String, Value>, answer: &Answer<'_>) -> Option<Way> {
         self.way(arguments, answer, self.check.as_ref().and_then(|look| look.take.as_deref()))
@@ -148,7 +149,8 @@ impl Operation {
         Outcome::failed(reason).answered(Some(answer.status))
     }
 
-    /// The words of an error answer, in one line: those that the file points to, and no others, if it does.
+    /// Returns the text of an error answer, in one line: what the file points to, and nothing else, if it points to
+    /// something.
     fn said(&self, body: &[u8]) -> String {
         let told = match self.result.error.as_deref() {
             None => String::from_utf8_lossy(body).into_owned(),
@@ -165,7 +167,7 @@ impl Operation {
         line.split_whitespace().collect::<Vec<_>>().join(" ").chars().take(SAID).collect()
     }
 
-    /// The work is done, if the answer says so; what of it can be used is another matter.
+    /// Returns the outcome of work that is done, if the answer says so, whether or not the rest of it can be used.
     fn done(&self, answer: &Answer<'_>) -> Outcome {
         let body = match answer.body {
             None => Err(format!("its answer is longer than {MOST}")),
@@ -188,12 +190,12 @@ impl Operation {
         }
     }
 
-    /// The part of an answer that counts.
+    /// Returns the part of an answer that counts.
     fn taken(&self, body: Body) -> Result<Value, String> {
         let value = match body {
             Body::Nothing => Value::Null,
             Body::Json(value) => value,
-            // WHY: what cannot be read cannot be cut, and the file does not want all of it to go on.
+            // WHY: an answer that cannot be parsed cannot be cut, and the file does not want all of it to go on.
             Body::Text(_) if self.result.take.is_some() || !self.result.keep.is_empty() => {
                 return Err(UNREADABLE.to_owned());
             }
@@ -207,7 +209,7 @@ impl Operation {
         }
     }
 
-    /// What of a result goes on: the members that the file keeps, if that is not too long.
+    /// Returns the outcome with the members that the file keeps, if they are not too long.
     fn told(&self, mut taken: Value) -> Outcome {
         if !self.result.keep.is_empty() && !keep(&mut taken, &self.result.keep) {
             return self.unusable(UNREADABLE);
@@ -218,7 +220,7 @@ impl Operation {
         Outcome::Done { result: taken }
     }
 
-    /// Whether it was done stands in the answer, and cannot be read there.
+    /// Returns the outcome if the answer should say whether the work was done, but cannot be read.
     fn without_verdict(&self, pointer: &str) -> Outcome {
         let service = &self.service;
         if self.changes() {
@@ -230,7 +232,7 @@ impl Operation {
         Outcome::failed(format!("`{service}` answered, but did not say at `{pointer}` that all is well."))
     }
 
-    /// A read without a usable answer has failed; a write is done all the same.
+    /// Returns the outcome without a usable answer: a read has failed, a write is done all the same.
     fn unusable(&self, why: &str) -> Outcome {
         if self.changes() {
             return Outcome::Done { result: json!({ "withheld": format!("the work is done, but {why}") }) };
@@ -240,7 +242,7 @@ impl Operation {
 }
 
 impl Answer<'_> {
-    /// The value in its body; nothing is null.
+    /// Returns the value in the body; an empty body is null.
     fn value(&self) -> Option<Value> {
         Body::parse(self.body?)?.json()
     }

@@ -1,32 +1,32 @@
-//! From the bytes of an answer to a value.
+//! Parses the body of an answer.
 
 use serde_json::Value;
 
 use crate::written;
 
-/// What the body of an answer says.
+/// The body of an answer.
 pub(super) enum Body {
-    /// Nothing at all.
+    /// Empty.
     Nothing,
     /// JSON.
     Json(Value),
-    /// Some other text.
+    /// Another text.
     Text(String),
 }
 
 impl Body {
-    /// Reads a body. `None` if it is neither JSON nor text.
+    /// Parses a body. `None` if it is neither JSON nor text.
     pub(super) fn parse(body: &[u8]) -> Option<Self> {
         if body.iter().all(u8::is_ascii_whitespace) {
             return Some(Self::Nothing);
         }
         let text = std::str::from_utf8(body).ok()?;
         let whole = written::whole_letters(text);
-        // Nothing is rounded: an id of many digits is the name of something.
+        // Nothing is rounded: a number of many digits may be an id.
         Some(written::kept(&whole).map_or_else(|| Self::Text(text.to_owned()), Self::Json))
     }
 
-    /// The value, if it is JSON; nothing is null.
+    /// Returns the value, if it is JSON; an empty body is null.
     pub(super) fn json(self) -> Option<Value> {
         match self {
             Self::Nothing => Some(Value::Null),
@@ -36,8 +36,8 @@ impl Body {
     }
 }
 
-/// Keeps only these members, of an object or of each object of a list. False if there is something else in it, of which
-/// nobody says that it may be kept.
+/// Keeps only these members, of an object or of each object of a list. Returns false if there is something else in it,
+/// which the file does not allow to keep.
 pub(super) fn keep(value: &mut Value, names: &[String]) -> bool {
     match value {
         Value::Null => true,

@@ -1,4 +1,4 @@
-//! From the file as it is written to a connector that can be used, or everything that is wrong with it.
+//! Checks a parsed file and builds the connector, or returns everything that is wrong.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -21,10 +21,10 @@ use crate::{
     tool::{CacheHint, Effect, Sharing, ToolSpec},
 };
 
-/// The longest that one call may take.
+/// Limit of `limit.timeout`.
 const LONGEST_CALL: Millis = Millis::from_secs(300);
 
-/// Collects mistakes and knows where each key stands.
+/// Collects mistakes and finds the place of each key.
 struct Found<'a> {
     root: &'a Node,
     problems: Vec<Problem>,
@@ -41,12 +41,12 @@ impl Found<'_> {
         self.problems.push(Problem::new(key, message, place).help(help));
     }
 
-    /// The value, or its mistake told.
+    /// Returns the value, or reports its mistake.
     fn take<T>(&mut self, key: &str, read: Result<T, String>) -> Option<T> {
         read.map_err(|why| self.say(key, why)).ok()
     }
 
-    /// The place of the key, or of the nearest table above it.
+    /// Returns the place of the key, or of the nearest table above it.
     fn place(&self, key: &str) -> Place {
         let mut key = key;
         loop {
@@ -68,7 +68,7 @@ struct Service {
     hosts: Vec<String>,
     methods: Vec<Method>,
     headers: Vec<(String, Template)>,
-    /// The header or the parameter that is kept for the secret.
+    /// The header or parameter that is reserved for the secret.
     kept: Option<SecretPlace>,
 }
 
@@ -84,7 +84,7 @@ pub(super) fn connector(root: &Node, manifest: Manifest) -> Result<Connector, Ve
     }
     let names: Vec<String> = manifest.operations.iter().map(|each| each.name.clone()).collect();
     let mut made = Vec::new();
-    // What one user's own credential fetched is that user's.
+    // What a user's own credential has fetched belongs to that user.
     let personal = matches!(auth, Auth::Caller { .. } | Auth::Secret { per: Per::User, .. });
     for (at, spec) in manifest.operations.into_iter().enumerate() {
         let path = format!("operation[{at}]");
@@ -107,7 +107,7 @@ pub(super) fn connector(root: &Node, manifest: Manifest) -> Result<Connector, Ve
     Ok(Connector { name: service.name, hosts: service.hosts, auth, bases, operations, digest: String::new() })
 }
 
-/// True for the name of a connector or an operation: both stand in the name of a tool.
+/// Returns whether the text can be the name of a connector or an operation; both become part of a tool's name.
 fn is_name(name: &str) -> bool {
     let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_' || c == '-';
     !name.is_empty() && name.len() <= 48 && name.chars().all(plain) && !name.contains("__")
@@ -161,7 +161,7 @@ fn auth(head: &Head, found: &mut Found<'_>) -> Auth {
         }
         Some(AuthSpec::Bearer { per }) => (SecretPlace::Bearer, *per),
         Some(AuthSpec::Header { name, prefix, per }) => {
-            // The place of the secret is the one place where `Authorization` may be named.
+            // The place of the secret is the only place where `Authorization` may be named.
             let name = if name.eq_ignore_ascii_case("authorization") {
                 "authorization".to_owned()
             } else {
@@ -189,7 +189,7 @@ fn auth(head: &Head, found: &mut Found<'_>) -> Auth {
     Auth::Secret { place, per }
 }
 
-/// An operation with what the check of its undo needs.
+/// An operation, with what the check of its undo needs.
 type Made = (Operation, Input, Option<super::manifest::UndoSpec>);
 
 fn operation(service: &Service, spec: OperationSpec, path: &str, found: &mut Found<'_>) -> Option<Made> {
@@ -250,12 +250,12 @@ fn operation(service: &Service, spec: OperationSpec, path: &str, found: &mut Fou
     Some((operation, input, spec.undo))
 }
 
-/// How often a request is sent that gets no answer, where the file does not say: once more if that is harmless.
+/// Returns the default number of tries for a request that gets no answer: two, if a repeat is harmless.
 const fn usual(effect: Effect, keyed: bool) -> u32 {
     if keyed || !effect.changes_things() { 2 } else { 1 }
 }
 
-/// `at`: the key of the request, and the arguments that its slots may name.
+/// Builds the request. `at`: the key of the request, and the arguments that its slots may name.
 fn plan(
     service: &Service,
     spec: &RequestSpec,
@@ -300,7 +300,7 @@ fn plan(
     Some(plan)
 }
 
-/// A parameter or header of the same name as the secret's would make it a matter of luck which one counts.
+/// Refuses a parameter or header with the name of the secret's, since it would be a matter of chance which one counts.
 fn kept(service: &Service, plan: &Plan, path: &str, found: &mut Found<'_>) {
     let (taken, key) = match &service.kept {
         Some(SecretPlace::Query { name }) => (plan.query.iter().any(|(one, _)| one == name), "query"),
@@ -386,18 +386,18 @@ fn fields(
     all
 }
 
-/// What may fill a slot.
+/// Which arguments may fill a slot.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Use {
-    /// Texts, numbers, true and false.
+    /// Texts, numbers and booleans.
     Plain,
     /// Lists of these as well.
     List,
-    /// Everything.
+    /// Any.
     Any,
 }
 
-/// Each slot must name an argument that can stand there.
+/// Checks that each slot names an argument that can fill it.
 fn slots(template: &Template, key: &str, input: &Input, purpose: Use, found: &mut Found<'_>) {
     for slot in template.slots() {
         let name = slot.name.as_str();
@@ -484,7 +484,7 @@ fn mentions_step(request: &RequestSpec) -> bool {
         || values.into_iter().any(|value| value.to_string().contains(&marked))
 }
 
-/// Effects, methods and repeats that do not go together.
+/// Finds effects, methods and repeats that contradict each other.
 fn repeats(spec: &OperationSpec, path: &str, found: &mut Found<'_>) {
     let (changes, method) = (spec.effect.changes_things(), spec.request.method);
     let place = format!("{path}.effect");
@@ -559,7 +559,7 @@ fn is_pointer(pointer: Option<&str>, key: &str, found: &mut Found<'_>) {
     }
 }
 
-/// Ties each undo to its operation: it must exist, change things, bear being repeated, and get what it needs.
+/// Links each undo to its operation, which must exist, change something, be repeatable, and get all of its arguments.
 fn undos(made: &mut [(usize, Made)], service: &Service, found: &mut Found<'_>) {
     let known: BTreeMap<String, (bool, Repeatable, Input)> = made
         .iter()

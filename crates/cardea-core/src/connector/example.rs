@@ -1,4 +1,4 @@
-//! The examples of a file, played through the very code that sends and reads.
+//! Runs the examples of a file through the code that sends and reads.
 
 use serde_json::{Map, Value};
 
@@ -11,7 +11,7 @@ use crate::{
 /// The idempotency key in examples.
 const KEY: &str = "step";
 
-/// Everything that is otherwise than the examples say.
+/// Returns everything that differs from the examples.
 pub(super) fn play(root: &Node, connector: &Connector) -> Vec<Problem> {
     let mut problems = Vec::new();
     for (at, operation) in connector.operations.iter().enumerate() {

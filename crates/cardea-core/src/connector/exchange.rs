@@ -1,4 +1,4 @@
-//! From arguments to a request, without its secret.
+//! Builds a request from arguments, without its secret.
 
 use serde_json::{Map, Value};
 
@@ -8,24 +8,24 @@ use crate::{
     template::{Tree, Values},
 };
 
-/// The longest address. Beyond it servers differ in what they do.
+/// Length limit of an address. Beyond it the behaviour of servers differs.
 const LONGEST_URL: usize = 8_000;
 
-/// A request as it would be sent, its secret aside. It may be printed: it holds what the model gave.
+/// A request without its secret. It may be printed: it contains what the model gave.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Draft {
     /// The method.
     pub method: &'static str,
-    /// The whole address.
+    /// The full address.
     pub url: String,
-    /// Headers, their names in small letters.
+    /// Headers, their names in lower case.
     pub headers: Vec<(String, String)>,
     /// Content type and bytes of the body.
     pub body: Option<(&'static str, Vec<u8>)>,
 }
 
 impl Operation {
-    /// The request for a call. `key` is the idempotency key: the same for each try.
+    /// Builds the request for a call. `key` is the idempotency key, the same for each try.
     ///
     /// # Errors
     /// Which argument cannot be sent, in words for the model and without the value.
@@ -41,7 +41,7 @@ impl Operation {
         Ok(draft)
     }
 
-    /// The request that tells whether a write was done, if there is one.
+    /// Builds the request that checks whether a write was done, if the file declares one.
     ///
     /// # Errors
     /// As [`Operation::draft`].
@@ -51,7 +51,7 @@ impl Operation {
     }
 }
 
-/// A UUID (RFC 9562, version 8) that is made of the key, so that it is the same at each try.
+/// Derives a UUID (RFC 9562, version 8) from the key, so that it is the same at each try.
 fn as_uuid(key: &str) -> String {
     let digest = sha256_hex(key.as_bytes());
     let part = |from: usize, to: usize| digest.get(from..to).unwrap_or_default();
@@ -67,7 +67,7 @@ impl Plan {
                 || template.slots().map(|slot| format!("`{}`", slot.name)).collect::<Vec<_>>().join(", ");
             url.push('/');
             if template.slots().next().is_none() {
-                url.push_str(&filled); // a fixed segment, checked when the file was read
+                url.push_str(&filled); // a fixed segment, checked when the file was loaded
             } else {
                 url.push_str(&address::segment(&filled).map_err(|why| format!("{} {why}", named()))?);
             }
@@ -103,7 +103,7 @@ impl Plan {
     }
 }
 
-/// `name=value&…`, escaped. A list gives its name once for each item; what was not given is left out.
+/// Formats `name=value&…`, percent-encoded. A list repeats its name for each item; missing arguments are left out.
 fn pairs(fields: &[(String, Tree)], values: &Values<'_>) -> Result<String, String> {
     let mut all: Vec<String> = Vec::new();
     for (name, tree) in fields {

@@ -4,19 +4,19 @@ use std::collections::BTreeMap;
 
 use serde_json::{Map, Value, json};
 
-/// The longest text where a file does not say.
+/// Default length limit of a text.
 const LONGEST: u64 = 10_000;
 
 /// The arguments of an operation.
 #[derive(Debug, Clone)]
 pub(super) struct Input {
-    /// An object schema that takes nothing but these.
+    /// An object schema that accepts no other members.
     pub(super) schema: Value,
     kinds: BTreeMap<String, (String, bool)>,
 }
 
 impl Input {
-    /// Reads `input`; each mistake with its key.
+    /// Parses `input`; each mistake with its key.
     pub(super) fn parse(written: &BTreeMap<String, Value>) -> Result<Self, Vec<(String, String)>> {
         let (mut properties, mut required, mut kinds) = (Map::new(), Vec::new(), BTreeMap::new());
         let mut wrong = Vec::new();
@@ -39,32 +39,32 @@ impl Input {
         Ok(Self { schema, kinds })
     }
 
-    /// True if there is such an argument.
+    /// Returns whether there is such an argument.
     pub(super) fn has(&self, name: &str) -> bool {
         self.kinds.contains_key(name)
     }
 
-    /// True if it must be given.
+    /// Returns whether the argument is required.
     pub(super) fn needs(&self, name: &str) -> bool {
         self.kinds.get(name).is_some_and(|(_, needed)| *needed)
     }
 
-    /// True if its values can stand inside a text.
+    /// Returns whether its values can be part of a text.
     pub(super) fn is_plain(&self, name: &str) -> bool {
         self.kinds.get(name).is_some_and(|(kind, _)| !matches!(kind.as_str(), "object" | "array"))
     }
 
-    /// True if it is a list.
+    /// Returns whether it is a list.
     pub(super) fn is_list(&self, name: &str) -> bool {
         self.kinds.get(name).is_some_and(|(kind, _)| kind == "array")
     }
 
-    /// The names of all arguments.
+    /// Returns the names of all arguments.
     pub(super) fn names(&self) -> impl Iterator<Item = &str> {
         self.kinds.keys().map(String::as_str)
     }
 
-    /// The names of those that must be given.
+    /// Returns the names of the required arguments.
     pub(super) fn needed(&self) -> impl Iterator<Item = &str> {
         self.kinds.iter().filter(|(_, (_, needed))| *needed).map(|(name, _)| name.as_str())
     }

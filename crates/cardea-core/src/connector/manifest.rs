@@ -1,4 +1,4 @@
-//! The file of a connector, as it is written.
+//! The file format of a connector.
 
 use std::collections::BTreeMap;
 
@@ -19,7 +19,7 @@ use crate::{
 pub(super) struct Manifest {
     /// The service.
     pub(super) connector: Head,
-    /// What can be done there; each is one tool.
+    /// Its operations; each is one tool.
     #[serde(default, rename = "operation")]
     pub(super) operations: Vec<OperationSpec>,
 }
@@ -28,21 +28,22 @@ pub(super) struct Manifest {
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Head {
-    /// Its name: that of its file. Its tools are called `NAME__OPERATION`.
+    /// Name, equal to the file name. Its tools are called `NAME__OPERATION`.
     pub(super) name: String,
-    /// What the service is, for people.
+    /// Description of the service, for people.
     #[serde(default)]
     #[expect(dead_code, reason = "read by people; a name that is known to be good")]
     pub(super) about: String,
-    /// Where all paths begin, such as `https://api.example/v1`.
+    /// Start of all paths, such as `https://api.example/v1`.
     pub(super) base: String,
-    /// The only hosts that this connector may reach: `host` or `host:port`, no patterns. Absent: the one of `base`.
+    /// The only hosts that this connector may reach: `host` or `host:port`, no patterns. If absent: the host of
+    /// `base`.
     #[serde(default)]
     pub(super) hosts: Vec<String>,
-    /// The only methods that its operations may use. Absent: all.
+    /// The only methods that its operations may use. If absent: all.
     #[serde(default)]
     pub(super) methods: Vec<Method>,
-    /// Where the secret is put. The secret itself never stands in this file.
+    /// Where the secret is put. The secret itself is never in this file.
     #[serde(default)]
     pub(super) auth: Option<AuthSpec>,
     /// Headers of every request; fixed texts.
@@ -50,26 +51,26 @@ pub(super) struct Head {
     pub(super) headers: BTreeMap<String, String>,
 }
 
-/// How a request is made.
+/// HTTP method of a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "UPPERCASE")]
 pub enum Method {
-    /// Looks.
+    /// Reads.
     Get,
-    /// Looks without a body.
+    /// Reads without a body.
     Head,
-    /// Makes or searches.
+    /// Creates or searches.
     Post,
-    /// Puts in place; twice is as good as once.
+    /// Replaces; idempotent.
     Put,
     /// Changes.
     Patch,
-    /// Takes away; twice is as good as once.
+    /// Deletes; idempotent.
     Delete,
 }
 
 impl Method {
-    /// The word on the wire.
+    /// Returns the name on the wire.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
@@ -87,10 +88,10 @@ impl Method {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Per {
-    /// The tenant's own, or else the installation's.
+    /// The tenant's own, or else that of the installation.
     #[default]
     Tenant,
-    /// The user's own, and nobody else's.
+    /// The user's own, with no fallback.
     User,
 }
 
@@ -108,14 +109,14 @@ pub(super) enum AuthSpec {
     Header {
         /// The header.
         name: String,
-        /// What stands before the secret.
+        /// Text before the secret.
         #[serde(default)]
         prefix: String,
         /// Whose secret.
         #[serde(default)]
         per: Per,
     },
-    /// A parameter of the query.
+    /// A query parameter.
     Query {
         /// The parameter.
         name: String,
@@ -142,53 +143,53 @@ pub(super) enum AuthSpec {
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct OperationSpec {
-    /// Its name.
+    /// Name.
     pub(super) name: String,
-    /// What it does, for the model.
+    /// Description for the model.
     pub(super) about: String,
-    /// What it does to the world. Absent: the worst.
+    /// Effect on the world. If absent: the worst.
     #[serde(default)]
     pub(super) effect: Effect,
-    /// True if it sends data outside the tenant. Absent: if it changes something.
+    /// Whether it sends data outside the tenant. If absent: true if it changes something.
     #[serde(default)]
     pub(super) sends_outside: Option<bool>,
-    /// What people say who want it; for the choice of tools only.
+    /// Example requests of users, for tool selection only.
     #[serde(default)]
     pub(super) utterances: Vec<String>,
-    /// What is sent.
+    /// The request.
     pub(super) request: RequestSpec,
-    /// The arguments: `"string"`, `"integer"`, `"number"`, `"boolean"`, with `?` at the end if it may be left out; or
-    /// a table with a JSON Schema and `optional`.
+    /// The arguments: `"string"`, `"integer"`, `"number"`, `"boolean"`, with `?` at the end if optional; or a table
+    /// with a JSON Schema and `optional`.
     #[serde(default)]
     pub(super) input: BTreeMap<String, Value>,
-    /// How the service knows a repeated request.
+    /// How the service recognises a repeated request.
     #[serde(default)]
     pub(super) idempotency: Option<IdempotencySpec>,
-    /// A look that tells whether a write was done.
+    /// A request that checks whether a write was done.
     #[serde(default)]
     pub(super) check: Option<CheckSpec>,
-    /// True if it may stay unknown whether a write was done.
+    /// Whether the outcome of a write may stay unknown.
     #[serde(default)]
     pub(super) accept_unknown: bool,
-    /// What takes it back.
+    /// How it is undone.
     #[serde(default)]
     pub(super) undo: Option<UndoSpec>,
     /// When it is sent again.
     #[serde(default)]
     pub(super) retry: Option<RetrySpec>,
-    /// What of the answer the model gets.
+    /// The part of the answer that the model gets.
     #[serde(default)]
     pub(super) result: ResultSpec,
-    /// How long a result may be given again; reads only.
+    /// How long a result may be reused; reads only.
     #[serde(default)]
     pub(super) cache: Option<CacheSpec>,
-    /// Tags of results that a write makes old, such as `order:{order}`.
+    /// Tags of results that a write makes stale, such as `order:{order}`.
     #[serde(default)]
     pub(super) clears: Vec<String>,
-    /// How long and how often.
+    /// Limits of time and rate.
     #[serde(default)]
     pub(super) limit: LimitSpec,
-    /// Exchanges that show what happens; `cardea connector check` plays them.
+    /// Example exchanges; `cardea connector check` runs them.
     #[serde(default, rename = "example")]
     pub(super) examples: Vec<ExampleSpec>,
 }
@@ -199,12 +200,12 @@ pub(super) struct OperationSpec {
 pub(super) struct RequestSpec {
     /// The method.
     pub(super) method: Method,
-    /// Another start than the connector's `base`; its host must be among `hosts`.
+    /// Another base than that of the connector; its host must be among `hosts`.
     #[serde(default)]
     pub(super) base: Option<String>,
     /// The path, such as `/orders/{order}`.
     pub(super) path: String,
-    /// The query. A parameter whose argument is left out is left out too.
+    /// The query. A parameter whose argument is missing is left out.
     #[serde(default)]
     pub(super) query: BTreeMap<String, Value>,
     /// Headers.
@@ -218,39 +219,39 @@ pub(super) struct RequestSpec {
     pub(super) form: BTreeMap<String, Value>,
 }
 
-/// `idempotency`: one of the two.
+/// `idempotency`: exactly one of its keys.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct IdempotencySpec {
-    /// The header that carries the key.
+    /// Header that carries the key.
     #[serde(default)]
     pub(super) header: Option<String>,
-    /// How the header carries it.
+    /// Format of the key in the header.
     #[serde(default)]
     pub(super) form: KeyForm,
-    /// What else makes a repeat harmless.
+    /// Another reason why a repeat is harmless.
     #[serde(default)]
     pub(super) by: Option<By>,
 }
 
-/// How a header carries the key of a call.
+/// Format in which a header carries the key of a call.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub(super) enum KeyForm {
-    /// As the audit log names the step: `step_` and 32 digits; `undo.` before it for an undo.
+    /// The id of the step as in the audit log: `step_` and 32 digits; `undo.` before it for an undo.
     #[default]
     Step,
-    /// As a UUID of 36 bytes, made of that: for services that take nothing else, or nothing longer.
+    /// A UUID of 36 characters derived from that: for services that accept nothing else, or nothing longer.
     Uuid,
 }
 
-/// What makes a repeat harmless where no header does.
+/// Why a repeat is harmless without a header.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub(super) enum By {
-    /// The request carries the key itself, as `{step}`.
+    /// The request itself contains the key, as `{step}`.
     Request,
-    /// PUT and DELETE: twice is as good as once.
+    /// PUT and DELETE are idempotent.
     Method,
 }
 
@@ -258,15 +259,15 @@ pub(super) enum By {
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct CheckSpec {
-    /// The path of a GET; `{step}` is the key of the write.
+    /// Path of a GET; `{step}` is the key of the write.
     pub(super) path: String,
-    /// Its query.
+    /// Query.
     #[serde(default)]
     pub(super) query: BTreeMap<String, Value>,
-    /// A JSON pointer to something that is only there if the write was done. Absent: any answer of success says so.
+    /// JSON pointer to a value that exists only if the write was done. If absent: any success status says so.
     #[serde(default)]
     pub(super) found: Option<String>,
-    /// A JSON pointer to what the write would have returned.
+    /// JSON pointer to what the write would have returned.
     #[serde(default)]
     pub(super) take: Option<String>,
 }
@@ -275,9 +276,9 @@ pub(super) struct CheckSpec {
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct UndoSpec {
-    /// The operation of this connector that takes it back.
+    /// Operation of this connector that undoes this one.
     pub(super) operation: String,
-    /// Its arguments, from this one's and from `{result.…}`.
+    /// Its arguments, from the arguments of this one and from `{result.…}`.
     #[serde(default)]
     pub(super) with: BTreeMap<String, Value>,
 }
@@ -286,10 +287,10 @@ pub(super) struct UndoSpec {
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct RetrySpec {
-    /// The statuses after which it is sent again. A request that got no answer is sent again as well.
+    /// Statuses after which the request is sent again. A request without an answer is sent again as well.
     #[serde(default)]
     pub(super) on: Vec<u16>,
-    /// How often it is sent in all.
+    /// Number of tries in total.
     #[schemars(range(min = 1, max = 5))]
     pub(super) attempts: u32,
 }
@@ -298,15 +299,15 @@ pub(super) struct RetrySpec {
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub(super) struct ResultSpec {
-    /// A JSON pointer to the part that counts.
+    /// JSON pointer to the part that counts.
     pub(super) take: Option<String>,
-    /// The members to keep, of the object or of each object of the list. Absent: all.
+    /// Members to keep, of the object or of each object of the list. If absent: all.
     pub(super) keep: Vec<String>,
-    /// The largest result.
+    /// Size limit of the result.
     pub(super) max: Bytes,
-    /// A JSON pointer to what must be `true`, for services that answer 200 to a failure.
+    /// JSON pointer to a value that must be `true`, for services that answer 200 to a failure.
     pub(super) ok: Option<String>,
-    /// A JSON pointer to what an error answer says.
+    /// JSON pointer to the text of an error answer.
     pub(super) error: Option<String>,
 }
 
@@ -320,14 +321,14 @@ impl Default for ResultSpec {
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct CacheSpec {
-    /// How long a result stays good.
+    /// Lifetime of a result.
     #[serde(with = "crate::time::text")]
     #[schemars(with = "LengthText")]
     pub(super) ttl: Millis,
     /// Tags such as `order:{order}`.
     #[serde(default)]
     pub(super) tags: Vec<String>,
-    /// Whose results may be reused.
+    /// Who may reuse the results.
     #[serde(default)]
     pub(super) sharing: Sharing,
 }
@@ -336,11 +337,11 @@ pub(super) struct CacheSpec {
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub(super) struct LimitSpec {
-    /// How long one call may take, repeats included.
+    /// Time limit of one call, repeats included.
     #[serde(with = "crate::time::text")]
     #[schemars(with = "LengthText")]
     pub(super) timeout: Millis,
-    /// How often one user may call it.
+    /// Rate limit of one user.
     pub(super) per_user: Option<Rate>,
 }
 
@@ -357,17 +358,17 @@ pub(super) struct ExampleSpec {
     /// The arguments.
     #[serde(default)]
     pub(super) given: BTreeMap<String, Value>,
-    /// Method and path with query that are sent.
+    /// Method and path with query of the request.
     pub(super) sends: String,
-    /// The JSON body that is sent.
+    /// JSON body of the request.
     #[serde(default)]
     pub(super) body: Option<Value>,
-    /// What the service answers.
+    /// Answer of the service.
     pub(super) gets: GetsSpec,
-    /// What the model then gets.
+    /// Result for the model.
     #[serde(default)]
     pub(super) result: Option<Value>,
-    /// Or a part of the reason why it failed.
+    /// Or a part of the reason for the failure.
     #[serde(default)]
     pub(super) fails: Option<String>,
 }

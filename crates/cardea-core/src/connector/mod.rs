@@ -1,12 +1,12 @@
 //! Connectors: HTTP services that are described by a file, as values and decisions.
 //!
-//! Promises: a [`Connector`] that was read is complete, and everything that is wrong with a file is told at once,
-//! with its place. What a model gives can only become a segment of a path, a value of a query, a header's value or a
-//! JSON value: it never becomes a host, another path, another header or a key. A request is made without its secret
-//! ([`Draft`]); the secret is put in last, by whoever sends it. What comes back is bounded, cut to what the file asks
-//! for, and an [`Outcome`](crate::tool::Outcome) that guesses nothing. Refuses: hosts, methods and headers that the
-//! file does not list or may not set, writes of which nobody says what a repeat does. Called by the configuration
-//! and by room `action`, which sends.
+//! Promises: a loaded [`Connector`] is complete, and everything that is wrong with a file is reported at once, with
+//! its place. What a model provides can only become a path segment, a query value, a header value or a JSON value, and
+//! never a host, another path, another header or a key. A request is built without its secret ([`Draft`]); the sender
+//! adds the secret last. An answer is bounded, cut to what the file asks for, and translated into an
+//! [`Outcome`](crate::tool::Outcome) that guesses nothing. Refuses: hosts, methods and headers that the file does not
+//! list or may not set, and writes for which the effect of a repeat is not declared. Called by the configuration and
+//! by the room `action`, which sends.
 
 mod address;
 mod answer;
@@ -40,39 +40,39 @@ pub use self::{
 };
 use manifest::{By, ExampleSpec, KeyForm, Manifest, ResultSpec};
 
-/// A service with its operations, checked.
+/// A checked service with its operations.
 #[derive(Debug, Clone)]
 pub struct Connector {
     /// Its name.
     pub name: String,
     /// The only hosts that it may reach.
     pub hosts: Vec<String>,
-    /// Where its secret is put, and whose it is.
+    /// Place and owner of its secret.
     pub auth: Auth,
-    /// Where its requests go.
+    /// Base addresses of its requests.
     pub bases: Vec<Base>,
-    /// What can be done there, in the order of the file.
+    /// Its operations, in the order of the file.
     pub operations: Vec<Operation>,
-    /// A digest of the file: what it gave under another one it may not give any more.
+    /// Digest of the file. Results cached under another digest are not reused.
     pub digest: String,
 }
 
-/// One thing that can be done, checked.
+/// A checked operation.
 #[derive(Debug, Clone)]
 pub struct Operation {
-    /// As a model and a policy see it.
+    /// The tool as a model and a policy see it.
     pub spec: ToolSpec,
-    /// What takes it back.
+    /// How it is undone.
     pub undo: Option<Undo>,
-    /// What a repeat would do.
+    /// Consequence of a repeat.
     pub repeatable: Repeatable,
-    /// How long one call may take, repeats included.
+    /// Time limit of one call, repeats included.
     pub timeout: Millis,
-    /// How often one user may call it.
+    /// Rate limit of one user.
     pub per_user: Option<Rate>,
-    /// How often it is sent in all.
+    /// Number of tries in total.
     pub attempts: u32,
-    /// What `[connector]` is called: for what a model is told.
+    /// Name of the service in messages for the model.
     service: String,
     retry_on: Vec<u16>,
     request: Plan,
@@ -83,7 +83,7 @@ pub struct Operation {
     examples: Vec<ExampleSpec>,
 }
 
-/// How a request is made.
+/// How to build a request.
 #[derive(Debug, Clone)]
 struct Plan {
     method: Method,
@@ -100,7 +100,7 @@ enum Body {
     Form(Vec<(String, Tree)>),
 }
 
-/// How to find out whether a write was done.
+/// How to check whether a write was done.
 #[derive(Debug, Clone)]
 struct Look {
     plan: Plan,
@@ -109,7 +109,7 @@ struct Look {
 }
 
 impl Connector {
-    /// Reads a connector's file.
+    /// Parses a connector's file.
     ///
     /// # Errors
     /// Everything that is wrong with it, with places.
@@ -120,10 +120,10 @@ impl Connector {
         check::connector(&root, manifest).map(|connector| Self { digest, ..connector })
     }
 
-    /// Plays the examples of all operations: what is otherwise than they say, with places.
+    /// Runs the examples of all operations; returns every difference, with places.
     ///
     /// # Errors
-    /// The mistakes of the file, if it is none.
+    /// The mistakes of the file, if it is invalid.
     pub fn play(text: &str) -> Result<Vec<Problem>, Vec<Problem>> {
         let connector = Self::parse(text)?;
         let root = form::parse(text)?;
@@ -132,26 +132,26 @@ impl Connector {
 }
 
 impl Operation {
-    /// How many examples show what it does.
+    /// Returns the number of its examples.
     #[must_use]
     pub fn examples(&self) -> usize {
         self.examples.len()
     }
 
-    /// True if a call can be found out about with a look.
+    /// Returns whether the outcome of a call can be checked.
     #[must_use]
     pub fn can_look(&self) -> bool {
         self.check.is_some()
     }
 
-    /// The method.
+    /// Returns the method.
     #[must_use]
     pub fn method(&self) -> &'static str {
         self.request.method.name()
     }
 }
 
-/// Named templates, in the order of their names.
+/// Templates by name, sorted.
 type Named<T> = BTreeMap<String, T>;
 
 #[cfg(test)]

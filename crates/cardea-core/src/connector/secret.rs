@@ -1,4 +1,4 @@
-//! Where a secret is put, and that nothing that comes back shows it.
+//! Placing secrets in requests, and removing them from answers.
 
 use std::borrow::Cow;
 
@@ -8,16 +8,16 @@ use serde_json::Value;
 use super::{Per, address};
 use crate::secret::{ExposeSecret, SecretString};
 
-/// How a connector proves whose it is.
+/// How a connector authenticates.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Auth {
     /// Not at all.
     None,
     /// With a secret.
     Secret {
-        /// Where it stands in the request.
+        /// Place in the request.
         place: SecretPlace,
-        /// Whose it is.
+        /// Owner of the secret.
         per: Per,
     },
     /// With a token that Cardea signs for the caller and this audience.
@@ -27,19 +27,19 @@ pub enum Auth {
     },
 }
 
-/// Where a secret stands in a request.
+/// Place of a secret in a request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum SecretPlace {
     /// `Authorization: Bearer SECRET`.
     Bearer,
-    /// A header, with what stands before the secret.
+    /// A header, with the text before the secret.
     Header {
-        /// The header, in small letters.
+        /// The header, in lower case.
         name: String,
-        /// What stands before the secret.
+        /// Text before the secret.
         prefix: String,
     },
-    /// A parameter of the query.
+    /// A query parameter.
     Query {
         /// The parameter.
         name: String,
@@ -61,7 +61,7 @@ pub enum Placed {
 }
 
 impl SecretPlace {
-    /// The secret as it is sent. `None` if it has characters that cannot be sent there.
+    /// Returns the secret as it is sent. `None` if it contains characters that cannot be sent there.
     #[must_use]
     pub fn put(&self, secret: &SecretString) -> Option<Placed> {
         let text = secret.expose_secret();
@@ -83,7 +83,7 @@ impl SecretPlace {
         }
     }
 
-    /// The forms in which the secret could come back: itself, and what is made of its bytes. Each is found in any
+    /// Returns the forms in which the secret could come back: itself, and encodings of its bytes. Each is found in any
     /// [spelling](scrub_body) of its characters.
     #[must_use]
     pub fn forms(secret: &SecretString) -> Vec<SecretString> {
@@ -103,16 +103,17 @@ impl SecretPlace {
     }
 }
 
-/// The shortest text that is looked for: a shorter one stands in every second answer.
+/// Length of the shortest text that is searched for; a shorter one occurs in every second answer.
 const SHORTEST: usize = 4;
 
-/// The shortest secret that is looked for in other forms as well.
+/// Length of the shortest secret whose other forms are searched for as well.
 const LONG: usize = 8;
 
-/// Most backslashes of one escape: written four times over, each time as JSON.
+/// Limit of backslashes in one escape: JSON encoded four times over.
 const SLASHES: usize = 16;
 
-/// What base64 makes of a text behind so many other bytes, as far as only the text decides it, in both alphabets.
+/// Returns the part of the base64 encoding of a text after `before` other bytes that depends only on the text, in both
+/// alphabets.
 fn in_base64(text: &str, before: usize) -> (String, String) {
     let mut bytes = vec![0; before];
     bytes.extend_from_slice(text.as_bytes());
@@ -122,9 +123,9 @@ fn in_base64(text: &str, before: usize) -> (String, String) {
     (usual, own(base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(&bytes)))
 }
 
-/// A body without these secrets, however their characters are spelled: as they are, or as addresses (`%2B`, `+` for a
-/// space), HTML (`&#43;`, `&amp;`), JSON and code (`\u002b`, `\"`), or mail (`=2B`) write them, mixed or twice. Before it
-/// is read, so that no cut can leave half of one.
+/// Removes these secrets from a body, however their characters are written: plainly, or as in addresses (`%2B`, `+`
+/// for a space), HTML (`&#43;`, `&amp;`), JSON and code (`\u002b`, `\"`), or mail (`=2B`), mixed or nested. Applied
+/// before the body is parsed, so that no cut can leave half of a secret.
 #[must_use]
 pub fn scrub_body<'b>(body: &'b [u8], secrets: &[SecretString]) -> Cow<'b, [u8]> {
     let mut body = Cow::Borrowed(body);
@@ -138,13 +139,15 @@ pub fn scrub_body<'b>(body: &'b [u8], secrets: &[SecretString]) -> Cow<'b, [u8]>
     body
 }
 
+/// Returns whether the byte can begin an escape.
 const fn begins_escape(byte: u8) -> bool {
     matches!(byte, b'%' | b'=' | b'&' | b'\\' | b'+')
 }
 
-/// The text with stars in each place where the secret stands; nothing if it stands nowhere.
+/// Replaces each occurrence of the secret by stars; `None` if there is none.
 fn without(text: &[u8], secret: &str, escapes: bool) -> Option<Vec<u8>> {
-    // No spelling has less than a byte for each character. WHY: most are ASCII, and to see that is cheaper than to count.
+    // No spelling has less than a byte per character. WHY: most secrets are ASCII, and testing for that is cheaper
+    // than counting.
     if text.len() < if secret.is_ascii() { secret.len() } else { secret.chars().count() } {
         return None;
     }
@@ -181,9 +184,9 @@ fn without(text: &[u8], secret: &str, escapes: bool) -> Option<Vec<u8>> {
     })
 }
 
-/// How many bytes at the beginning of the text spell the secret, if they do.
+/// Returns how many bytes at the beginning of the text spell the secret, if they do.
 fn spelled(text: &[u8], secret: &str) -> Option<usize> {
-    // All places at which the next character may begin: a backslash can be one, or the first of two that mean one.
+    // All positions at which the next character may begin: a backslash can be one, or the first of two that mean one.
     let (mut places, mut next) = (vec![0], Vec::new());
     for c in secret.chars() {
         for at in places.drain(..) {
@@ -200,7 +203,7 @@ fn spelled(text: &[u8], secret: &str) -> Option<usize> {
     places.last().copied().filter(|length| *length > 0)
 }
 
-/// Tells the length of each way in which the text begins with this character.
+/// Reports the length of each way in which the text begins with this character.
 fn spellings(text: &[u8], c: char, mut tell: impl FnMut(usize)) {
     let mut room = [0; 4];
     let bytes = c.encode_utf8(&mut room).as_bytes();
@@ -222,7 +225,7 @@ fn spellings(text: &[u8], c: char, mut tell: impl FnMut(usize)) {
     match text.first() {
         Some(b'%') => {
             each(b"%");
-            each(b"%25"); // twice
+            each(b"%25"); // encoded twice
         }
         Some(b'=') => each(b"="),
         Some(b'+') if c == ' ' => tell(1),
@@ -234,7 +237,7 @@ fn spellings(text: &[u8], c: char, mut tell: impl FnMut(usize)) {
             }
         }
         Some(b'\\') => {
-            // More of them are never one escape, and to count them all from each of a million is for ever.
+            // A longer run is never one escape, and counting it from each of a million positions would not end.
             let slashes = text.iter().take(SLASHES).take_while(|byte| **byte == b'\\').count();
             let code = text.get(slashes..).unwrap_or_default();
             let unit =
@@ -257,7 +260,7 @@ fn number(digits: &[u8], radix: u32) -> Option<u32> {
     u32::from_str_radix(std::str::from_utf8(digits).ok()?, radix).ok()
 }
 
-/// The character of `&NAME;`, of those that stand in secrets.
+/// Returns the character of `&NAME;`, for characters that occur in secrets.
 fn entity(name: &[u8]) -> Option<char> {
     if let Some(code) = name.strip_prefix(b"#") {
         let hex = code.strip_prefix(b"x").or(code.strip_prefix(b"X"));
@@ -277,16 +280,16 @@ fn entity(name: &[u8]) -> Option<char> {
     named.iter().find(|(known, _)| *known == name).map(|(_, c)| *c)
 }
 
-/// The text without these secrets.
+/// Returns the text without these secrets.
 fn scrubbed(text: &str, secrets: &[SecretString]) -> Option<String> {
     match scrub_body(text.as_bytes(), secrets) {
         Cow::Borrowed(_) => None,
-        // Stars stand in the places of whole characters.
+        // Stars replace whole characters.
         Cow::Owned(clean) => Some(String::from_utf8_lossy(&clean).into_owned()),
     }
 }
 
-/// Puts stars in the place of these secrets, wherever a service sent them back in another spelling.
+/// Replaces these secrets by stars, wherever a service sent them back in another spelling.
 pub fn scrub(value: &mut Value, secrets: &[SecretString]) {
     match value {
         Value::String(text) => {
@@ -308,8 +311,8 @@ pub fn scrub(value: &mut Value, secrets: &[SecretString]) {
     }
 }
 
-/// The name under which a vault keeps the secret of a connector: a tenant's, or a user's of that tenant, who is an
-/// issuer and a name: the same name at two issuers is two users.
+/// Returns the name under which a vault keeps the secret of a connector, for a tenant or for a user of that tenant. A
+/// user is an issuer and a name: the same name at two issuers is two users.
 #[must_use]
 pub fn secret_name(connector: &str, user: Option<(&str, &str)>) -> String {
     match user {
@@ -321,7 +324,7 @@ pub fn secret_name(connector: &str, user: Option<(&str, &str)>) -> String {
     }
 }
 
-/// The issuer and the name of the user whose secret has this name; `None` if it is no user's.
+/// Returns the issuer and the name of the user whose secret has this name; `None` if it does not belong to a user.
 #[must_use]
 pub fn secret_user(name: &str) -> Option<(String, &str)> {
     let (connector, user) = name.strip_prefix("connector/")?.split_once("/user/")?;

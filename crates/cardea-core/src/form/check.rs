@@ -1,11 +1,12 @@
-//! A tree against a schema: every unknown key, wrong kind, bad value and missing key, in the order of the file.
+//! Checks a tree against a schema: every unknown key, wrong type, invalid value and missing key, in the order of the
+//! file.
 
 use std::net::SocketAddr;
 
 use super::{Expects, Kind, Node, Place, Problem, Schema, Shape, closest, tree::join};
 use crate::{size::Bytes, time::Millis, units::Rate};
 
-/// Everything that the schema shows to be wrong.
+/// Returns all problems that the schema shows.
 #[must_use]
 pub fn check(schema: &Schema, root: &Node) -> Vec<Problem> {
     let mut problems = Vec::new();
@@ -89,7 +90,7 @@ fn choice(names: &[&str], text: &str, node: &Node, path: &str) -> Option<Problem
     })
 }
 
-/// `{ file = "…" }` or `{ env = "…" }` in the place of a secret.
+/// Checks `{ file = "…" }` or `{ env = "…" }` in place of a secret.
 fn secret_source(node: &Node, path: &str) -> Option<Problem> {
     let entries = node.entries().unwrap_or_default();
     let good = match entries {
@@ -123,7 +124,8 @@ fn text_of(format: Option<&str>, text: &str, node: &Node, path: &str) -> Option<
     Some(Problem { key: path.to_owned(), message, help, place: node.place.clone() })
 }
 
-/// Of several shapes: the one whose fixed text the value carries, or else the one with the fewest problems.
+/// Checks against several shapes: the one whose fixed text the value carries, or else the one with the fewest
+/// problems.
 fn either(all: &[Shape<'_>], node: &Node, path: &str, problems: &mut Vec<Problem>) {
     if let Some(tag) = all.iter().flat_map(|each| each.tags()).next() {
         let written =
@@ -197,7 +199,7 @@ fn out_of_bounds<N: std::fmt::Display, B: std::fmt::Display>(
 }
 
 impl Expects<'_> {
-    /// What is wanted, in words, with its article.
+    /// Returns what is expected, in words, with its article.
     #[must_use]
     pub fn words(&self) -> String {
         match self {

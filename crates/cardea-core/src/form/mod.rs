@@ -1,10 +1,10 @@
 //! Files that people write, checked against the type they are meant for.
 //!
-//! Promises: every problem of a text is found in one pass, each with its place, its key, what was expected and, for
-//! a name that nobody knows, the name that was probably meant. The type's own schema (its fields, their kinds and
-//! their doc comments) is the only description: what the check accepts, what the reference says and what an
-//! environment variable may set cannot drift apart. Refuses: unknown keys, at every level. Called by the
-//! configuration, by agent files, and by whoever reads a TOML file that a person wrote.
+//! Promises: every problem of a text is found in one pass, each with its place, its key, what was expected and, for an
+//! unknown name, the name that was probably meant. The schema of the type (its fields, their types and their doc
+//! comments) is the only description, so what the check accepts, what the reference says and what an environment
+//! variable may set cannot drift apart. Refuses: unknown keys, at every level. Called by the configuration, by agent
+//! files, and by all code that reads hand-written TOML.
 
 mod check;
 mod shape;
@@ -19,21 +19,21 @@ pub use shape::{Expects, Schema, Shape};
 pub use suggest::closest;
 pub use tree::{Entry, Kind, Node, Place, Position, parse, position};
 
-/// One thing that is wrong with a file.
+/// A problem in a file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Problem {
-    /// The full key, such as `auth.issuers.corp.secret`; empty for the file as a whole.
+    /// Full key, such as `auth.issuers.corp.secret`; empty for the file as a whole.
     pub key: String,
     /// What is wrong: lower case, without a full stop, and never with a secret in it.
     pub message: String,
     /// What to do about it.
     pub help: Option<String>,
-    /// Where it stands.
+    /// Place in the file.
     pub place: Place,
 }
 
 impl Problem {
-    /// A problem with the value of `key`.
+    /// Creates a problem with the value of `key`.
     #[must_use]
     pub fn new(key: impl Into<String>, message: impl Into<String>, place: Place) -> Self {
         Self { key: key.into(), message: message.into(), help: None, place }
@@ -47,7 +47,7 @@ impl Problem {
     }
 }
 
-/// Reads a value out of a tree, or says everything that is wrong with it.
+/// Reads a value from a tree, or returns everything that is wrong with it.
 ///
 /// # Errors
 /// All problems that the schema shows; if it shows none, those that the type itself finds.
@@ -56,8 +56,8 @@ pub fn read<T: JsonSchema + DeserializeOwned>(root: &Node) -> Result<T, Vec<Prob
     if problems.is_empty() { decode(root.clone()) } else { Err(problems) }
 }
 
-/// Lets the type itself read the tree. After a refusal the refused value is taken out and the rest tried again, so
-/// that one bad value does not hide the next.
+/// Lets the type itself read the tree. After an error the refused value is removed and the rest tried again, so that
+/// one bad value does not hide the next.
 fn decode<T: DeserializeOwned>(mut root: Node) -> Result<T, Vec<Problem>> {
     let mut problems = Vec::new();
     loop {

@@ -1,6 +1,6 @@
-//! What a type expects of a file, read from its JSON Schema.
+//! The expected form of a file, read from the JSON Schema of its type.
 //!
-//! Only what `schemars` writes for the types that files are made of: tables, maps, lists, choices and plain values.
+//! Supports only what `schemars` generates for such types: tables, maps, lists, choices and plain values.
 
 use schemars::{JsonSchema, generate::SchemaSettings};
 use serde_json::Value;
@@ -10,31 +10,31 @@ use serde_json::Value;
 pub struct Schema(Value);
 
 impl Schema {
-    /// The schema of `T`, as it is read from a file.
+    /// Returns the schema of `T` for reading it from a file.
     #[must_use]
     pub fn of<T: JsonSchema>() -> Self {
         let settings = SchemaSettings::draft2020_12().for_deserialize();
         Self(settings.into_generator().into_root_schema_for::<T>().to_value())
     }
 
-    /// The whole type.
+    /// Returns the shape of the whole type.
     #[must_use]
     pub fn top(&self) -> Shape<'_> {
         Shape { root: &self.0, here: &self.0, outer: &self.0 }
     }
 }
 
-/// One place in a schema.
+/// A place in a schema.
 #[derive(Debug, Clone, Copy)]
 pub struct Shape<'s> {
     root: &'s Value,
-    /// What describes the value, behind references and `Option`.
+    /// The description of the value, behind references and `Option`.
     here: &'s Value,
-    /// What stands at the field itself: its own doc comment and default.
+    /// The description of the field itself: its own doc comment and default.
     outer: &'s Value,
 }
 
-/// What kind of value a [`Shape`] asks for.
+/// The type of value that a [`Shape`] expects.
 #[derive(Debug, Clone)]
 pub enum Expects<'s> {
     /// A table with known keys.
@@ -55,7 +55,7 @@ pub enum Expects<'s> {
     Truth,
     /// A value that fits one of these.
     Either(Vec<Shape<'s>>),
-    /// Whatever: the type itself will say.
+    /// Any value: the type itself checks it.
     Anything,
 }
 
@@ -65,33 +65,33 @@ impl<'s> Shape<'s> {
         Self { root: self.root, here, outer: value }
     }
 
-    /// The doc comment of the field, or else of its type.
+    /// Returns the doc comment of the field, or else of its type.
     #[must_use]
     pub fn about(self) -> Option<&'s str> {
         let text = |value: &'s Value| value.get("description")?.as_str();
         text(self.outer).or_else(|| text(self.here))
     }
 
-    /// The value that counts if the file says nothing.
+    /// Returns the default value.
     #[must_use]
     pub fn default(self) -> Option<&'s Value> {
         self.outer.get("default").or_else(|| self.here.get("default"))
     }
 
-    /// True for a value that must never be printed.
+    /// Returns whether the value must never be printed.
     #[must_use]
     pub fn is_secret(self) -> bool {
         self.here.get("format").and_then(Value::as_str) == Some("secret")
     }
 
-    /// The keys that a table must have.
+    /// Returns the keys that a table must have.
     #[must_use]
     pub fn required(self) -> Vec<&'s str> {
         let list = self.here.get("required").and_then(Value::as_array);
         list.map(|names| names.iter().filter_map(Value::as_str).collect()).unwrap_or_default()
     }
 
-    /// The shape under a key of a table.
+    /// Returns the shape under a key of a table.
     #[must_use]
     pub fn key(self, name: &str) -> Option<Self> {
         match self.expects() {
@@ -101,7 +101,7 @@ impl<'s> Shape<'s> {
         }
     }
 
-    /// What kind of value is wanted.
+    /// Returns the expected type of value.
     #[must_use]
     pub fn expects(self) -> Expects<'s> {
         if let Some(choices) = choices(self.here) {
@@ -136,12 +136,12 @@ impl<'s> Shape<'s> {
         }
     }
 
-    /// The fixed text under `key`, by which variants of a table tell themselves apart.
+    /// Returns the fixed text under `key`, which tells variants of a table apart.
     pub(super) fn tag(self, key: &str) -> Option<&'s str> {
         self.here.get("properties")?.get(key)?.get("const")?.as_str()
     }
 
-    /// The keys that hold a fixed text.
+    /// Returns the keys that hold a fixed text.
     pub(super) fn tags(self) -> impl Iterator<Item = &'s str> {
         let keys = self.here.get("properties").and_then(Value::as_object).into_iter().flatten();
         keys.filter(|(_, value)| value.get("const").is_some()).map(|(key, _)| key.as_str())
@@ -151,7 +151,7 @@ impl<'s> Shape<'s> {
 /// Follows `$ref` and looks through `Option`.
 fn resolve<'s>(root: &'s Value, value: &'s Value) -> &'s Value {
     let mut here = value;
-    // A schema that refers to itself without end cannot be written by the derive; the bound is for safety.
+    // The derive cannot generate a schema that refers to itself without end; the bound is for safety.
     for _ in 0..16 {
         if let Some(target) = here.get("$ref").and_then(Value::as_str) {
             match target.strip_prefix('#').and_then(|pointer| root.pointer(pointer)) {
@@ -167,7 +167,7 @@ fn resolve<'s>(root: &'s Value, value: &'s Value) -> &'s Value {
     here
 }
 
-/// `anyOf: [X, null]` is how an optional table is written.
+/// Looks through `anyOf: [X, null]`, the form of an optional table.
 fn behind_option(value: &Value) -> Option<&Value> {
     let all = value.get("anyOf")?.as_array()?;
     let mut real = all.iter().filter(|each| type_of(each) != Some("null"));
@@ -177,7 +177,7 @@ fn behind_option(value: &Value) -> Option<&Value> {
     }
 }
 
-/// The type, `null` aside.
+/// Returns the type, ignoring `null`.
 fn type_of(value: &Value) -> Option<&str> {
     match value.get("type")? {
         Value::String(name) => Some(name),
@@ -186,7 +186,7 @@ fn type_of(value: &Value) -> Option<&str> {
     }
 }
 
-/// The texts of an enum without data, in both of the ways in which it may be written.
+/// Returns the texts of an enum without data, in both of its forms.
 fn choices(value: &Value) -> Option<Vec<&str>> {
     if let Some(all) = value.get("enum").and_then(Value::as_array) {
         return Some(all.iter().filter_map(Value::as_str).collect());

@@ -1,9 +1,9 @@
-//! "Did you mean": the known name that is nearest to a written one.
+//! "Did you mean": the known name that is most similar to a written one.
 
-/// The candidate that was probably meant, if one is near enough to say so.
+/// Returns the candidate that was probably meant, if one is similar enough.
 ///
-/// Near means: at most a third of the letters differ (swapped neighbours count once), or the one begins with the
-/// other. Capitals, `-` and `_` make no difference.
+/// Similar means that at most a third of the letters differ (swapped neighbours count once), or that one begins with
+/// the other. Capitals, `-` and `_` make no difference.
 #[must_use]
 pub fn closest<'c>(written: &str, known: impl IntoIterator<Item = &'c str>) -> Option<&'c str> {
     let plain = |name: &str| name.to_lowercase().replace('-', "_");

@@ -1,4 +1,4 @@
-//! A TOML text as a tree in which each value knows where it stands.
+//! A TOML text as a tree in which each value knows its place.
 
 use std::ops::Range;
 
@@ -10,38 +10,38 @@ use toml::{
 
 use super::Problem;
 
-/// Where a value comes from.
+/// Origin of a value.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Place {
     /// These bytes of the file.
     File(Range<usize>),
     /// This environment variable.
     Variable(String),
-    /// Nobody wrote it.
+    /// None: the value was not written anywhere.
     Nowhere,
 }
 
-/// A value and where it comes from.
+/// A value and its origin.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Node {
     /// The value.
     pub kind: Kind,
-    /// Its place.
+    /// Origin of the value.
     pub place: Place,
 }
 
-/// One key of a table.
+/// An entry of a table.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Entry {
     /// The key as written.
     pub key: String,
-    /// Where the key stands.
+    /// Origin of the key.
     pub key_place: Place,
-    /// Its value.
+    /// The value.
     pub value: Node,
 }
 
-/// What a value is.
+/// The content of a value.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Kind {
     /// A string.
@@ -61,7 +61,7 @@ pub enum Kind {
 }
 
 impl Kind {
-    /// What it is, in words, with its article.
+    /// Returns the type in words, with its article.
     #[must_use]
     pub const fn words(&self) -> &'static str {
         match self {
@@ -78,19 +78,19 @@ impl Kind {
 }
 
 impl Node {
-    /// An empty table that stands nowhere.
+    /// Returns an empty table without an origin.
     #[must_use]
     pub const fn empty() -> Self {
         Self { kind: Kind::Table(Vec::new()), place: Place::Nowhere }
     }
 
-    /// A text at a place.
+    /// Returns a text with an origin.
     #[must_use]
     pub fn text(text: impl Into<String>, place: Place) -> Self {
         Self { kind: Kind::Text(text.into()), place }
     }
 
-    /// The entries, if this is a table.
+    /// Returns the entries, if this is a table.
     #[must_use]
     pub fn entries(&self) -> Option<&[Entry]> {
         match &self.kind {
@@ -99,15 +99,15 @@ impl Node {
         }
     }
 
-    /// The value under one key of this table.
+    /// Returns the value under a key of this table.
     #[must_use]
     pub fn get(&self, key: &str) -> Option<&Self> {
         self.entries()?.iter().find(|entry| entry.key == key).map(|entry| &entry.value)
     }
 
-    /// The value under one key of this table, made as an empty table where there is none.
+    /// Returns the value under a key of this table; inserts an empty table if there is none.
     ///
-    /// `None` if this is no table.
+    /// `None` if this is not a table.
     pub fn table_at(&mut self, key: &str) -> Option<&mut Self> {
         let Kind::Table(entries) = &mut self.kind else { return None };
         let at = match entries.iter().position(|entry| entry.key == key) {
@@ -120,7 +120,7 @@ impl Node {
         entries.get_mut(at).map(|entry| &mut entry.value)
     }
 
-    /// The value at a full key such as `upstreams.ops.url` or `tools[2]`; keys may contain dots.
+    /// Returns the value at a full key such as `upstreams.ops.url` or `tools[2]`; keys may contain dots.
     #[must_use]
     pub fn find(&self, path: &str) -> Option<&Self> {
         if path.is_empty() || path == "." {
@@ -137,7 +137,7 @@ impl Node {
         }
     }
 
-    /// Takes the value at a full key out of the tree; says whether there was one.
+    /// Removes the value at a full key; returns whether there was one.
     pub fn remove(&mut self, path: &str) -> bool {
         match &mut self.kind {
             Kind::Table(entries) => {
@@ -161,7 +161,7 @@ impl Node {
         }
     }
 
-    /// As JSON; dates become texts.
+    /// Converts to JSON; dates become texts.
     #[must_use]
     pub fn to_json(&self) -> Value {
         match &self.kind {
@@ -196,21 +196,21 @@ impl Node {
     }
 }
 
-/// What is left of `path` below `key`; `None` if the path does not go there.
+/// Returns the rest of `path` below `key`; `None` if the path does not lead there.
 fn below<'p>(path: &'p str, key: &str) -> Option<&'p str> {
     let rest = path.strip_prefix(key)?;
     if rest.is_empty() || rest.starts_with('[') { Some(rest) } else { rest.strip_prefix('.') }
 }
 
-/// `path` and one more key.
+/// Appends a key to `path`.
 pub(super) fn join(path: &str, key: &str) -> String {
     if path.is_empty() { key.to_owned() } else { format!("{path}.{key}") }
 }
 
-/// Reads a TOML text. If it is not TOML, says all the places where it is not.
+/// Parses a TOML text. If it is not TOML, returns all places where it is not.
 ///
 /// # Errors
-/// The mistakes of syntax.
+/// The syntax errors.
 pub fn parse(text: &str) -> Result<Node, Vec<Problem>> {
     let (table, errors) = DeTable::parse_recoverable(text);
     if errors.is_empty() {
@@ -225,7 +225,7 @@ pub fn parse(text: &str) -> Result<Node, Vec<Problem>> {
 
 fn from_table(table: &DeTable<'_>) -> Kind {
     let mut entries: Vec<Entry> = table.iter().map(|(key, value)| from_entry(key, value)).collect();
-    // The parser keeps its keys sorted; people expect messages in the order of their file.
+    // The parser sorts its keys; people expect messages in the order of their file.
     entries.sort_by_key(|entry| match &entry.key_place {
         Place::File(span) => span.start,
         _ => usize::MAX,
@@ -242,7 +242,7 @@ fn from_value(value: &Spanned<DeValue<'_>>) -> Node {
         DeValue::String(text) => Kind::Text(text.to_string()),
         DeValue::Integer(number) => {
             let digits = number.as_str().replace('_', "");
-            // WHY: a number beyond 64 bits is no whole number that anybody can use; it is refused as a wrong kind.
+            // WHY: an integer beyond 64 bits is of no use to any key; it is refused as a value of the wrong type.
             i64::from_str_radix(&digits, number.radix()).map_or(Kind::Real(f64::INFINITY), Kind::Whole)
         }
         DeValue::Float(number) => {
@@ -257,7 +257,7 @@ fn from_value(value: &Spanned<DeValue<'_>>) -> Node {
     Node { kind, place: Place::File(value.span()) }
 }
 
-/// A line and a column, both counted from one; columns count characters.
+/// Line and column, both counted from one; columns count characters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Position {
     /// The line.
@@ -266,7 +266,7 @@ pub struct Position {
     pub column: usize,
 }
 
-/// Where a byte of a text stands for a person.
+/// Returns the position of a byte in a text, for people.
 #[must_use]
 pub fn position(text: &str, byte: usize) -> Position {
     let before = text.get(..byte).unwrap_or(text);

@@ -1,4 +1,4 @@
-//! `@approval`: who may lift a `forbid`, whether anybody can, and which of them nobody can lift together.
+//! `@approval`: who may lift a `forbid`, whether anyone can, and which `forbid`s no one can lift together.
 
 use std::collections::BTreeSet;
 
@@ -10,14 +10,14 @@ use super::schema::{CALL, COMPLETE, Known, RESTORE, Vocabulary, server_of};
 /// What is wrong, and what to do about it.
 pub(super) type Wrong = (String, String);
 
-/// So many pairs of policies that ask for approvals are compared.
+/// Limit of pairs of approval policies that are compared.
 const COMPARED: usize = 10_000;
-/// So many of them are told for one policy.
+/// Limit of pairs that are reported for one policy.
 const TOLD: usize = 3;
-/// More different conditions than this are not tried out.
+/// Limit of different conditions whose combinations are tried.
 const MOST: usize = 12;
 
-/// The roles in `role:a` or `role:a, role:b`, of which one is enough to lift this `forbid`.
+/// Parses `role:a` or `role:a, role:b`: the roles of which one is enough to lift this `forbid`.
 pub(super) fn approvers(policy: &Policy, text: &str) -> Result<BTreeSet<String>, Wrong> {
     let wrong = |what: &str, help: &str| Err((what.to_owned(), help.to_owned()));
     if policy.effect() != Effect::Forbid {
@@ -54,7 +54,7 @@ pub(super) fn approvers(policy: &Policy, text: &str) -> Result<BTreeSet<String>,
     }
 }
 
-/// An action in the scope for which nobody is ever asked.
+/// Returns an action in the scope for which no approval is ever requested.
 fn waits_for_nobody(policy: &Policy) -> Option<&'static str> {
     let named = match policy.action_constraint() {
         ActionConstraint::Any => Vec::new(),
@@ -64,8 +64,9 @@ fn waits_for_nobody(policy: &Policy) -> Option<&'static str> {
     [COMPLETE, RESTORE].into_iter().find(|never| named.iter().any(|uid| uid.id().unescaped() == *never))
 }
 
-/// False if the policy, in its JSON form, holds with an approval wherever it holds without one. Each condition that
-/// does not speak of the approval is tried as true and as false.
+/// Returns whether the policy, in its JSON form, can stop holding because of an approval. False if it holds with an
+/// approval wherever it holds without one. Each condition that does not mention the approval is tried as true and as
+/// false.
 fn can_be_lifted(policy: &Value) -> bool {
     let Some(conditions) = policy.get("conditions").and_then(Value::as_array) else { return true };
     let bodies = || conditions.iter().filter_map(|condition| condition.get("body"));
@@ -84,7 +85,7 @@ fn can_be_lifted(policy: &Value) -> bool {
     (0..1_u32 << atoms.len()).any(|bits| holds(false, bits) && !holds(true, bits))
 }
 
-/// One way in which things may be.
+/// One assignment of the conditions.
 struct Trial<'a> {
     atoms: &'a [&'a Value],
     approved: bool,
@@ -107,7 +108,7 @@ impl Trial<'_> {
                 None => {
                     let place = self.atoms.iter().position(|atom| *atom == expression);
                     let set = place.is_some_and(|place| self.bits >> place & 1 == 1);
-                    // What is read of an approval is not there without one.
+                    // Nothing can be read of an approval that does not exist.
                     set && (self.approved || !speaks_of_approval(expression))
                 }
             },
@@ -115,7 +116,7 @@ impl Trial<'_> {
     }
 }
 
-/// What is neither true nor false by its form, each once.
+/// Collects the expressions that are atoms of the boolean form, each once.
 fn collect<'v>(expression: &'v Value, atoms: &mut Vec<&'v Value>) {
     match parted(expression) {
         Some((_, parts)) => parts.into_iter().for_each(|part| collect(part, atoms)),
@@ -125,7 +126,7 @@ fn collect<'v>(expression: &'v Value, atoms: &mut Vec<&'v Value>) {
     }
 }
 
-/// The parts of an expression that is made of truths.
+/// Splits an expression made of boolean operators.
 fn parted(expression: &Value) -> Option<(&str, Vec<&Value>)> {
     let (operator, parts) = expression.as_object()?.iter().next()?;
     let names: &[&str] = match operator.as_str() {
@@ -137,7 +138,7 @@ fn parted(expression: &Value) -> Option<(&str, Vec<&Value>)> {
     Some((operator, names.iter().filter_map(|name| parts.get(name)).collect()))
 }
 
-/// `context has approval`, also as the beginning of a longer chain.
+/// Matches `context has approval`, also as the beginning of a longer chain.
 fn asks_for_approval(expression: &Value) -> bool {
     let of_context = expression.pointer("/has/left/Var").and_then(Value::as_str) == Some("context");
     let name = expression.pointer("/has/attr").or_else(|| expression.pointer("/has/attr/0"));
@@ -157,8 +158,8 @@ fn speaks_of_approval(expression: &Value) -> bool {
     }
 }
 
-/// Of the policies that ask for approvals, those that can hold for one call and name nobody in common: the number of
-/// each, and what it says of it and one before it.
+/// Finds approval policies that can hold for one call and have no approver in common: the number of each, and the text
+/// about it and an earlier one.
 pub(super) fn apart<'p>(
     asking: impl Iterator<Item = (&'p Policy, &'p BTreeSet<String>)>,
     vocabulary: &Vocabulary,
@@ -192,7 +193,7 @@ pub(super) fn apart<'p>(
     told
 }
 
-/// Where a policy can hold, as far as its scope tells.
+/// Where a policy can hold, as far as its scope says.
 struct Reach {
     principal: Option<EntityUid>,
     actions: Option<BTreeSet<String>>,
@@ -227,15 +228,15 @@ impl Reach {
         Self { principal, actions, resource, outside_only }
     }
 
-    /// True if both can hold for the same user.
+    /// Returns whether both can hold for the same user.
     fn meets(&self, other: &Self) -> bool {
         let (Some(one), Some(two)) = (&self.principal, &other.principal) else { return true };
         let kind = one.type_name().to_string();
-        // A user has many roles, and one tenant.
+        // A user has many roles, but one tenant.
         one == two || one.type_name() != two.type_name() || kind == "Role"
     }
 
-    /// True if it can hold for a call of this tool.
+    /// Returns whether it can hold for a call of this tool.
     fn covers(&self, name: &str, tool: &Known) -> bool {
         let action = self.actions.as_ref().is_none_or(|named| {
             [name, tool.effect.name(), CALL].into_iter().any(|action| named.contains(action))
@@ -248,7 +249,7 @@ impl Reach {
     }
 }
 
-/// True if the condition cannot hold for a tool that sends nothing outside.
+/// Returns whether the condition cannot hold for a tool that sends nothing outside.
 fn needs_outside(condition: &Value) -> bool {
     if let Some(parts) = condition.get("&&") {
         return ["left", "right"].into_iter().filter_map(|side| parts.get(side)).any(needs_outside);

@@ -1,4 +1,5 @@
-//! From texts to a [`Snapshot`]: parse, read annotations, check against the vocabulary, sort into buckets.
+//! Compiles texts into a [`Snapshot`]: parses, reads annotations, validates against the vocabulary, sorts into
+//! buckets.
 
 use std::{
     collections::{BTreeSet, HashMap, HashSet},
@@ -23,9 +24,9 @@ use crate::{
     tool::ToolSpec,
 };
 
-/// What may stand before a policy.
+/// Annotations that a policy may have.
 const ANNOTATIONS: [&str; 3] = ["id", "reason", "approval"];
-/// More policies without any scope than this slow down every decision.
+/// Number of policies without any scope beyond which every decision becomes noticeably slower.
 const EVERYWHERE: usize = 20;
 
 /// A policy with its place in its file.
@@ -51,7 +52,7 @@ fn problem(source: &Source, offset: usize, message: String) -> Problem {
 }
 
 impl Snapshot {
-    /// Compiles policies for a tool catalogue. No policies at all is a good set: it refuses everything.
+    /// Compiles policies for a tool catalogue. An empty set is valid: it refuses everything.
     ///
     /// # Errors
     /// Everything that is wrong, with its place.
@@ -62,7 +63,7 @@ impl Snapshot {
         Self::of(sources, tools, None)
     }
 
-    /// The same for an installation whose names are known: those that nobody has are told with the warnings.
+    /// Does the same for an installation whose names are known; unknown names are reported as warnings.
     ///
     /// # Errors
     /// Everything that is wrong, with its place.
@@ -143,14 +144,14 @@ impl Snapshot {
     }
 }
 
-/// True if a text is Cedar and has a policy in it.
+/// Returns whether a text is Cedar and contains a policy.
 #[must_use]
 pub fn holds_policies(text: &str) -> bool {
     PolicySet::from_str(text)
         .is_ok_and(|set| set.policies().next().is_some() || set.templates().next().is_some())
 }
 
-/// All policies of all files, renamed by their `@id`.
+/// Parses all policies of all files and renames them by their `@id`.
 fn parse<'s>(sources: &'s [Source], problems: &mut Vec<Problem>) -> Vec<Placed<'s>> {
     let mut placed = Vec::new();
     for source in sources {
@@ -187,7 +188,7 @@ fn find(source: &Source, text: &str) -> usize {
     source.text.find(text.trim()).unwrap_or(0)
 }
 
-/// What Cedar says, at its place in the file.
+/// Converts a message of Cedar, with its place in the file.
 fn from_cedar(source: &Source, error: &dyn Diagnostic) -> Problem {
     let offset = error.labels().and_then(|mut labels| labels.next()).map_or(0, |label| label.offset());
     let mut problem = problem(source, offset, lower(&error.to_string()));
@@ -195,7 +196,7 @@ fn from_cedar(source: &Source, error: &dyn Diagnostic) -> Problem {
     problem
 }
 
-/// Cedar names the policy first, which is said already by the place.
+/// Shortens a message: Cedar begins with the name of the policy, which the place shows already.
 fn lower(message: &str) -> String {
     let message = message
         .strip_prefix("for policy `")
@@ -204,7 +205,7 @@ fn lower(message: &str) -> String {
     message.trim_end_matches('.').to_owned()
 }
 
-/// Each policy needs a name of its own, and only annotations that mean something.
+/// Checks that each policy has a name of its own and only known annotations.
 fn check_names(placed: &[Placed<'_>], problems: &mut Vec<Problem>) {
     let mut seen: HashMap<&str, &Placed<'_>> = HashMap::new();
     for one in placed {
@@ -240,11 +241,11 @@ fn check_names(placed: &[Placed<'_>], problems: &mut Vec<Problem>) {
     }
 }
 
-/// What is odd about a set.
+/// The warnings about a set.
 #[derive(Default)]
 struct Told {
     warnings: Vec<Problem>,
-    /// Of these, the certain ones: what hangs on a name which nobody can have, or on a time that never comes.
+    /// Those that are certain: parts that depend on a name which cannot exist here, or on a time that never comes.
     void: Vec<Problem>,
 }
 
@@ -259,9 +260,9 @@ impl Told {
     }
 }
 
-/// Takes tools that nobody has out of a policy's scope. False if the policy can then never hold.
+/// Removes unknown tools from a policy's scope. Returns false if the policy can then never hold.
 ///
-/// Setting a policy aside is sound: a question about a tool outside the catalogue is refused before any policy.
+/// Setting a policy aside is sound, since a question about a tool outside the catalogue is refused before any policy.
 fn keep(
     one: &mut Placed<'_>,
     vocabulary: &Vocabulary,
@@ -293,15 +294,15 @@ fn keep(
     true
 }
 
-/// Makes an action known that applies to nothing, so that a condition may name a tool which is away. It is sound for the
-/// same reason as in [`keep`].
+/// Declares an action that applies to nothing, so that a condition may name a tool that is away. Sound for the same
+/// reason as in [`keep`].
 fn declare(schema: &mut Value, action: &str) {
     if let Some(actions) = schema.pointer_mut("//actions").and_then(Value::as_object_mut) {
         actions.insert(action.to_owned(), serde_json::json!({}));
     }
 }
 
-/// The policy with only these actions in its scope.
+/// Returns the policy with only these actions in its scope.
 fn narrowed(policy: &Policy, actions: &[EntityUid]) -> Option<Policy> {
     let mut json = policy.to_json().ok()?;
     let entities: Vec<Value> = actions
@@ -323,7 +324,7 @@ fn validate(placed: &[Placed<'_>], schema: Schema, problems: &mut Vec<Problem>, 
     let result = Validator::new(schema).validate(&set, ValidationMode::Strict);
     let mut seen = HashSet::new();
     for error in result.validation_errors() {
-        // One mistake is found once for each tool that the policy fits.
+        // The same mistake is found once for each tool that the policy applies to.
         if let Some(one) =
             by_id.get(error.policy_id()).filter(|one| seen.insert((one.offset, error.to_string())))
         {
@@ -331,7 +332,7 @@ fn validate(placed: &[Placed<'_>], schema: Schema, problems: &mut Vec<Problem>, 
         }
     }
     for warning in result.validation_warnings() {
-        // An installation without tools that send something outside gives the built-in policy nothing to do.
+        // Without tools that send data outside, the built-in policy has nothing to apply to.
         if let Some(one) = by_id.get(warning.policy_id()).filter(|one| !one.source.built_in) {
             let fits_nothing = matches!(
                 warning,
@@ -347,7 +348,7 @@ fn validate(placed: &[Placed<'_>], schema: Schema, problems: &mut Vec<Problem>, 
     }
 }
 
-/// Cedar's message with what to do, where Cedar does not say it.
+/// Returns Cedar's message, with advice where Cedar gives none.
 fn explained(one: &Placed<'_>, error: &ValidationError) -> Problem {
     let mut problem = at_policy(one, from_cedar(one.source, error));
     let help = match error {
@@ -368,7 +369,7 @@ fn explained(one: &Placed<'_>, error: &ValidationError) -> Problem {
     problem
 }
 
-/// A message without a place of its own stands where its policy begins.
+/// Places a message without a place at the beginning of its policy.
 fn at_policy(one: &Placed<'_>, problem: Problem) -> Problem {
     if (problem.line, problem.column) == (1, 1) {
         Problem { help: problem.help, ..one.problem(problem.message) }
@@ -401,13 +402,13 @@ fn compiled(one: &Placed<'_>) -> Result<Compiled, Problem> {
     Ok(Compiled { id: Arc::from(id), reason, approvers, reads, call: policy.clone(), list })
 }
 
-/// The roles that may lift this `forbid`.
+/// Returns the roles that may lift this `forbid`.
 fn approvers(one: &Placed<'_>, text: &str) -> Result<BTreeSet<String>, Problem> {
     approval::approvers(&one.policy, text)
         .map_err(|(says, help)| Problem { help: Some(help), ..one.problem(says) })
 }
 
-/// The policies that ask for approvals and that nobody can approve together.
+/// Reports approval policies that no one can approve together.
 fn apart(placed: &[Placed<'_>], policies: &[Compiled], vocabulary: &Vocabulary) -> Vec<Problem> {
     let asking =
         placed.iter().zip(policies).filter_map(|(one, policy)| Some((one, policy.approvers.as_ref()?)));
@@ -444,7 +445,7 @@ fn version(sources: &[Source], vocabulary: &Vocabulary) -> Arc<str> {
     let mut hash = aws_lc_rs::digest::Context::new(&aws_lc_rs::digest::SHA256);
     let schema = vocabulary.schema.to_string();
     let facts = vocabulary.facts();
-    // WHY: not the files' names: two nodes that keep the same set in different folders decide alike.
+    // WHY: not the names of files. Two nodes that keep the same set in different folders make the same decisions.
     let texts = sources.iter().map(|source| &source.text).chain([&schema, &facts]);
     for text in texts {
         hash.update(&(text.len() as u64).to_be_bytes());

@@ -1,4 +1,4 @@
-//! From a question to a decision.
+//! Decides questions.
 
 use std::{
     collections::{BTreeSet, HashSet},
@@ -17,16 +17,16 @@ use super::{
 };
 use crate::{id::ToolName, time::Timestamp};
 
-/// A question with everything Cedar needs, but for the approval.
+/// A question with everything that Cedar needs, except the approval.
 struct Prepared<'s> {
     ready: Arc<Ready>,
     context: Vec<(String, RestrictedExpression)>,
-    /// Arguments that are not in the context.
+    /// Arguments that are missing from the context.
     unseen: Vec<Unseen>,
     snapshot: &'s Snapshot,
 }
 
-/// What Cedar said.
+/// The answer of Cedar.
 #[derive(Debug)]
 struct Answer {
     allowed: bool,
@@ -35,26 +35,26 @@ struct Answer {
     errors: Vec<Arc<str>>,
 }
 
-/// What an approval can do about an answer.
+/// What an approval can change about an answer.
 enum Lift {
     /// Nothing.
     No,
-    /// One by somebody with such a role lifts it.
+    /// An approval by someone with one of these roles lifts it.
     By(BTreeSet<String>),
-    /// It is asked for, and nobody can give it.
+    /// An approval is required, and no one can give it.
     Nobody(&'static str),
 }
 
-/// Why nobody can approve.
+/// Reason why no one can approve.
 const APART: &str =
     "They ask for approvals by different roles, and nobody can approve for all of them: this is refused.";
 const NEVER_WAITS: &str = "Only calls of tools can wait for an approval: this is refused.";
 
 impl Snapshot {
-    /// Answers a question.
+    /// Decides a question.
     ///
-    /// An approval is an input, never a way around: it counts only if, without it, policy asks for one, and only if
-    /// the approver has a role that is asked for.
+    /// An approval is an input, never a bypass: it counts only if policy requires one without it, and only if the
+    /// approver has a role that is asked for.
     #[must_use]
     pub fn decide(&self, question: &Question<'_>) -> Decision {
         match self.prepare(question) {
@@ -66,7 +66,7 @@ impl Snapshot {
         }
     }
 
-    /// The refusal of a question in which something is left out that a policy reads.
+    /// Refuses a question that lacks something a policy reads.
     fn unweighed(&self, prepared: &Prepared<'_>, question: &Question<'_>) -> Option<Decision> {
         let claims = question.principal.metadata.iter().filter(|(_, value)| is_unseen(value));
         let claims: Vec<&String> = claims.map(|(name, _)| name).collect();
@@ -101,7 +101,7 @@ impl Snapshot {
         let Some((roles, all)) = self.approvers(&plain) else { return self.decision(&plain, Lift::No) };
         let waits = matches!(question.subject, Subject::Call { .. } | Subject::List { .. });
         let given = question.approved.filter(|one| waits && !one.roles.is_disjoint(&roles));
-        // Without one: would it be allowed if somebody with such a role approved?
+        // Without an approval: would the call be allowed if someone with such a role approved?
         let supposed =
             Approved { by: String::new(), roles: if roles.is_empty() { all } else { roles.clone() } };
         let then = prepared.ask(Some(given.unwrap_or(&supposed)));
@@ -115,8 +115,8 @@ impl Snapshot {
         }
     }
 
-    /// The roles that could lift every `forbid` of this answer, and those of which each could lift one; `None` if one of them
-    /// cannot be lifted.
+    /// Returns the roles that could lift every `forbid` of this answer, and those of which each could lift one; `None`
+    /// if one of them cannot be lifted.
     fn approvers(&self, answer: &Answer) -> Option<(BTreeSet<String>, BTreeSet<String>)> {
         let (mut all, mut any): (Option<BTreeSet<String>>, _) = (None, BTreeSet::new());
         for number in &answer.deciding {
@@ -224,7 +224,7 @@ impl Snapshot {
         Ok(Ready { user, action, resource, entities, policies })
     }
 
-    /// The policies whose scope can fit.
+    /// Returns the policies whose scope can match.
     fn candidates(
         &self,
         question: &Question<'_>,
@@ -281,13 +281,13 @@ impl Prepared<'_> {
             .map(|policy| Arc::clone(&policy.id))
             .collect();
         errors.sort();
-        // WHY: Cedar skips a policy that errs. If that was a `forbid`, going on would be a permission by mistake.
+        // WHY: Cedar skips a policy that errs. If that was a `forbid`, continuing would allow the call by mistake.
         let allowed = response.decision() == CedarDecision::Allow && errors.is_empty();
         Answer { allowed, deciding, errors }
     }
 }
 
-/// The facts that every question has.
+/// Returns the facts that every question has.
 fn facts(question: &Question<'_>) -> Vec<(String, RestrictedExpression)> {
     let text = |text: &str| RestrictedExpression::new_string(text.to_owned());
     let mut facts = Vec::with_capacity(6);
@@ -313,7 +313,7 @@ fn approval(approved: &Approved) -> Option<(String, RestrictedExpression)> {
     RestrictedExpression::new_record(parts).ok().map(|record| ("approval".to_owned(), record))
 }
 
-/// In UTC; Monday is 1, as ISO 8601 counts.
+/// Returns hour, minute and weekday in UTC; Monday is 1, as in ISO 8601.
 fn hour_minute_weekday(at: Timestamp) -> [i64; 3] {
     let secs = at.secs();
     let (days, of_day) = (secs.div_euclid(86_400), secs.rem_euclid(86_400));
@@ -374,7 +374,7 @@ mod tests {
         })
     }
 
-    /// A policy for each combination of scopes, each with its own id.
+    /// Builds a policy for each combination of scopes, each with its own id.
     fn every_scope(effect: &str) -> String {
         let principals = [
             "principal",
@@ -404,7 +404,7 @@ mod tests {
         let mut number = 0;
         for principal in principals {
             for action in actions {
-                // A model is no tool: Cedar would say that such a policy can never apply, and so it is left out.
+                // A model is not a tool: Cedar would report that such a policy can never apply, so it is left out.
                 for resource in resources
                     .iter()
                     .filter(|_| !action.contains("complete"))

@@ -1,15 +1,15 @@
-//! Times that policies compare `context.time` with and that never come.
+//! Finds comparisons of `context.time` with times that never come.
 
 use serde_json::Value;
 
-/// The parts of `context.time`, from, to, and what they count.
+/// The parts of `context.time`: first value, last value, and unit.
 const PARTS: [(&str, i64, i64, &str); 3] = [
     ("hour", 0, 23, "hours are 0 to 23, in UTC"),
     ("minute", 0, 59, "minutes are 0 to 59"),
     ("weekday", 1, 7, "Monday is 1 and Sunday 7, in UTC"),
 ];
 
-/// What never holds, or always, and why, for each such comparison in an expression.
+/// Reports each such comparison in an expression that never holds, or always, with the reason.
 pub(super) fn never(expression: &Value, found: &mut Vec<(String, &'static str)>) {
     match expression {
         Value::Array(all) => all.iter().for_each(|one| never(one, found)),
@@ -59,7 +59,7 @@ fn compared(operator: &str, left: &Value, right: &Value, found: &mut Vec<(String
     let all: Option<Vec<bool>> = (from..=to).map(holds).collect();
     match all {
         Some(all) if all.iter().all(|holds| !holds) => found.push((format!("`{written}` never holds"), help)),
-        // A bound that holds always, such as `hour >= 0`, does no harm.
+        // A bound that always holds, such as `hour >= 0`, does no harm.
         Some(all) if operator == "!=" && all.iter().all(|holds| *holds) => {
             found.push((format!("`{written}` always holds"), help));
         }
@@ -67,7 +67,7 @@ fn compared(operator: &str, left: &Value, right: &Value, found: &mut Vec<(String
     }
 }
 
-/// The part of `context.time` that this is.
+/// Returns the part of `context.time` that this expression reads.
 fn part(expression: &Value) -> Option<(&'static str, i64, i64, &'static str)> {
     let of = expression.get(".")?;
     let time = of.get("left")?.get(".")?;

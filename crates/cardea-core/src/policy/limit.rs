@@ -1,8 +1,8 @@
-//! Budgets: the months in which they count. What is reserved and spent is counted by `control::budget`, in the database.
+//! Months in which budgets count. `control::budget` counts reservations and usage, in the database.
 
 use crate::time::{Millis, Timestamp};
 
-/// The calendar month of a point in time, in UTC: `2026-11`.
+/// Returns the calendar month of a point in time, in UTC: `2026-11`.
 #[must_use]
 pub fn month(at: Timestamp) -> String {
     let mut text = at.to_string();
@@ -10,7 +10,7 @@ pub fn month(at: Timestamp) -> String {
     text
 }
 
-/// How long it is until the next calendar month begins.
+/// Returns the time until the next calendar month begins.
 #[must_use]
 pub fn until_next_month(at: Timestamp) -> Millis {
     const DAY: i64 = 86_400_000;
@@ -34,7 +34,7 @@ mod tests {
         let middle = at("20772");
         assert_eq!(month(middle), "2026-11");
         assert_eq!(until_next_month(middle), Millis(16 * 86_400_000 - 1));
-        // 2024-02-29 is a day.
+        // 2024-02-29 is a valid date.
         assert_eq!(
             (month(at("19782")), until_next_month(at("19782"))),
             ("2024-02".to_owned(), Millis(86_399_999))

@@ -1,19 +1,19 @@
 //! The form of a policy in which the arguments are open.
 //!
-//! A list shows what the caller could call with some arguments. So each condition on arguments is taken as the caller
-//! would wish it: a `permit` as if it held, a `forbid` as if it did not. All other conditions stay. What comes out
+//! A list shows what the caller could call with some arguments. Each condition on arguments is therefore resolved in
+//! favour of the caller: a `permit` as if it held, a `forbid` as if it did not. All other conditions stay. The result
 //! permits at least whatever the policy would permit for any arguments (nothing callable is hidden), and differs from
 //! the policy only where arguments decide (nothing is shown because of a role that the caller does not have).
 
 use serde_json::{Value, json};
 
-/// Rewrites the JSON form of a policy; `None` if it does not look at arguments and serves as it is.
+/// Rewrites the JSON form of a policy; `None` if it does not read arguments and can be used as it is.
 pub(super) fn open(policy: &Value) -> Option<Value> {
     let conditions = policy.get("conditions")?.as_array()?;
     if !conditions.iter().any(looks_at_arguments) {
         return None;
     }
-    // A permit is wished to hold, a forbid is wished not to.
+    // A permit should hold, a forbid should not.
     let wish = policy.get("effect")?.as_str()? == "permit";
     let opened: Vec<Value> = conditions
         .iter()
@@ -31,7 +31,7 @@ pub(super) fn open(policy: &Value) -> Option<Value> {
     Some(policy)
 }
 
-/// The expression with everything that depends on arguments replaced in favour of `wish`.
+/// Replaces everything that depends on arguments in favour of `wish`.
 fn wished(expression: &Value, wish: bool) -> Value {
     if !looks_at_arguments(expression) {
         return expression.clone();
@@ -47,13 +47,13 @@ fn wished(expression: &Value, wish: bool) -> Value {
         "if-then-else" if !looks_at_arguments(part("if")) => json!({ "if-then-else": {
             "if": part("if"), "then": wished(part("then"), wish), "else": wished(part("else"), wish),
         } }),
-        // Either branch could be taken: the better one for the wish.
+        // Either branch could be taken: the better one for `wish` counts.
         "if-then-else" => both(if wish { "||" } else { "&&" }, part("then"), part("else")),
         _ => json!({ "Value": wish }),
     }
 }
 
-/// True if the expression reads `context.args`, or the context as a whole.
+/// Returns whether the expression reads `context.args`, or the context as a whole.
 fn looks_at_arguments(expression: &Value) -> bool {
     let is_context = |value: &Value| value.get("Var").and_then(Value::as_str) == Some("context");
     match expression {

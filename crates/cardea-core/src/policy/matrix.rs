@@ -1,4 +1,4 @@
-//! Who may do what, written down and run: the tests of a policy set.
+//! The tests of a policy set: cases that say who may do what.
 //!
 //! ```toml
 //! [[case]]
@@ -30,7 +30,7 @@ use crate::{
     time::Timestamp,
 };
 
-/// The agent of a case for which there is none.
+/// Agent of a case for which no agent is known.
 const NOBODY: &str = "test";
 
 /// A file of cases.
@@ -42,11 +42,11 @@ pub struct Matrix {
     pub cases: Vec<Case>,
 }
 
-/// One question and the answer that it must get.
+/// A question and its expected answer.
 #[derive(Debug, Clone, PartialEq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Case {
-    /// What it shows, for people.
+    /// Description, for people.
     #[serde(default)]
     pub about: String,
     /// The user.
@@ -55,7 +55,7 @@ pub struct Case {
     /// The user's tenant.
     #[serde(default = "default_tenant")]
     pub tenant: String,
-    /// The issuer that vouches for the user. Absent: `test`.
+    /// Issuer of the user. If absent: `test`.
     #[serde(default)]
     pub issuer: Option<String>,
     /// The user's roles.
@@ -67,25 +67,25 @@ pub struct Case {
     /// Further verified facts about the user.
     #[serde(default)]
     pub metadata: BTreeMap<String, String>,
-    /// The tool that is called. This, `model` or `restore`.
+    /// Tool to call. Exactly one of `tool`, `model` and `restore` is set.
     #[serde(default)]
     pub tool: Option<String>,
-    /// The model that is asked without an agent.
+    /// Model to ask without an agent.
     #[serde(default)]
     pub model: Option<String>,
-    /// The kind of value (such as `CARD`) that is read behind the placeholders of the user's own conversation with `agent`.
+    /// Placeholder label (such as `CARD`) whose values are read in the user's own conversation with `agent`.
     #[serde(default)]
     pub restore: Option<String>,
     /// The arguments of the call.
     #[serde(default)]
     pub arguments: BTreeMap<String, Value>,
-    /// The agent that calls. Absent: each of those that could; `direct` for models and for `via = "mcp"`.
+    /// The calling agent. If absent: each agent that could call; `direct` for models and for `via = "mcp"`.
     #[serde(default)]
     pub agent: Option<String>,
-    /// The way in. Absent: `chat`, for models `openai`, for values behind placeholders `api`.
+    /// The interface. If absent: `chat`, for models `openai`, for placeholders `api`.
     #[serde(default)]
     pub via: Option<String>,
-    /// Where untrusted text came in before.
+    /// Sources of untrusted text that came in before.
     #[serde(default)]
     pub taint: BTreeSet<String>,
     /// The hour of the day, in UTC.
@@ -96,20 +96,20 @@ pub struct Case {
     #[serde(default = "wednesday")]
     #[schemars(range(min = 1, max = 7))]
     pub weekday: u8,
-    /// Roles of a person who approved exactly this call. Absent: nobody did.
+    /// Roles of a person who approved exactly this call. If absent: not approved.
     #[serde(default)]
     pub approved_by: Option<BTreeSet<String>>,
-    /// The answer that must come.
+    /// The expected answer.
     pub expect: Expect,
-    /// The id of a policy that must be among those that decide.
+    /// Id of a policy that must be among the deciding ones.
     #[serde(default)]
     pub policy: Option<String>,
-    /// A part that the reason must have.
+    /// Text that the reason must contain.
     #[serde(default)]
     pub reason: Option<String>,
 }
 
-/// The answer that must come.
+/// The expected answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Expect {
@@ -119,9 +119,9 @@ pub enum Expect {
     Deny,
     /// The call waits for an approval.
     Approval,
-    /// The tool stands in the caller's list.
+    /// The tool is in the caller's list.
     Listed,
-    /// The tool does not stand in the caller's list.
+    /// The tool is not in the caller's list.
     Hidden,
 }
 
@@ -138,21 +138,21 @@ const fn wednesday() -> u8 {
     3
 }
 
-/// What came of one case.
+/// Result of a case.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Report {
-    /// Its number in the file, from 1.
+    /// Number in the file, from 1.
     pub number: usize,
-    /// What it is about, or what it asks.
+    /// Description, or the question.
     pub about: String,
-    /// What was decided.
+    /// The decision.
     pub decision: Decision,
-    /// What is not as it should be; empty if the case holds.
+    /// Differences from what is expected; empty if the case passes.
     pub faults: Vec<String>,
 }
 
 impl Matrix {
-    /// Reads a file of cases.
+    /// Parses a file of cases.
     ///
     /// # Errors
     /// Everything that is wrong with it, with places.
@@ -172,7 +172,7 @@ impl Matrix {
     }
 }
 
-/// What an installation has that cases speak of.
+/// The parts of an installation that cases can name.
 #[derive(Debug, Clone)]
 pub struct Among<'a> {
     /// Its names.
@@ -183,8 +183,8 @@ pub struct Among<'a> {
 
 /// Runs all cases.
 ///
-/// A case about a tool that nobody has does not hold, whatever it expects. So is one about an agent, a model or an issuer
-/// that an installation, if it is known, does not have, or about a word that Cardea does not know.
+/// A case about an unknown tool fails, whatever it expects. So does a case about an agent, a model or an issuer that
+/// the installation, if it is known, does not have, or about a word that Cardea does not know.
 #[must_use]
 pub fn run(snapshot: &Snapshot, matrix: &Matrix, among: Option<&Among<'_>>) -> Vec<Report> {
     matrix.cases.iter().enumerate().map(|(i, case)| case.run(snapshot, among, i + 1)).collect()
@@ -192,7 +192,7 @@ pub fn run(snapshot: &Snapshot, matrix: &Matrix, among: Option<&Among<'_>>) -> V
 
 impl Case {
     fn run(&self, snapshot: &Snapshot, among: Option<&Among<'_>>, number: usize) -> Report {
-        // WHY: whatever is asked about what nobody has is refused, so such a case would prove nothing.
+        // WHY: questions about unknown names are always refused, so such a case would prove nothing.
         let unknown = self.unknown(snapshot, among);
         let agents = self.agents(among);
         let mut runs = agents.iter().map(|agent| self.run_as(agent, snapshot, unknown.is_empty()));
@@ -235,7 +235,7 @@ impl Case {
         (decision, faults)
     }
 
-    /// The names that nobody has, with those that may have been meant.
+    /// Returns the unknown names, with those that may have been meant.
     fn unknown(&self, snapshot: &Snapshot, among: Option<&Among<'_>>) -> Vec<String> {
         let names = among.map(|among| among.names);
         let unknown = |kind, name: &str| names::unknown(kind, name, &snapshot.vocabulary, names);
@@ -259,13 +259,13 @@ impl Case {
         faults
     }
 
-    /// True if the agent's file names what the case asks for.
+    /// Returns whether the agent's file names what the case asks for.
     fn can_come_from(&self, agent: &Agent) -> bool {
         let tool = self.tool.as_ref().is_some_and(|tool| agent.may_use(tool));
         tool || self.restore.as_ref().is_some_and(|label| agent.spec.restore.contains(label))
     }
 
-    /// The agents as which the case is asked: the one that it names, or all that could ask.
+    /// Returns the agents that the case is tried with: the one that it names, or all that could ask.
     fn agents<'a>(&'a self, among: Option<&'a Among<'_>>) -> Vec<&'a str> {
         if let Some(agent) = &self.agent {
             return vec![agent];
@@ -279,7 +279,7 @@ impl Case {
         if found.is_empty() { vec![NOBODY] } else { found }
     }
 
-    /// The way in: where the case does not say it, or says one that nobody has, as the server takes it.
+    /// Returns the interface. If the case sets none, or an impossible one, the server's choice.
     fn via(&self) -> Via {
         let usual = || match (&self.model, &self.restore) {
             (Some(_), _) => Via::OpenAi,
@@ -334,7 +334,7 @@ impl Case {
         })
     }
 
-    /// A point in the week that began on Monday, 1970-01-05.
+    /// Returns a point in the week that began on Monday, 1970-01-05.
     fn at(&self) -> Timestamp {
         let days = 3 + i64::from(self.weekday);
         Timestamp::from_secs(days * 86_400 + i64::from(self.hour) * 3_600)

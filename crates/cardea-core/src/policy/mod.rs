@@ -1,18 +1,18 @@
-//! Policy: whether a caller may call a tool, ask a model, or must first have a person's approval.
+//! Policy: whether a caller may call a tool or ask a model, or must first get an approval.
 //!
-//! Promises: a [`Snapshot`] is a checked, unchanging set of Cedar policies for one tool catalogue, with a version that
-//! changes with every byte of either. [`Snapshot::decide`] evaluates only the policies whose scope can fit the
-//! question, so a decision costs the same beside ten policies and beside ten thousand. Whatever no policy permits is
+//! Promises: a [`Snapshot`] is a checked, immutable set of Cedar policies for one tool catalogue, with a version that
+//! changes with every byte of either. [`Snapshot::decide`] evaluates only the policies whose scope can match the
+//! question, so a decision costs the same among ten policies as among ten thousand. Whatever no policy permits is
 //! refused. Listing asks the same question with the arguments left open: a tool is listed if some arguments could be
 //! allowed, perhaps after an approval (see `listing.rs`).
 //!
-//! Refuses: policies that do not fit the vocabulary, with file, line, column and what to do; every question for which
-//! a policy cannot be evaluated, since Cedar would skip an erring `forbid`; every question in which a policy reads what
-//! Cedar cannot hold, since it would look absent (see `reads.rs`); an approval by somebody whom the policy
-//! that asked for it does not name.
+//! Refuses: policies that do not match the vocabulary, with file, line, column and advice; every question for which a
+//! policy cannot be evaluated, since Cedar would skip an erring `forbid`; every question in which a policy reads a
+//! value that Cedar cannot represent, since it would seem absent (see `reads.rs`); an approval by someone whom the
+//! policy that requires it does not name.
 //!
-//! Called by `control::permit` and `control::listable`, by `cardea policy test` and `cardea check`. What policies can
-//! speak of is told in `docs/guide/policies.md`.
+//! Called by `control::permit` and `control::listable`, by `cardea policy test` and `cardea check`.
+//! `docs/guide/policies.md` documents what policies can refer to.
 
 mod approval;
 mod cedar;
@@ -54,32 +54,32 @@ use crate::{
     time::Timestamp,
 };
 
-/// The policy that holds in every installation: no write that sends data outside after untrusted text has come in,
-/// without an approval.
+/// The policy that is in force in every installation: after untrusted text has come in, a write that sends data
+/// outside needs an approval.
 const BUILT_IN: &str = include_str!("built-in.cedar");
 
-/// The role whose people may lift the built-in policy, unless the configuration names another.
+/// The role that may lift the built-in policy, unless the configuration names another.
 pub const APPROVER: &str = "supervisor";
 
 /// A text with policies.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Source {
-    /// The file's name, for messages.
+    /// Name of the file, for messages.
     pub file: String,
-    /// What it says.
+    /// Its content.
     pub text: String,
     /// True for [`BUILT_IN`].
     built_in: bool,
 }
 
 impl Source {
-    /// A text and where it comes from.
+    /// Creates a source from a text and its origin.
     #[must_use]
     pub fn new(file: impl Into<String>, text: impl Into<String>) -> Self {
         Self { file: file.into(), text: text.into(), built_in: false }
     }
 
-    /// The built-in policy, with the role whose people may lift it.
+    /// Returns the built-in policy, with the role that may lift it.
     #[must_use]
     pub fn built_in(approver: &str) -> Self {
         let text = BUILT_IN.replace(APPROVER, approver);
@@ -87,7 +87,7 @@ impl Source {
     }
 }
 
-/// Something wrong, or odd, in a policy file.
+/// An error or warning in a policy file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Problem {
     /// The file.
@@ -109,7 +109,7 @@ impl fmt::Display for Problem {
     }
 }
 
-/// What is asked about.
+/// Subject of a question.
 #[derive(Debug, Clone, Copy)]
 pub enum Subject<'a> {
     /// A call with these arguments.
@@ -141,45 +141,45 @@ pub enum Subject<'a> {
 pub struct Approved {
     /// The user who approved.
     pub by: String,
-    /// The roles that this user had then.
+    /// The roles of this user at that time.
     pub roles: BTreeSet<String>,
 }
 
-/// Everything a decision depends on. Only verified facts: nothing in here may come from what a client merely says.
+/// Everything a decision depends on. Only verified facts: nothing in here may come from a client's unverified claims.
 #[derive(Debug, Clone, Copy)]
 pub struct Question<'a> {
-    /// Who asks.
+    /// The caller.
     pub principal: &'a Principal,
-    /// For what.
+    /// The subject.
     pub subject: Subject<'a>,
-    /// Now.
+    /// The present time.
     pub at: Timestamp,
-    /// The agent that calls for the user.
+    /// The agent that acts for the user.
     pub agent: &'a AgentName,
-    /// The way in.
+    /// The interface.
     pub via: Via,
-    /// Where untrusted text came into this turn.
+    /// Sources of untrusted text in this turn.
     pub taint: &'a BTreeSet<String>,
     /// An approval of exactly this call, if there is one.
     pub approved: Option<&'a Approved>,
 }
 
-/// What policy says.
+/// The verdict of policy.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Verdict {
-    /// Go on.
+    /// Allowed.
     Allow,
-    /// No.
+    /// Denied.
     Deny,
-    /// Not before somebody with one of these roles has approved it.
+    /// Allowed only after an approval by someone with one of these roles.
     NeedsApproval {
-        /// The roles of which the approver must have one.
+        /// Roles of which the approver needs one.
         roles: BTreeSet<String>,
     },
 }
 
 impl Verdict {
-    /// The word in logs, rows and metrics.
+    /// Returns the name used in logs, rows and metrics.
     #[must_use]
     pub const fn name(&self) -> &'static str {
         match self {
@@ -190,18 +190,18 @@ impl Verdict {
     }
 }
 
-/// What policy says, and why.
+/// A verdict with its reasons.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Decision {
-    /// The answer.
+    /// The verdict.
     pub verdict: Verdict,
-    /// Ids of the policies that decided, sorted; empty where no policy permits.
+    /// Ids of the policies that decided, sorted; empty if no policy permits.
     pub policies: Vec<Arc<str>>,
-    /// Ids of the policies that could not be evaluated. Not empty means refused.
+    /// Ids of the policies that could not be evaluated. If there are any, the verdict is a refusal.
     pub errors: Vec<Arc<str>>,
     /// One or more sentences for the caller and the model.
     pub reason: String,
-    /// The version of the snapshot that decided.
+    /// Version of the snapshot that decided.
     pub version: Arc<str>,
 }
 
@@ -231,49 +231,50 @@ struct Compiled {
     approvers: Option<BTreeSet<String>>,
     /// What it reads.
     reads: Reads,
-    /// For a call with arguments.
+    /// Form for calls with arguments.
     call: Policy,
-    /// For a call whose arguments are open.
+    /// Form for calls whose arguments are open.
     list: Policy,
 }
 
 impl Snapshot {
-    /// The first 16 hexadecimal digits of the SHA-256 of all texts and of the vocabulary.
+    /// Returns the first 16 hexadecimal digits of the SHA-256 of all texts and of the vocabulary.
     #[must_use]
     pub fn version(&self) -> &Arc<str> {
         &self.version
     }
 
-    /// The tools that it can decide about.
+    /// Returns the tools that the set can decide about.
     pub fn tools(&self) -> impl Iterator<Item = &ToolName> {
         self.vocabulary.tools.keys()
     }
 
-    /// What is odd and may be meant so: policies about tools that nobody has, policies that every decision must read.
+    /// Returns the warnings: oddities that may be intended, such as policies about unknown tools, and policies that
+    /// every decision must evaluate.
     #[must_use]
     pub fn warnings(&self) -> &[Problem] {
         &self.warnings
     }
 
-    /// Of the warnings, the certain ones: a `forbid` (or an exception of a `permit`) that hangs on a name which nobody can
-    /// have here, and so holds for nothing; a time that never comes.
+    /// Returns the certain ones among the warnings: a `forbid` (or an exception of a `permit`) that depends on a name
+    /// which cannot exist here, and so never holds; a time that never comes.
     #[must_use]
     pub fn void(&self) -> &[Problem] {
         &self.void
     }
 
-    /// Ids of the policies that count for nothing, since nobody has the tools that they name.
+    /// Returns the ids of policies without effect, because nothing offers the tools that they name.
     #[must_use]
     pub fn set_aside(&self) -> &[Arc<str>] {
         &self.set_aside
     }
 
-    /// Ids of all its policies, also of those that count for nothing.
+    /// Returns the ids of all policies, including those without effect.
     pub fn names(&self) -> impl Iterator<Item = &str> {
         self.policies.iter().map(|policy| &*policy.id).chain(self.set_aside.iter().map(|id| &**id))
     }
 
-    /// What is wrong with the name of a tool that nobody has, and what may have been meant.
+    /// Returns what is wrong with the name of an unknown tool, and what may have been meant.
     #[must_use]
     pub fn unknown_tool(&self, name: &str) -> Option<String> {
         if self.tools().any(|tool| tool.as_str() == name) {
@@ -288,38 +289,38 @@ impl Snapshot {
         Some(format!("no tool is named `{name}`; {help}"))
     }
 
-    /// True if one of its policies tells users apart who have the same rights: what is for one of them may then not be
-    /// for another.
+    /// Returns whether a policy distinguishes users with the same rights, so that a result for one of them may not be
+    /// valid for another.
     #[must_use]
     pub fn tells_persons_apart(&self) -> bool {
         self.tells_persons_apart
     }
 
-    /// True if one of its policies asks by what a user came in.
+    /// Returns whether a policy depends on the kind of credential.
     #[must_use]
     pub fn asks_for_proof(&self) -> bool {
         self.asks_for_proof
     }
 
-    /// How many of the policies that count are built in.
+    /// Returns how many of the policies in force are built in.
     #[must_use]
     pub fn built_in(&self) -> usize {
         self.built_in
     }
 
-    /// How many policies count.
+    /// Returns how many policies are in force.
     #[must_use]
     pub fn len(&self) -> usize {
         self.policies.len()
     }
 
-    /// True if everything is refused.
+    /// Returns whether everything is refused.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.policies.is_empty()
     }
 
-    /// The vocabulary as a Cedar schema in JSON, for editors and for people who write policies.
+    /// Returns the vocabulary as a Cedar schema in JSON, for editors and for policy authors.
     #[must_use]
     pub fn schema(&self) -> &Value {
         &self.vocabulary.schema

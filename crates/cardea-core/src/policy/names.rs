@@ -1,4 +1,4 @@
-//! Installation in policies that nobody has. Cedar takes any name, and a `forbid` with a slip in one forbids nothing.
+//! Unknown names in policies. Cedar accepts any name, and a `forbid` with a slip in one forbids nothing.
 
 use std::{borrow::Cow, collections::BTreeSet};
 
@@ -12,33 +12,33 @@ use super::{
 };
 use crate::{form::closest, guard::report, id::ToolName};
 
-/// What tools do, as `resource.effect` names it.
+/// Effects of tools, as in `resource.effect`.
 const EFFECTS: [&str; 3] = ["read", "write", "destructive"];
-/// How callers prove who they are, as `principal.proof` names it.
+/// Kinds of credentials, as in `principal.proof`.
 const PROOFS: [&str; 4] = ["jwt", "api_key", "embedded", "anonymous"];
-/// The agent of calls that no agent makes.
+/// Agent of calls that no agent makes.
 pub(super) const DIRECT: &str = "direct";
-/// Issuers that are Cardea itself.
+/// Prefix of issuers that are Cardea itself.
 const OWN: &str = "cardea";
 
-/// What an installation has beside the tools that are known.
+/// The names of an installation, beside its known tools.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Installation {
-    /// MCP servers. One may be away, so what they offer is never known for certain.
+    /// MCP servers. One may be away, so the tools that they offer are never known for certain.
     pub servers: BTreeSet<String>,
     /// Connectors. Their operations are all known.
     pub connectors: BTreeSet<String>,
     /// Agents.
     pub agents: BTreeSet<String>,
-    /// Models, as clients call them.
+    /// Models, as clients name them.
     pub models: BTreeSet<String>,
     /// The `iss` of the issuers.
     pub issuers: BTreeSet<String>,
-    /// The claims that issuers pass on: the names of users' tags.
+    /// Claims that issuers pass on, which become tags of users.
     pub claims: BTreeSet<String>,
 }
 
-/// What a name stands for.
+/// Kind of a name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Kind {
     Action,
@@ -57,7 +57,7 @@ pub(super) enum Kind {
 }
 
 impl Kind {
-    /// True if its words are Cardea's own, the same in every installation.
+    /// Returns whether its names are defined by Cardea, and the same in every installation.
     const fn is_own(self) -> bool {
         matches!(self, Self::Way | Self::Effect | Self::Proof | Self::Taint | Self::Label)
     }
@@ -107,18 +107,18 @@ impl Kind {
     }
 }
 
-/// A name that nobody has.
+/// An unknown name.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Slip {
-    /// How it stands in the text.
+    /// The name as written.
     pub(super) written: String,
     /// What is wrong.
     pub(super) says: String,
     /// What to do about it.
     pub(super) help: String,
-    /// True if nobody can have it here, and a `forbid` or an exception of a `permit` hangs on it.
+    /// True if the name cannot exist here, and a `forbid` or an exception of a `permit` depends on it.
     pub(super) void: bool,
-    /// The action of this name, if a condition compares with it.
+    /// The action with this name, if a condition compares with it.
     pub(super) action: Option<String>,
 }
 
@@ -127,14 +127,14 @@ pub(super) struct Slip {
 struct Named<'j> {
     kind: Kind,
     name: &'j str,
-    /// True if it stands as an entity.
+    /// True if it is written as an entity.
     entity: bool,
-    /// True if more is allowed where nobody has it: in a `forbid`, and in the `unless` of a `permit`.
+    /// True if an unknown name allows more: in a `forbid`, and in the `unless` of a `permit`.
     binding: bool,
 }
 
-/// The names in a policy that nobody has, those of actions in its scope excepted, and times that never come. Where the
-/// installation is not known, only Cardea's own words and actions are looked at.
+/// Finds unknown names in a policy, except actions in its scope, and times that never come. If the installation is not
+/// known, only Cardea's own words and actions are checked.
 pub(super) fn slips(policy: &Policy, vocabulary: &Vocabulary, names: Option<&Installation>) -> Vec<Slip> {
     let Ok(json) = policy.to_json() else { return Vec::new() };
     let forbids = policy.effect() == Means::Forbid;
@@ -164,7 +164,7 @@ pub(super) fn slips(policy: &Policy, vocabulary: &Vocabulary, names: Option<&Ins
     slips
 }
 
-/// What is wrong with a name of this kind that nobody has, and what may have been meant.
+/// Returns what is wrong with an unknown name of this kind, and what may have been meant.
 pub(super) fn unknown(
     kind: Kind,
     name: &str,
@@ -180,7 +180,7 @@ pub(super) fn unknown(
     Some(format!("{}; {}", slip.says, slip.help))
 }
 
-/// The slip of an action that is no tool and no group.
+/// Returns the slip of an action that is neither a tool nor a group.
 pub(super) fn action(
     policy: &Policy,
     vocabulary: &Vocabulary,
@@ -215,7 +215,7 @@ fn no_server(tool: &str) -> String {
     )
 }
 
-/// Every name in an expression.
+/// Collects every name in an expression.
 fn walk<'j>(json: &'j Value, binding: bool, found: &mut BTreeSet<Named<'j>>) {
     match json {
         Value::Array(all) => all.iter().for_each(|one| walk(one, binding, found)),
@@ -241,7 +241,7 @@ fn walk<'j>(json: &'j Value, binding: bool, found: &mut BTreeSet<Named<'j>>) {
     }
 }
 
-/// The texts that an attribute is compared with.
+/// Collects the texts that an attribute is compared with.
 fn compared<'j>(attribute: &Value, with: &'j Value, binding: bool, found: &mut BTreeSet<Named<'j>>) {
     let path = |at: &str| attribute.pointer(at).and_then(Value::as_str);
     let kind = path("/./left/Var").zip(path("/./attr")).and_then(|(of, name)| Kind::of_attribute(of, name));
@@ -252,14 +252,14 @@ fn compared<'j>(attribute: &Value, with: &'j Value, binding: bool, found: &mut B
     found.extend(texts.map(|name| Named { kind, name, entity: false, binding }));
 }
 
-/// The issuer in `TENANT/ISSUER/NAME`.
+/// Returns the issuer in `TENANT/ISSUER/NAME`.
 fn issuer_of(user: &str) -> Option<String> {
     let mut parts = user.splitn(3, '/');
     let issuer = parts.nth(1)?;
     parts.next().map(|_| issuer.replace("%2F", "/").replace("%25", "%"))
 }
 
-/// `TENANT/ISSUER/NAME` with the slashes of the issuer written as they must be, if they are not.
+/// Returns `TENANT/ISSUER/NAME` with the slashes of the issuer escaped, if they are not.
 fn with_slashes(user: &str, issuers: &BTreeSet<String>) -> Option<String> {
     let (tenant, rest) = user.split_once('/')?;
     let of = |issuer: &&String| rest.strip_prefix(issuer.as_str()).is_some_and(|name| name.starts_with('/'));
@@ -276,11 +276,11 @@ fn with_slashes(user: &str, issuers: &BTreeSet<String>) -> Option<String> {
     Some(format!("{tenant}/{}{name}", escaped(issuer)))
 }
 
-/// Everything that has a name here.
+/// All names that are known.
 struct Known<'a> {
     vocabulary: &'a Vocabulary,
     names: &'a Installation,
-    /// True if it is a `forbid` that names it.
+    /// True if a `forbid` names it.
     forbids: bool,
 }
 
@@ -330,7 +330,7 @@ impl Known<'_> {
         Some(Slip { written, says, help, void, action })
     }
 
-    /// A tool that nobody has, of a server that may offer more than is known.
+    /// Returns whether an unknown tool may belong to a server that offers more than is known.
     fn may_be_away(&self, tool: &str) -> bool {
         let server = server_of(tool);
         tool.contains("__") && self.servers().contains(server) && !self.names.connectors.contains(server)
@@ -342,7 +342,7 @@ impl Known<'_> {
         names.chain(known).chain([OWN]).collect()
     }
 
-    /// Installation that are no slip, although they stand in no list.
+    /// Returns whether a name is valid although no list contains it.
     fn is_well(&self, kind: Kind, name: &str) -> bool {
         let own = |issuer: &str| issuer.starts_with(OWN) || self.names.issuers.contains(issuer);
         match kind {

@@ -1,12 +1,12 @@
 //! What a policy reads of a call's arguments and of the user's metadata.
 //!
-//! Cedar holds texts, truths and whole numbers. What it cannot hold is not in the question, and to a policy that asks
-//! `has` it would look as if nobody had sent it. So a question is refused if a policy that can matter for it reads what
-//! is there and left out.
+//! Cedar represents texts, booleans and integers. A value that it cannot represent is not in the question, and to a
+//! policy that uses `has` it would seem absent. A question is therefore refused if a policy that can matter for it
+//! reads a value that exists but was left out.
 
 use serde_json::Value;
 
-/// Something that is there and that policies cannot see.
+/// A value that exists but that policies cannot see.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Unseen {
     /// The records that lead to it, as policies name them.
@@ -22,25 +22,25 @@ pub(super) struct Unseen {
 pub(super) struct Reads {
     /// Paths below `context.args`; an empty one is all of it.
     arguments: Vec<(Vec<String>, Look)>,
-    /// Tags of the user; `None` is one whose name only the question tells.
+    /// Tags of the user; `None` if only the question tells the name.
     tags: Vec<Option<String>>,
-    /// Whether it tells users apart who have the same rights: by a name, an issuer or a client.
+    /// Whether it distinguishes users with the same rights: by a name, an issuer or a client.
     persons: bool,
-    /// Whether it asks by what the user came in.
+    /// Whether it depends on the kind of credential.
     proof: bool,
 }
 
-/// How far a policy looks.
+/// How a policy reads a value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Look {
-    /// Whether it is there.
+    /// Only whether it exists.
     Presence,
-    /// At it and all its parts.
+    /// The value with all its parts.
     Whole,
 }
 
 impl Reads {
-    /// What the policy with this JSON form reads.
+    /// Returns what the policy with this JSON form reads.
     pub(super) fn of(policy: &Value) -> Self {
         let persons = names_a_user(policy) || looks_at(policy, &OF_ONE);
         let mut reads = Self { persons, proof: looks_at(policy, &[PROOF]), ..Self::default() };
@@ -48,17 +48,17 @@ impl Reads {
         reads
     }
 
-    /// False if a policy with this text surely reads nothing that is told of here.
+    /// Returns false if a policy with this text certainly reads nothing that this module tracks.
     pub(super) fn may_look_further(text: &str) -> bool {
         WORDS.iter().any(|word| text.contains(word))
     }
 
-    /// What a policy reads that does not tell.
+    /// Returns the reads of a policy for which they are unknown: everything.
     pub(super) fn everything() -> Self {
         Self { arguments: vec![(Vec::new(), Look::Whole)], tags: vec![None], persons: true, proof: true }
     }
 
-    /// True if the policy looks at this argument, at a part of it or at a record that holds it.
+    /// Returns whether the policy reads this argument, a part of it, or a record that contains it.
     pub(super) fn looks_at(&self, unseen: &Unseen) -> bool {
         let within = &unseen.within;
         self.arguments.iter().any(|(path, look)| {
@@ -66,23 +66,23 @@ impl Reads {
             along
                 && match path.get(within.len()) {
                     Some(name) => unseen.names.contains(name),
-                    // A record is there, whatever it lacks.
+                    // A record exists, whatever it lacks.
                     None => *look == Look::Whole,
                 }
         })
     }
 
-    /// True if the policy looks at this tag of the user.
+    /// Returns whether the policy reads this tag of the user.
     pub(super) fn looks_at_tag(&self, tag: &str) -> bool {
         self.tags.iter().any(|read| read.as_deref().is_none_or(|read| read == tag))
     }
 
-    /// True if the policy tells users apart who have the same rights.
+    /// Returns whether the policy distinguishes users with the same rights.
     pub(super) fn tells_persons_apart(&self) -> bool {
         self.persons
     }
 
-    /// True if the policy asks by what the user came in.
+    /// Returns whether the policy depends on the kind of credential.
     pub(super) fn asks_for_proof(&self) -> bool {
         self.proof
     }
@@ -107,7 +107,7 @@ impl Reads {
                         Some((&"args", [_, ..])) => {
                             self.below(Vec::new(), operator, names(parts).get(1..).unwrap_or_default())
                         }
-                        // Everything else of the context is always held; so is that there are arguments at all.
+                        // Everything else of the context is always present, and so is the record of arguments.
                         _ => {}
                     },
                     None => self.collect(left),
@@ -129,16 +129,16 @@ impl Reads {
     }
 }
 
-/// What of a user is nobody else's, and stands in no right.
+/// Attributes that identify a user and are not part of any right.
 const OF_ONE: [&str; 3] = ["user", "issuer", "client"];
 
-/// By what the user came in.
+/// Attribute with the kind of credential.
 const PROOF: &str = "proof";
 
-/// Words without which a policy reads nothing that this file tells of.
+/// Words without which a policy reads nothing that this module tracks.
 const WORDS: [&str; 7] = ["context", "Tag", "User", "user", "issuer", "client", PROOF];
 
-/// True if there is a user in it by name.
+/// Returns whether it names a user.
 fn names_a_user(expression: &Value) -> bool {
     match expression {
         Value::Array(all) => all.iter().any(names_a_user),
@@ -150,7 +150,7 @@ fn names_a_user(expression: &Value) -> bool {
     }
 }
 
-/// True if it looks at one of these attributes of a user.
+/// Returns whether it reads one of these attributes of a user.
 fn looks_at(expression: &Value, attributes: &[&str]) -> bool {
     let members = match expression {
         Value::Array(all) => return all.iter().any(|one| looks_at(one, attributes)),
@@ -166,7 +166,7 @@ fn looks_at(expression: &Value, attributes: &[&str]) -> bool {
     looks(".") || looks("has") || members.values().any(|member| looks_at(member, attributes))
 }
 
-/// The variable at the beginning of a chain of points.
+/// Returns the variable at the beginning of an attribute chain.
 fn root(expression: &Value) -> Option<&str> {
     match expression.get(".").or_else(|| expression.get("has")) {
         Some(parts) => root(parts.get("left")?),
@@ -174,7 +174,7 @@ fn root(expression: &Value) -> Option<&str> {
     }
 }
 
-/// The name behind a point or `has`; `has` may have several.
+/// Returns the names after a dot or `has`; `has` may have several.
 fn names(parts: &Value) -> Vec<&str> {
     match parts.get("attr") {
         Some(Value::Array(all)) => all.iter().filter_map(Value::as_str).collect(),
@@ -187,7 +187,7 @@ fn is_context(expression: &Value) -> bool {
     expression.get("Var").and_then(Value::as_str) == Some("context")
 }
 
-/// The names behind `context.args`, if this is nothing but such a chain.
+/// Returns the names after `context.args`, if this is nothing but such a chain.
 fn path(expression: &Value) -> Option<Vec<String>> {
     let parts = expression.get(".")?;
     let (left, name) = (parts.get("left")?, parts.get("attr")?.as_str()?);
@@ -261,7 +261,7 @@ mod tests {
             let found = reads(condition).0;
             assert_eq!(found, paths, "{condition}");
         }
-        // However Cedar spells a chain behind `has`, its last name is found.
+        // However Cedar represents a chain after `has`, its last name is found.
         let (extended, _) = reads("context.args has where.city");
         assert!(extended.iter().any(|path| path == "where.city"), "{extended:?}");
         let (extended, _) = reads("context has args.a");

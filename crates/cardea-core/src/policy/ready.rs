@@ -1,5 +1,5 @@
-//! What a question's user and subject alone make of it: the user as an entity, and the policies whose scope can fit. It
-//! is the same for each call of a tool by the same user, so it is kept for the next one.
+//! The part of a question that depends on user and subject alone: the user as an entity, and the policies whose scope
+//! can match. It is the same for each call of a tool by the same user, so it is kept for the next one.
 
 use std::{
     collections::HashMap,
@@ -11,7 +11,7 @@ use cedar_policy::{Entities, EntityUid, PolicySet};
 use super::{Question, Subject};
 use crate::principal::Principal;
 
-/// Most that are kept; then it begins anew.
+/// Limit of entries; beyond it the cache begins anew.
 const MOST: usize = 1_024;
 
 /// A question without its circumstances.
@@ -24,12 +24,12 @@ pub(super) struct Ready {
     pub(super) policies: PolicySet,
 }
 
-/// The last ones. Belongs to one snapshot and goes with it.
+/// The recent entries. They belong to one snapshot and are dropped with it.
 #[derive(Debug, Default)]
 pub(super) struct ReadyOnes(Mutex<HashMap<String, (Principal, Arc<Ready>)>>);
 
 impl ReadyOnes {
-    /// The one for this question, made if it is not there.
+    /// Returns the entry for this question; builds it if it does not exist.
     pub(super) fn of(
         &self,
         question: &Question<'_>,
@@ -57,7 +57,7 @@ fn key(question: &Question<'_>) -> String {
         Subject::Call { tool, .. } => ("call", tool.as_str()),
         Subject::List { tool } => ("list", tool.as_str()),
         Subject::Complete { model } => ("complete", model),
-        // The label is a fact of the question; what is asked about is the agent.
+        // The label is a fact of the question; the subject is the agent.
         Subject::Restore { .. } => ("restore", question.agent.as_str()),
     };
     let mut key = question.principal.key();

@@ -1,8 +1,8 @@
-//! The vocabulary of policies: entity types, actions and context, made from the tool catalogue.
+//! The vocabulary of policies: entity types, actions and context, built from the tool catalogue.
 //!
-//! Each tool is an action, so that `context.args` has the types of its own arguments. Actions stand in groups:
-//! `Action::"call"` holds `"read"`, `"write"` and `"destructive"`, and each of these the tools of that effect.
-//! `Action::"complete"` is the use of a model without an agent, `Action::"restore"` is reading what stands behind the
+//! Each tool is an action, so that `context.args` has the types of the tool's own arguments. Actions are grouped:
+//! `Action::"call"` contains `"read"`, `"write"` and `"destructive"`, and each of these the tools of that effect.
+//! `Action::"complete"` is the use of a model without an agent, `Action::"restore"` is reading the values behind the
 //! placeholders of one's own conversation with an agent.
 
 use std::{
@@ -24,12 +24,12 @@ use crate::{
 pub(super) const CALL: &str = "call";
 /// Asking a model without an agent.
 pub(super) const COMPLETE: &str = "complete";
-/// Reading what stands behind placeholders.
+/// Reading the values behind placeholders.
 pub(super) const RESTORE: &str = "restore";
-/// The actions that are no tools: names that none may have.
+/// The actions that are not tools: names that no tool may have.
 pub(super) const RESERVED: [&str; 6] = [CALL, COMPLETE, RESTORE, "read", "write", "destructive"];
 
-/// What a policy may speak of.
+/// What policies can refer to.
 #[derive(Debug)]
 pub(super) struct Vocabulary {
     pub(super) schema: Value,
@@ -37,7 +37,7 @@ pub(super) struct Vocabulary {
     pub(super) types: Types,
 }
 
-/// A tool, ready to be asked about.
+/// A tool, prepared for questions.
 #[derive(Debug)]
 pub(super) struct Known {
     pub(super) effect: Effect,
@@ -63,7 +63,7 @@ pub(super) struct Types {
     action: EntityTypeName,
 }
 
-/// A catalogue that cannot be made into a vocabulary, in words.
+/// Error for a catalogue that gives no vocabulary.
 type Bad = String;
 
 impl Types {
@@ -105,8 +105,8 @@ impl Types {
         uid(&self.tenant, name)
     }
 
-    /// `User::"tenant/issuer/user"`: the same name at two issuers is two users. A slash or a percent sign in the
-    /// tenant or the issuer is written `%2F`, `%25`, so that no two users have one text.
+    /// Returns `User::"tenant/issuer/user"`: the same name at two issuers is two users. A slash or a percent sign in
+    /// the tenant or the issuer is written `%2F`, `%25`, so that no two users share a text.
     pub(super) fn user(&self, principal: &Principal) -> EntityUid {
         let (tenant, issuer) = (escaped(principal.tenant.as_str()), escaped(&principal.issuer));
         uid(&self.user, &format!("{tenant}/{issuer}/{}", principal.user))
@@ -124,13 +124,13 @@ fn uid(kind: &EntityTypeName, id: &str) -> EntityUid {
     EntityUid::from_type_name_and_id(kind.clone(), EntityId::new(id))
 }
 
-/// The server of `server__tool`; tools without one are Cardea's own.
+/// Returns the server of `server__tool`; tools without one are Cardea's own.
 pub(super) fn server_of(tool: &str) -> &str {
     tool.split_once("__").map_or("cardea", |(server, _)| server)
 }
 
 impl Vocabulary {
-    /// The vocabulary of these tools.
+    /// Builds the vocabulary of these tools.
     pub(super) fn of<'t>(tools: impl IntoIterator<Item = &'t ToolSpec>) -> Result<Self, Bad> {
         let types = Types::new()?;
         let mut known = HashMap::new();
@@ -150,7 +150,7 @@ impl Vocabulary {
         Ok(Self { schema, tools: known, types })
     }
 
-    /// What policies read of the tools and the schema does not tell.
+    /// Returns what policies read of the tools beyond the schema.
     pub(super) fn facts(&self) -> String {
         let facts =
             |(name, known): (&ToolName, &Known)| (name.clone(), [known.sends_outside, known.idempotent]);
@@ -214,7 +214,7 @@ fn action(effect: Effect, arguments: &Shape) -> Value {
     })
 }
 
-/// The context, with what only this kind of question has.
+/// Returns the context, with what only this kind of question has.
 fn context(more: Option<(&str, Value)>) -> Value {
     let texts = json!({ "type": "Set", "element": { "type": "String" } });
     let mut attributes = Map::new();
@@ -263,7 +263,7 @@ fn entity_types() -> Value {
     })
 }
 
-/// The user as an entity: attributes, roles and tenant as parents, metadata as tags.
+/// Returns the user as an entity: attributes, roles and tenant as parents, metadata as tags.
 pub(super) fn user(principal: &Principal, types: &Types) -> Result<Entity, Bad> {
     let text = |text: &str| RestrictedExpression::new_string(text.to_owned());
     let texts =
@@ -284,7 +284,7 @@ pub(super) fn user(principal: &Principal, types: &Types) -> Result<Entity, Bad> 
     Entity::new_with_tags(types.user(principal), attributes, parents, tags).map_err(|error| error.to_string())
 }
 
-/// A fact about the user as policies see it.
+/// Returns a fact about the user as policies see it.
 fn tag(value: &Value) -> Option<String> {
     Some(match value {
         Value::String(text) => text.clone(),
@@ -294,7 +294,7 @@ fn tag(value: &Value) -> Option<String> {
     })
 }
 
-/// True of a fact about the user that is there and that no tag can hold.
+/// Returns whether a fact about the user exists that no tag can represent.
 pub(super) fn is_unseen(value: &Value) -> bool {
     !value.is_null() && tag(value).is_none()
 }

@@ -9,8 +9,8 @@
 //! | `array` of string, boolean, integer | `Set` |
 //! | `object` with properties, three levels deep | record |
 //!
-//! Everything else cannot be seen by policies. What is there and cannot be seen (a fraction with three digits, a number
-//! beyond 64 bits, a kind that the table lacks) is told beside the value: see `reads.rs`.
+//! Policies cannot see anything else. Existing values that they cannot see (a fraction with three digits, a number
+//! beyond 64 bits, a type that is not in the table) are reported beside the value: see `reads.rs`.
 
 use std::collections::BTreeMap;
 
@@ -19,13 +19,13 @@ use serde_json::{Map, Value, json};
 
 use super::reads::Unseen;
 
-/// The most that is told of an argument's name, in characters.
+/// Limit of the characters of an argument's name in messages.
 const LONGEST: usize = 100;
 
-/// How deep records may lie in records.
+/// Limit of nested records.
 const DEPTH: u8 = 3;
 
-/// One kind of value.
+/// A type of value.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum Shape {
     Text,
@@ -37,19 +37,19 @@ pub(super) enum Shape {
     Record(BTreeMap<String, Field>),
 }
 
-/// One argument.
+/// An argument.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Field {
     /// Its name in `context.args`.
     name: String,
     required: bool,
-    /// True if `null` stands for an argument that is not there.
+    /// Whether `null` stands for a missing argument.
     nullable: bool,
     shape: Shape,
 }
 
 impl Shape {
-    /// The record of a tool's arguments.
+    /// Returns the record of a tool's arguments.
     pub(super) fn of_tool(schema: &Value) -> Self {
         Self::record(schema, schema, DEPTH).unwrap_or_else(|| Self::Record(BTreeMap::new()))
     }
@@ -66,7 +66,7 @@ impl Shape {
         let fields = properties.iter().filter_map(|(key, inner)| {
             let (shape, nullable) = Self::of(inner, root, depth.checked_sub(1)?)?;
             let name = if shape == Self::Hundredths { hundredths_of(key) } else { key.clone() };
-            // A name that two properties would share belongs to the one that really has it.
+            // If two properties would share a name, it belongs to the one that really has it.
             let taken = name != *key && properties.contains_key(&name);
             let required = required.contains(&key.as_str()) && !nullable;
             (!taken).then(|| (key.clone(), Field { name, required, nullable, shape }))
@@ -74,7 +74,7 @@ impl Shape {
         Some(Self::Record(fields.collect()))
     }
 
-    /// The shape, and whether `null` may stand in its place.
+    /// Returns the shape, and whether `null` may replace it.
     fn of(schema: &Value, root: &Value, depth: u8) -> Option<(Self, bool)> {
         let schema = resolve(schema, root)?;
         if let Some(either) = schema.get("anyOf").or_else(|| schema.get("oneOf")).and_then(Value::as_array) {
@@ -115,7 +115,7 @@ impl Shape {
         Some((shape, nullable))
     }
 
-    /// The type in a Cedar schema.
+    /// Returns the type in a Cedar schema.
     pub(super) fn cedar_type(&self) -> Value {
         match self {
             Self::Text => json!({ "type": "String" }),
@@ -138,7 +138,7 @@ impl Shape {
         }
     }
 
-    /// The value of the arguments, and what of them no policy can see.
+    /// Returns the value of the arguments, and those of them that policies cannot see.
     pub(super) fn value(&self, arguments: &Map<String, Value>) -> (RestrictedExpression, Vec<Unseen>) {
         let none = BTreeMap::new();
         let fields = if let Self::Record(fields) = self { fields } else { &none };
@@ -162,7 +162,7 @@ impl Shape {
         }
     }
 
-    /// What a policy can hold of this kind.
+    /// Returns what a policy can represent of this type.
     const fn fits(&self) -> &'static str {
         match self {
             Self::Text => "must be a text",
@@ -184,11 +184,11 @@ impl Shape {
     }
 }
 
-/// What has been left out of a record on the way through it.
+/// What was left out of a record while it was converted.
 #[derive(Default)]
 struct LeftOut {
     within: Vec<String>,
-    /// The same as whoever called wrote it.
+    /// The path as written by the caller.
     written: Vec<String>,
     unseen: Vec<Unseen>,
 }
@@ -202,7 +202,7 @@ impl LeftOut {
         let mut seen = Vec::with_capacity(object.len());
         for (key, value) in object {
             let Some(field) = fields.get(key) else {
-                // WHY: whoever wrote the policy may have meant it by either name.
+                // WHY: the author of the policy may have meant it by either name.
                 let names = vec![key.clone(), hundredths_of(key)];
                 self.say(key, names, "is of a kind that policies cannot read, or not in the tool's schema");
                 continue;
@@ -224,7 +224,7 @@ impl LeftOut {
                 None => self.say(key, vec![field.name.clone(), key.clone()], field.shape.fits()),
             }
         }
-        // The names come from the keys of maps and are unique; an empty record makes policies err, and an error refuses.
+        // The names are keys of maps and so unique. An empty record makes policies err, and an error is a refusal.
         RestrictedExpression::new_record(seen)
             .unwrap_or_else(|_| RestrictedExpression::new_set(std::iter::empty::<RestrictedExpression>()))
     }
@@ -237,7 +237,7 @@ impl LeftOut {
     }
 }
 
-/// The name under which policies see a number that may have a fraction.
+/// Returns the name under which policies see a number that may have a fraction.
 fn hundredths_of(key: &str) -> String {
     format!("{key}_hundredths")
 }
@@ -254,7 +254,7 @@ fn resolve<'v>(schema: &'v Value, root: &'v Value) -> Option<&'v Value> {
     None
 }
 
-/// JSON Schema counts `3.0` among the integers.
+/// Returns an integer; JSON Schema counts `3.0` as one.
 fn whole(number: &serde_json::Number) -> Option<i64> {
     number.as_i64().or_else(|| {
         let hundredths = hundredths(number)?;
@@ -262,7 +262,8 @@ fn whole(number: &serde_json::Number) -> Option<i64> {
     })
 }
 
-/// The number times one hundred, if that is whole. Reads the decimal digits, since floats are not exact.
+/// Returns the number times one hundred, if that is an integer. Works on the decimal digits, since floats are not
+/// exact.
 fn hundredths(number: &serde_json::Number) -> Option<i64> {
     let text = number.to_string();
     let (sign, digits) = text.strip_prefix('-').map_or((1, text.as_str()), |rest| (-1, rest));
@@ -277,7 +278,7 @@ fn hundredths(number: &serde_json::Number) -> Option<i64> {
     units.checked_mul(100)?.checked_add(cents)?.checked_mul(sign)
 }
 
-/// What stands before and after the point, with `1.5e16` written out. `None` far beyond all that could fit.
+/// Returns the digits before and after the point, with `1.5e16` written out. `None` far beyond all that could fit.
 fn plain(digits: &str) -> Option<(String, String)> {
     let (mantissa, exponent) = digits.split_once('e').unwrap_or((digits, "0"));
     let (units, fraction) = mantissa.split_once('.').unwrap_or((mantissa, ""));

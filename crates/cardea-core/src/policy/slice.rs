@@ -1,15 +1,16 @@
-//! Which policies can matter for a question at all.
+//! Selects the policies that can matter for a question.
 //!
 //! Cedar evaluates each policy it is given. A policy's scope names a principal (or role or tenant), actions and a
-//! resource, or leaves them open; each combination is a bucket, and a question reads the buckets that it fits: the
-//! user, the tenant, the roles and "any", times the tool's action and its groups, times the tool and its server.
-//! Sound since a policy outside of these buckets has a scope that does not hold: a test compares with the whole set.
+//! resource, or leaves them open; each combination is a bucket. A question reads the buckets that it matches: the
+//! user, the tenant, the roles and "any", times the tool's action and its groups, times the tool and its server. This
+//! is sound, since a policy outside of these buckets has a scope that does not hold; a test compares with the whole
+//! set.
 
 use std::collections::HashMap;
 
 use cedar_policy::{ActionConstraint, EntityUid, Policy, PrincipalConstraint, ResourceConstraint};
 
-/// A name in a scope; [`ANY`] for one left open.
+/// A name in a scope; [`ANY`] for one that is left open.
 type Symbol = u32;
 const ANY: Symbol = 0;
 
@@ -50,7 +51,7 @@ impl Index {
         *self.symbols.entry(uid).or_insert(next)
     }
 
-    /// Numbers of the policies in all buckets that fit, sorted, each once.
+    /// Returns the numbers of the policies in all matching buckets, sorted, each once.
     pub(super) fn find<'u>(
         &self,
         principals: impl Iterator<Item = &'u EntityUid>,
@@ -77,7 +78,7 @@ impl Index {
         found
     }
 
-    /// How many policies every question about some tool must read.
+    /// Returns how many policies every question about some tool must evaluate.
     pub(super) fn everywhere(&self) -> usize {
         self.buckets.get(&(ANY, ANY, ANY)).map_or(0, Vec::len)
     }

@@ -1,8 +1,8 @@
-//! The ways in.
+//! Interfaces through which requests come in.
 
 use serde::Serialize;
 
-/// The way in by which something is asked, as `context.via` names it.
+/// The interface of a request, as named by `context.via`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Via {
@@ -10,19 +10,19 @@ pub enum Via {
     Chat,
     /// A tool call from outside.
     Mcp,
-    /// A model that is asked without an agent.
+    /// A model asked without an agent.
     OpenAi,
-    /// A route of Cardea's own, beside those.
+    /// Another route of Cardea's own.
     Api,
-    /// Cardea itself, which takes back what a turn did.
+    /// Cardea itself, which undoes the steps of a turn.
     Undo,
 }
 
 impl Via {
-    /// All of them.
+    /// All interfaces.
     pub const ALL: [Self; 5] = [Self::Chat, Self::Mcp, Self::OpenAi, Self::Api, Self::Undo];
 
-    /// The word in policies and logs.
+    /// Returns the name used in policies and logs.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
@@ -34,7 +34,7 @@ impl Via {
         }
     }
 
-    /// The one with this name.
+    /// Returns the interface with this name.
     #[must_use]
     pub fn parse(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|via| via.name() == name)
