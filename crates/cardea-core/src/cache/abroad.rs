@@ -1,11 +1,11 @@
-//! Languages in which only the small words are known, and those in which none are.
+//! Comparison of texts in languages of which only the function words are known, or none.
 //!
-//! WHY: there `genehmigen` and `ablehnen` are two words of which nothing is known, and every language has ways to say no
-//! that no list has. So no word that is not an article may differ; without knowledge of the articles, none.
+//! WHY: in such a language `genehmigen` and `ablehnen` are two unknown words, and every language has ways to negate
+//! that no list has. So no word except articles may differ; without knowledge of the articles, no word at all.
 
 use super::{lexicon::POLITE, reading::Reading, tongue::Tongue, word::Word};
 
-/// True if the texts are not both English and another word stands in one of them.
+/// Returns whether the texts are not both English and one of them has a word that the other lacks.
 pub(super) fn abroad(a: &Reading, b: &Reading) -> bool {
     match (a.tongue(), b.tongue()) {
         (Some(one), Some(other)) if one.is_english() && other.is_english() => false,
@@ -15,7 +15,7 @@ pub(super) fn abroad(a: &Reading, b: &Reading) -> bool {
     }
 }
 
-/// All words but articles and those that only ask kindly, in the order of the alphabet.
+/// Returns all words except articles and politeness, in alphabetical order.
 fn said<'a>(reading: &'a Reading, tongue: &Tongue) -> Vec<&'a str> {
     let idle = |piece: &&str| tongue.is_article(piece) || POLITE.contains(piece) || KINDLY.contains(piece);
     let words = reading.words.iter().enumerate().filter(|(at, _)| !only_asks(&reading.words, *at));
@@ -30,10 +30,10 @@ fn said<'a>(reading: &'a Reading, tongue: &Tongue) -> Vec<&'a str> {
     said
 }
 
-/// `Please`.
+/// Words like `please`.
 const KINDLY: &[&str] = &["bitte", "svp", "alstublieft", "alsjeblieft"];
 
-/// `Est-ce que`.
+/// Matches `est-ce que`.
 fn only_asks(words: &[Word], at: usize) -> bool {
     let low = |at: usize| words.get(at).map(|word| word.low.as_str()).unwrap_or_default();
     low(at) == "est-ce" || low(at) == "que" && at > 0 && low(at - 1) == "est-ce"

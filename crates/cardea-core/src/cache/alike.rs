@@ -1,4 +1,4 @@
-//! What the word lists say of two words: that they may stand for one another, or belong to one closed class.
+//! What the word lists say about two words: whether they are interchangeable, or belong to one closed class.
 
 use std::{collections::HashMap, sync::LazyLock};
 
@@ -8,7 +8,7 @@ use super::{
     word::{Word, stem},
 };
 
-/// Word to (class, meaning inside the class) for each class it belongs to.
+/// For each word, (class, meaning inside the class) for each class it belongs to.
 static CLASS_OF: LazyLock<HashMap<String, Vec<(usize, usize)>>> = LazyLock::new(|| {
     let mut classes: HashMap<String, Vec<(usize, usize)>> = HashMap::new();
     for (class, line) in CLASSES.iter().enumerate() {
@@ -25,7 +25,7 @@ static CLASS_OF: LazyLock<HashMap<String, Vec<(usize, usize)>>> = LazyLock::new(
     classes
 });
 
-/// Word to the groups of [`SYNONYMS`] it is in.
+/// For each word, the groups of [`SYNONYMS`] it is in.
 static SYNONYMS_OF: LazyLock<HashMap<String, Vec<usize>>> = LazyLock::new(|| {
     let mut groups: HashMap<String, Vec<usize>> = HashMap::new();
     for (group, line) in SYNONYMS.iter().enumerate() {
@@ -34,7 +34,7 @@ static SYNONYMS_OF: LazyLock<HashMap<String, Vec<usize>>> = LazyLock::new(|| {
     groups
 });
 
-/// The meanings that a word has in its classes, as it stands, by its stem, or without the ending of a comparison.
+/// Returns the meanings of a word in its classes: as written, by its stem, or without a comparative ending.
 pub(super) fn classes(word: &str) -> impl Iterator<Item = (usize, usize)> {
     let endings =
         [("ier", "y"), ("iest", "y"), ("er", ""), ("er", "e"), ("est", ""), ("est", "e"), ("ly", "")];
@@ -46,14 +46,14 @@ pub(super) fn classes(word: &str) -> impl Iterator<Item = (usize, usize)> {
     found.into_iter().flatten().copied()
 }
 
-/// True if the lists say that two words may stand for one another.
+/// Returns whether the lists treat two words as interchangeable.
 pub(super) fn listed_alike(one: &str, other: &str) -> bool {
     let groups = |word: &str| SYNONYMS_OF.get(&stem(word)).map(Vec::as_slice).unwrap_or_default();
     groups(one).iter().any(|group| groups(other).contains(group))
         || classes(one).any(|meaning| classes(other).any(|with| with == meaning))
 }
 
-/// True for the same word in any form: `pay`, `paid`.
+/// Returns whether both are forms of the same word: `pay`, `paid`.
 pub(super) fn same_word(one: &Word, other: &Word) -> bool {
     let graph = || meanings(&one.low).relation(&meanings(&other.low)) == Relation::Same;
     one.stem == other.stem || !one.light() && !other.light() && graph()

@@ -1,13 +1,14 @@
-//! Which questions can be understood without what was said before.
+//! Decides which questions can be understood without the preceding messages.
 
 use super::{lexicon::STOP, manner::tells_past, reading::Reading, tongue::Tongue, word::Word};
 
-/// True if a question can be understood without what was said before, so that it may be looked up by meaning.
+/// Returns whether a question can be understood without the preceding messages, so that it may be looked up by
+/// meaning.
 ///
-/// The first question of a conversation always can. A later one must have three words that carry meaning, in a language
-/// that is known here; no word that points back (`it`, `their`), nothing definite (`the customer`, `our refund`, `this
-/// plan`) that no name or number tells apart, no tale of what was without one, and no beginning that goes on from before.
-/// When unsure the answer is no: that costs a model call, the other mistake gives a wrong answer.
+/// The first question of a conversation always can. A later one needs three content words, in a known language. It
+/// must have no word that refers back (`it`, `their`), no definite noun (`the customer`, `our refund`, `this plan`)
+/// that no name or number identifies, no past tense without one, and no beginning that continues the conversation.
+/// When unsure the answer is no: that costs a model call, whereas the opposite mistake gives a wrong answer.
 #[must_use]
 pub fn stands_alone(text: &str, first: bool) -> bool {
     if first {
@@ -23,7 +24,7 @@ pub fn stands_alone(text: &str, first: bool) -> bool {
         && (0..reading.words.len()).all(|at| !refers_back(&reading.words, at, tongue))
 }
 
-/// True for a beginning that goes on from what was said.
+/// Returns whether the beginning continues the conversation.
 fn goes_on(text: &str, tongue: &Tongue) -> bool {
     let low = text.trim_start_matches(|c: char| !c.is_alphanumeric()).to_lowercase();
     let begins = |opening: &&str| {
@@ -32,7 +33,7 @@ fn goes_on(text: &str, tongue: &Tongue) -> bool {
     tongue.openings.iter().any(begins)
 }
 
-/// True for a word that carries meaning.
+/// Returns whether this is a content word.
 fn says_what(word: &Word, tongue: &Tongue) -> bool {
     word.number.is_some()
         || !STOP.contains(&word.low.as_str())
@@ -42,18 +43,19 @@ fn says_what(word: &Word, tongue: &Tongue) -> bool {
                 .any(|piece| !tongue.is_small(piece) && tongue.person(piece).is_none())
 }
 
-/// Words that are one of a kind, or name a kind: definite, and yet nothing was said of them before.
+/// Nouns that are unique, or name a kind: definite without having been mentioned.
 const KNOWN: &[&str] =
     &["way", "difference", "meaning", "definition", "internet", "web", "world", "weather", "weekend"];
 
-/// True if a definite word stands here, and nothing in its phrase tells which one is meant: a name, a number, an id.
+/// Returns whether a definite word is here, and nothing in its phrase identifies what is meant: a name, a number, an
+/// id.
 fn refers_back(words: &[Word], at: usize, tongue: &Tongue) -> bool {
     let Some(word) = words.get(at) else { return false };
     let pieces = tongue.cut(&word.low);
     let Some(definite) = pieces.iter().position(|piece| tongue.is_definite(piece)) else { return false };
     let joined = definite + 1 < pieces.len();
     let phrase = words.get(at + usize::from(!joined)..).unwrap_or_default();
-    // The phrase goes on over its `of` and ends where something else begins.
+    // The phrase continues after `of` and ends where another one begins.
     let inside = |word: &&Word| {
         let low = word.low.as_str();
         !tongue.is_small(low) && tongue.person(low).is_none()
@@ -68,7 +70,7 @@ fn refers_back(words: &[Word], at: usize, tongue: &Tongue) -> bool {
         || phrase.iter().any(|word| KNOWN.contains(&word.low.as_str())))
 }
 
-/// True for a name, and for a number or code that is one: `order 17`, `A-771`, but not `5 days` or `$5`.
+/// Returns whether the word is a name, or a number or code used as one: `order 17`, `A-771`, but not `5 days` or `$5`.
 fn tells_which(phrase: &[Word], at: usize, word: &Word, tongue: &Tongue) -> bool {
     let Some(number) = &word.number else { return word.name && !tongue.capitals() && !is_date(&word.low) };
     if number.contains(['$', '€', '£', '%', ':']) || !number.contains(|c: char| c.is_ascii_digit()) {
@@ -80,14 +82,15 @@ fn tells_which(phrase: &[Word], at: usize, word: &Word, tongue: &Tongue) -> bool
     code || named
 }
 
-/// Days and months are written as names and tell nothing apart.
+/// Returns whether it is a day or month: these are capitalised but identify nothing.
 fn is_date(low: &str) -> bool {
     const DATES: &str = "monday tuesday wednesday thursday friday saturday sunday january february march april june july \
                          august september october november december";
     DATES.split(' ').any(|date| date == low)
 }
 
-/// True for one thing against another that is not named: `is a larger one in stock`, `which is cheaper`.
+/// Returns whether something is compared with a thing that is not named: `is a larger one in stock`, `which is
+/// cheaper`.
 fn compares(reading: &Reading, tongue: &Tongue) -> bool {
     const COMPARED: &str = "cheaper dearer bigger larger smaller faster slower longer shorter later sooner older newer \
                             better worse higher lower easier alternative alternatives further extra additional second \
@@ -96,7 +99,7 @@ fn compares(reading: &Reading, tongue: &Tongue) -> bool {
     tongue.is_english() && !reading.words().any(|word| word == "than") && reading.words().any(compared)
 }
 
-/// True if it tells of what was, and no name or number says of what: `which payment method was used`.
+/// Returns whether it is about the past, and no name or number says of what: `which payment method was used`.
 fn tells_of_one_event(reading: &Reading, tongue: &Tongue) -> bool {
     let words = &reading.words;
     let known = |(at, word): (usize, &Word)| tells_which(words, at, word, tongue);

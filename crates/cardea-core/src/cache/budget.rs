@@ -1,39 +1,40 @@
-//! The error budget: how sure we are that few answers of the semantic layer are wrong, and what follows.
+//! The error budget: a confidence bound on the share of wrong semantic hits, and the threshold that follows from it.
 //!
-//! A share of the hits is answered anew in the background and compared. From these checks a bound is computed that
-//! the true share of wrong hits exceeds only with the stated probability. Above the budget the threshold tightens
-//! at once; well below it relaxes, one small step after fifty clean checks, in the end a little beyond the usual.
+//! A share of the hits is generated again in the background and compared. From these checks a bound is computed that
+//! the true share of wrong hits exceeds only with the stated probability. Above the budget the threshold is tightened
+//! at once. Well below it the threshold is relaxed, by one small step after fifty clean checks, in the end slightly
+//! beyond the default.
 //!
-//! Who keeps the entries holds one [`Budget`] for each scope: `looked_up` for every look in the semantic layer,
-//! `checked` for every comparison, and `mode` gives the mode for the next look.
+//! The cache holds one [`Budget`] per scope. It calls `looked_up` for every semantic lookup and `checked` for every
+//! comparison, and `mode` returns the mode of the next lookup.
 
 use serde::{Deserialize, Serialize};
 
 use super::verdict::Mode;
 
-/// What comparing a served answer with a new one showed.
+/// Result of comparing a cached answer with a new one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Checked {
     /// Both answers say the same.
     Right,
-    /// The served answer was wrong.
+    /// The cached answer was wrong.
     Wrong,
 }
 
-/// Clean checks in a row before the threshold relaxes by one step.
+/// Clean checks in a row before the threshold is relaxed by one step.
 const PATIENCE: u32 = 50;
-/// Checks remembered; when there are more, all count half. So drift is noticed and old luck fades.
+/// Number of checks remembered. Beyond it all counts are halved, so that drift is noticed and old luck fades.
 const MEMORY: f64 = 600.0;
-/// Checks before the bound may speak: fewer say nothing.
+/// Number of checks below which the bound is not used, since it says nothing.
 const LEAST: f64 = 30.0;
-/// How much one error and one relaxation move the setting.
+/// Change of the setting by one error, and by one relaxation.
 const STEP: f32 = 0.10;
 const BACK: f32 = 0.02;
-/// How far the loosest setting lies below the usual one: a share of the score, and a difference of the cosine.
+/// Distance of the loosest setting from the default: a share of the score, and a difference of the cosine.
 const SLACK_SCORE: f32 = 0.25;
 const SLACK_COSINE: f32 = 0.04;
 
-/// The state of one scope. Small enough to be kept for each, and across restarts.
+/// The state of one scope. Small enough to be kept for each scope, and across restarts.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Budget {
@@ -47,20 +48,20 @@ pub struct Budget {
 }
 
 impl Budget {
-    /// A budget: the largest share of lookups that may be answered wrongly, such as 0.01.
+    /// Creates a budget from the largest acceptable share of wrongly answered lookups, such as 0.01.
     #[must_use]
     pub fn new(share: f64) -> Self {
         let share = if share.is_finite() { share.clamp(0.0001, 0.5) } else { 0.01 };
         Self { share, lookups: 0.0, hits: 0.0, checks: 0.0, errors: 0.0, clean: 0, strain: 0.0 }
     }
 
-    /// The same history under another budget.
+    /// Returns the same history under another budget.
     #[must_use]
     pub fn for_share(self, share: f64) -> Self {
         Self { share: Self::new(share).share, ..self }
     }
 
-    /// Counts one lookup in the semantic layer.
+    /// Counts one semantic lookup.
     pub fn looked_up(&mut self, hit: bool) {
         self.lookups += 1.0;
         self.hits += f64::from(u8::from(hit));
@@ -70,7 +71,7 @@ impl Budget {
         }
     }
 
-    /// Counts one check of a served answer.
+    /// Counts one check of a cached answer.
     pub fn checked(&mut self, checked: Checked) {
         self.checks += 1.0;
         match checked {
@@ -91,32 +92,32 @@ impl Budget {
             self.strain = (self.strain + BACK).min(1.0);
         } else if self.clean >= PATIENCE && self.estimate() < self.share / 2.0 {
             self.clean = 0;
-            // Beyond the usual only on proof, not on hope.
+            // The default is exceeded only on proof.
             let least = if self.bound() < self.share / 2.0 { -1.0 } else { self.strain.min(0.0) };
             self.strain = (self.strain - BACK).max(least);
         }
     }
 
-    /// Share of lookups that were answered wrongly, as the checks show it.
+    /// Returns the share of lookups that were answered wrongly, estimated from the checks.
     #[must_use]
     pub fn estimate(&self) -> f64 {
         if self.checks > 0.0 { self.errors / self.checks * self.hit_share() } else { 0.0 }
     }
 
-    /// With a confidence of 95 %, no larger share of lookups is answered wrongly.
+    /// Returns the upper bound of that share, with 95 % confidence.
     #[must_use]
     pub fn bound(&self) -> f64 {
         upper_bound(self.errors, self.checks, 0.05) * self.hit_share()
     }
 
-    /// From -1 (as loose as it gets) by way of 0 (as measured before release) to 1 (only exact hits).
+    /// Returns the strictness, from -1 (loosest) through 0 (as measured before release) to 1 (exact hits only).
     #[must_use]
     pub const fn strain(&self) -> f32 {
         self.strain
     }
 
-    /// The mode under this strain. Tighter than usual under strain; looser than usual only in the scored mode, since
-    /// the threshold of the strict one is somebody's word.
+    /// Returns the mode at this strictness. It is tighter than `usual` if the strictness is above 0. It is looser only
+    /// in the scored mode, since the threshold of the strict mode was set by the operator.
     #[must_use]
     pub fn mode(&self, usual: Mode) -> Mode {
         let tight = |from: f32| {
@@ -137,8 +138,8 @@ impl Budget {
     }
 }
 
-/// The one-sided Clopper–Pearson bound: the share at which seeing no more than `errors` in `checks` trials has the
-/// probability `doubt`. Counts that are not whole are rounded to the safe side.
+/// Returns the one-sided Clopper–Pearson bound: the share at which at most `errors` in `checks` trials have the
+/// probability `doubt`. Fractional counts are rounded to the safe side.
 #[must_use]
 pub fn upper_bound(errors: f64, checks: f64, doubt: f64) -> f64 {
     let (errors, checks) = (errors.max(0.0).ceil(), checks.max(0.0).floor());
@@ -153,7 +154,7 @@ pub fn upper_bound(errors: f64, checks: f64, doubt: f64) -> f64 {
     high
 }
 
-/// The probability of at most `errors` in `checks` trials of the given share, term by term.
+/// Returns the probability of at most `errors` in `checks` trials of the given share, term by term.
 fn at_most(errors: f64, checks: f64, share: f64) -> f64 {
     let mut log = checks * (1.0 - share).ln();
     let mut total = log.exp();
@@ -172,19 +173,19 @@ mod tests {
 
     #[test]
     fn the_bound_is_the_exact_one() {
-        // No error in n trials: 1 - 0.05^(1/n).
+        // Without an error in n trials: 1 - 0.05^(1/n).
         for n in [10.0, 100.0, 300.0] {
             let exact = 1.0 - 0.05_f64.powf(1.0 / n);
             assert!((upper_bound(0.0, n, 0.05) - exact).abs() < 1e-9, "{n}");
         }
-        // Values of the binomial distribution's tail, from a table.
+        // Tail values of the binomial distribution, from a table.
         assert!((upper_bound(1.0, 10.0, 0.05) - 0.394_163).abs() < 1e-5);
         assert!((upper_bound(5.0, 50.0, 0.05) - 0.199_1).abs() < 1e-3);
         assert!((upper_bound(0.0, 0.0, 0.05) - 1.0).abs() < 1e-12);
         assert!((upper_bound(3.0, 3.0, 0.05) - 1.0).abs() < 1e-12);
     }
 
-    /// The score that is asked for, when 0.8 is usual.
+    /// Returns the required score if the default is 0.8.
     fn asked_for(budget: &Budget) -> f32 {
         match budget.mode(Mode::Scored { threshold: 0.8, floor: 0.8 }) {
             Mode::Scored { threshold, .. } => threshold,
@@ -227,7 +228,7 @@ mod tests {
         assert_eq!(kept, budget, "it survives a restart");
     }
 
-    /// A deployment whose traffic gets worse half way: each strain has its share of wrong hits.
+    /// Simulates a deployment whose traffic gets worse half way: each strictness has its share of wrong hits.
     fn deployment(seed: u64) -> (f64, f32) {
         let mut state = seed.wrapping_mul(2_862_933_555_777_941_757).wrapping_add(3_037_000_493);
         let mut chance = move || {
@@ -240,7 +241,7 @@ mod tests {
         let (first, later) = (0.02 * chance(), 0.06 * chance());
         let (mut wrong, lookups) = (0_u32, 60_000_u32);
         for at in 0..lookups {
-            // How much less is served, and how much of it is wrong: looser than usual serves more and worse.
+            // Fewer hits and fewer wrong ones with strictness; a looser setting has more of both.
             let strain = f64::from(budget.strain());
             let hit = chance() < (0.35 * (1.0 - strain)).min(0.6);
             budget.looked_up(hit);

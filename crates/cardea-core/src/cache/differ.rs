@@ -1,4 +1,4 @@
-//! Words of one text that stand against words of the other, once those that mean the same are taken for partners.
+//! Words that differ between two texts, after words with the same meaning have been paired.
 
 use super::{
     alike::listed_alike,
@@ -8,10 +8,10 @@ use super::{
 };
 
 type Lone = (String, Meanings);
-/// Of more words without a partner nobody can say what stands against what.
+/// Limit of words without a partner; beyond it they cannot be set against each other.
 const MOST: usize = 24;
 
-/// The words that carry meaning and are not in the other text.
+/// Returns the content words that the other text lacks.
 fn lone(a: &Reading, b: &Reading) -> Vec<Lone> {
     let mut found: Vec<Lone> = Vec::new();
     for word in a.words.iter().filter(|word| !word.light() && word.number.is_none()) {
@@ -27,7 +27,8 @@ fn relation(one: &Lone, other: &Lone) -> Relation {
     if listed_alike(&one.0, &other.0) { Relation::Same } else { one.1.relation(&other.1) }
 }
 
-/// True if a word of one text means the opposite of a word of the other, and neither has a partner that means the same.
+/// Returns whether a word of one text means the opposite of a word of the other, and neither has a partner with the
+/// same meaning.
 pub(super) fn opposites(a: &Reading, b: &Reading) -> bool {
     let (ours, theirs) = (lone(a, b), lone(b, a));
     if ours.len().max(theirs.len()) > MOST {

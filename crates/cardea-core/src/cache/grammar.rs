@@ -1,4 +1,4 @@
-//! What grammar tells: one or many, whose, at least or at most.
+//! Differences in grammar: number, possession, lower and upper bounds.
 
 use super::{
     lexicon::{LIGHT, PLURALS, POLITE},
@@ -6,10 +6,10 @@ use super::{
     word::Word,
 };
 
-/// True if the texts are the same word by word but that one speaks of one thing where the other speaks of many:
-/// `paint the wall`, `paint the walls`. Small words may agree with it: `is`, `are`.
+/// Returns whether the texts are equal word by word except that one uses the singular and the other the plural of one
+/// noun: `paint the wall`, `paint the walls`. Function words may agree with it: `is`, `are`.
 pub(super) fn other_count(a: &Reading, b: &Reading) -> bool {
-    // Many have no article.
+    // Plurals have no indefinite article.
     let idle = |word: &Word| matches!(word.low.as_str(), "a" | "an") || POLITE.contains(&word.low.as_str());
     let said = |reading: &Reading| -> Vec<Word> {
         reading.words.iter().filter(|word| !idle(word)).cloned().collect()
@@ -33,7 +33,7 @@ pub(super) fn other_count(a: &Reading, b: &Reading) -> bool {
     found
 }
 
-/// True if the one word is the plural of the other.
+/// Returns whether one word is the plural of the other.
 fn many_of(many: &str, one: &str) -> bool {
     let regular = ["s", "es"].iter().any(|ending| many.strip_suffix(ending) == Some(one));
     let softened = [("ies", "y"), ("ves", "f"), ("ves", "fe")].iter().any(|(ending, plain)| {
@@ -42,14 +42,14 @@ fn many_of(many: &str, one: &str) -> bool {
     regular || softened || PLURALS.contains(&(one, many))
 }
 
-/// Whom a thing belongs to.
+/// Possessor of a thing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Owner<'a> {
     Speaker,
     Named(&'a str),
 }
 
-/// Things with their owners: `my bike`, `Ann's bike`.
+/// Returns things with their possessors: `my bike`, `Ann's bike`.
 fn owned(reading: &Reading) -> Vec<(&str, Owner<'_>)> {
     let words = &reading.words;
     let next = |at: usize| words.get(at + 1).filter(|word| !word.light());
@@ -62,7 +62,8 @@ fn owned(reading: &Reading) -> Vec<(&str, Owner<'_>)> {
     owners.collect()
 }
 
-/// True if the same thing is the speaker's in one text and somebody else's in the other, who is named in both.
+/// Returns whether the same thing belongs to the speaker in one text and to someone else in the other, and both are
+/// named in both.
 pub(super) fn other_owner(a: &Reading, b: &Reading) -> bool {
     let (ours, theirs) = (owned(a), owned(b));
     let differ = |(thing, whose): &(&str, Owner<'_>)| {
@@ -77,12 +78,13 @@ pub(super) fn other_owner(a: &Reading, b: &Reading) -> bool {
     ours.iter().any(differ)
 }
 
-/// True if a number is the least in one text and the most in the other: `at least five`, `five at most`.
+/// Returns whether a number is a lower bound in one text and an upper bound in the other: `at least five`, `five at
+/// most`.
 pub(super) fn other_bound(a: &Reading, b: &Reading) -> bool {
     matches!((bounds(a), bounds(b)), ((true, false), (false, true)) | ((false, true), (true, false)))
 }
 
-/// Whether there is a lower bound, and an upper one.
+/// Returns whether there is a lower bound, and an upper one.
 fn bounds(reading: &Reading) -> (bool, bool) {
     let low = |at: usize| reading.words.get(at).map(|word| word.low.as_str()).unwrap_or_default();
     let mut found = (false, false);

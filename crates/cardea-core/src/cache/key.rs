@@ -1,4 +1,4 @@
-//! Keys: which answers may meet at all, and which texts count as the same.
+//! Keys: which answers can be found at all, and which texts count as the same.
 
 use std::borrow::Cow;
 
@@ -7,21 +7,22 @@ use unicode_normalization::{IsNormalized, UnicodeNormalization, is_nfc_quick};
 
 use crate::principal::Principal;
 
-/// Changed whenever the parts of a key or the normalisation change: old entries are then never found again.
+/// Version of the keys. It changes with the parts of a key and with the normalisation, so that old entries are never
+/// found again.
 const VERSION: &str = "cardea cache 3";
 
-/// Whose answers may be given again to whom.
+/// Who shares an answer.
 #[derive(Debug, Clone, Copy)]
 pub enum Owner<'a> {
-    /// The user's own.
+    /// One user.
     User(&'a Principal),
-    /// The user's own of one conversation.
+    /// One user, in one conversation.
     Session(&'a Principal, &'a str),
-    /// Those of all users of the tenant who hold the same roles and scopes.
+    /// All users of the tenant with the same roles and scopes.
     Shared(&'a Principal),
 }
 
-/// Everything beside the text that could change an answer. Each part is compared byte for byte.
+/// Everything except the text that could change an answer. Each part is compared byte for byte.
 #[derive(Debug, Clone, Copy)]
 pub struct Circumstances<'a> {
     /// Who may share the answer.
@@ -30,7 +31,7 @@ pub struct Circumstances<'a> {
     pub agent: (&'a str, &'a str),
     /// The model that would answer.
     pub model: &'a str,
-    /// Temperature and the like, as canonical JSON.
+    /// Sampling parameters, as canonical JSON.
     pub sampling: &'a str,
     /// Instructions, with the version of the prompt they come from.
     pub instructions: &'a str,
@@ -53,10 +54,10 @@ pub struct Partition([u8; 32]);
 pub struct ExactKey([u8; 32]);
 
 impl Partition {
-    /// The partition of these circumstances.
+    /// Returns the partition of these circumstances.
     ///
-    /// Every part goes into the digest with its name and its length, so that no choice of ids can make two
-    /// partitions one: `a` + `bc` is not `ab` + `c`.
+    /// Every part goes into the digest with its name and its length, so that no choice of ids makes two partitions
+    /// equal: `a` + `bc` is not `ab` + `c`.
     #[must_use]
     pub fn of(circumstances: &Circumstances<'_>) -> Self {
         let Circumstances { owner, agent, model, sampling, instructions, tools, guard, locale, history } =
@@ -82,7 +83,7 @@ impl Partition {
         Self(parts.finish())
     }
 
-    /// The key of one text here, after [`normalise`].
+    /// Returns the key of a text in this partition, after [`normalise`].
     #[must_use]
     pub fn exact(&self, text: &str) -> ExactKey {
         let mut parts = Parts::new("exact");
@@ -90,13 +91,13 @@ impl Partition {
         ExactKey(parts.finish())
     }
 
-    /// The bytes, for a store.
+    /// Returns the bytes, for a store.
     #[must_use]
     pub const fn as_bytes(&self) -> &[u8; 32] {
         &self.0
     }
 
-    /// A partition that a store kept.
+    /// Restores a partition from a store.
     #[must_use]
     pub const fn from_bytes(bytes: [u8; 32]) -> Self {
         Self(bytes)
@@ -104,7 +105,7 @@ impl Partition {
 }
 
 impl ExactKey {
-    /// The bytes, for a store.
+    /// Returns the bytes, for a store.
     #[must_use]
     pub const fn as_bytes(&self) -> &[u8; 32] {
         &self.0
@@ -145,12 +146,13 @@ impl Parts {
     }
 }
 
-/// The form in which texts are compared by the exact layer.
+/// Returns the form in which the exact layer compares texts.
 ///
-/// NFC; runs of white space become one space, none at the ends; plain words lose their case; `.`, `?`, `!`, `…`,
-/// `,`, `;` and `:` at the end of a word go. What could carry meaning stays: the case of words with digits, inner or only
-/// capitals (`iOS`, `US`, `A-17b`) or punctuation inside, a `!` after a number, punctuation anywhere else, and
-/// everything in a text with line breaks or backticks, where only the ends are trimmed.
+/// NFC. Runs of white space become one space, and are removed at the ends. Plain words are lower-cased. `.`, `?`, `!`,
+/// `…`, `,`, `;` and `:` at the end of a word are removed. Everything that could carry meaning stays: the case of
+/// words with digits, with inner capitals, in capitals only (`iOS`, `US`, `A-17b`) or with punctuation inside, a `!`
+/// after a number, punctuation in other places, and everything in a text with line breaks or backticks, of which only
+/// the ends are trimmed.
 #[must_use]
 pub fn normalise(text: &str) -> String {
     let text = composed(text);
@@ -170,7 +172,7 @@ pub fn normalise(text: &str) -> String {
         let before = words.chars().rev().nth(1);
         let mark = matches!(last, '.' | '?' | '!' | '…' | ',' | ';' | ':' | '。' | '？' | '！');
         let kept = last == '!' && before.is_some_and(|before| before.is_numeric());
-        let alone = before.is_none_or(char::is_whitespace); // the mark is what is asked about
+        let alone = before.is_none_or(char::is_whitespace); // the question is about the mark itself
         if !mark || kept || alone {
             break;
         }
@@ -179,7 +181,7 @@ pub fn normalise(text: &str) -> String {
     words
 }
 
-/// The text in NFC, which it mostly is.
+/// Returns the text in NFC, which it usually is already.
 fn composed(text: &str) -> Cow<'_, str> {
     match is_nfc_quick(text.chars()) {
         IsNormalized::Yes => Cow::Borrowed(text),
@@ -187,7 +189,7 @@ fn composed(text: &str) -> Cow<'_, str> {
     }
 }
 
-/// Lower case for a word that is written like any other word; others stay as they are.
+/// Lower-cases a word in ordinary spelling; others stay as they are.
 fn fold_case(word: &str, to: &mut String) {
     let core = word.trim_matches(|c: char| !c.is_alphanumeric());
     let mut letters = core.chars();

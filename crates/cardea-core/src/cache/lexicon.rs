@@ -1,6 +1,6 @@
 //! Closed classes of English words, written from general knowledge of the language and never from test data.
 
-/// Words that say how something is asked, not what.
+/// Words that concern how something is asked, not what.
 pub(super) const STOP: &[&str] = &[
     "a", "about", "am", "an", "and", "any", "are", "as", "at", "be", "been", "being", "but", "by", "can",
     "could", "did", "do", "does", "doing", "for", "from", "get", "give", "go", "going", "good", "had", "has",
@@ -13,7 +13,7 @@ pub(super) const STOP: &[&str] = &[
     "your", "yours",
 ];
 
-/// Words and endings that turn a sentence round.
+/// Words and endings that negate a sentence.
 pub(super) const NEGATIONS: &[&str] = &[
     "not",
     "no",
@@ -70,7 +70,7 @@ pub(super) const NEGATIONS: &[&str] = &[
     "mustnt",
     "neednt",
     "aint",
-    // What English texts borrow, and texts that are taken for English by mistake.
+    // Loan words in English texts, and words of texts that are taken for English by mistake.
     "nicht",
     "kein",
     "keine",
@@ -99,13 +99,13 @@ pub(super) const NEGATIONS: &[&str] = &[
     "nahi",
 ];
 
-/// Marks that say something where they stand alone.
+/// Characters with a meaning of their own.
 pub(super) const SIGNS: &[char] = &[
     '<', '>', '=', '≠', '≤', '≥', '+', '*', '×', '÷', '^', '|', '~', '±', '→', '←', '↑', '↓', '✓', '✔', '✗',
     '✘', '✅', '❌', '👍', '👎', '∈', '∉', '∧', '∨', '¬', '∀', '∃',
 ];
 
-/// Words before a name or number that say which part it plays.
+/// Words before a name or number that give it a role.
 pub(super) const ROLES: &[(&str, u8)] = &[
     ("from", 1),
     ("to", 2),
@@ -138,7 +138,7 @@ pub(super) const ROLES: &[(&str, u8)] = &[
     ("despite", 18),
 ];
 
-/// Parts that the same thing cannot play in two requests that want the same: to Rome, from Rome.
+/// Roles that the same thing cannot have in two requests with the same meaning: to Rome, from Rome.
 pub(super) const CONTRASTS: &[(u8, u8)] = &[
     (1, 2),
     (1, 15),
@@ -156,11 +156,11 @@ pub(super) const CONTRASTS: &[(u8, u8)] = &[
     (9, 13),
 ];
 
-/// Beginnings that turn a word into its opposite.
+/// Prefixes that turn a word into its opposite.
 pub(super) const PREFIXES: &[&str] =
     &["un", "in", "im", "ir", "il", "dis", "non", "de", "mis", "over", "under", "anti", "counter"];
 
-/// Beginnings and ends of which one stands against the other: prepaid and postpaid, helpful and helpless.
+/// Prefixes and suffixes that are opposites: prepaid and postpaid, helpful and helpless.
 pub(super) const BEGINNINGS: &[(&str, &str)] = &[
     ("pre", "post"),
     ("up", "down"),
@@ -181,11 +181,11 @@ pub(super) const BEGINNINGS: &[(&str, &str)] = &[
 ];
 pub(super) const ENDS: &[(&str, &str)] = &[("ful", "less"), ("er", "ee"), ("or", "ee"), ("able", "proof")];
 
-/// Words that say nothing about what is asked.
+/// Politeness, which says nothing about the request.
 pub(super) const POLITE: &[&str] =
     &["please", "kindly", "hi", "hey", "hello", "thanks", "thank", "just", "really", "ok"];
 
-/// Words that may stand for one another, beside those that [`CLASSES`] joins by `=`.
+/// Words that are interchangeable, beside those that [`CLASSES`] joins by `=`.
 pub(super) const SYNONYMS: &[&str] = &[
     "delete remove erase terminate discard clear",
     "buy purchase purchased bought order ordered",
@@ -283,7 +283,7 @@ pub(super) const SYNONYMS: &[&str] = &[
     "extra additional more",
 ];
 
-/// Words that say how something is asked, of which one may stand for another.
+/// Words that concern how something is asked, and are interchangeable.
 pub(super) const LIGHT: &[&str] = &[
     "a an the my our your any some this that these those",
     "i we you me us",
@@ -307,7 +307,7 @@ pub(super) const LIGHT: &[&str] = &[
     "to do",
 ];
 
-/// Words whose coming or going leaves a request as it is.
+/// Words that can be added or removed without changing a request.
 pub(super) const NEUTRAL: &[&str] = &[
     "still",
     "now",
@@ -358,7 +358,7 @@ pub(super) const NEUTRAL: &[&str] = &[
     "properly",
 ];
 
-/// One and many, where the ending does not tell.
+/// Singular and plural that cannot be derived from the ending.
 pub(super) const PLURALS: &[(&str, &str)] = &[
     ("man", "men"),
     ("woman", "women"),
@@ -448,8 +448,8 @@ pub(super) const NUMBERS: &[(&str, &str)] = &[
     ("tenth", "10th"),
 ];
 
-/// Classes of words of which one stands for another: two texts that differ by two words of a class differ in meaning.
-/// The words of one class that mean the same stand together, joined by `=`.
+/// Classes of words that exclude each other: two texts that differ by two words of a class differ in meaning. Words of
+/// a class with the same meaning are joined by `=`.
 pub(super) const CLASSES: &[&str] = &[
     // time
     "monday=mon tuesday=tue wednesday=wed thursday=thu friday=fri saturday=sat sunday=sun weekday weekend",
@@ -715,31 +715,31 @@ pub(super) const CLASSES: &[&str] = &[
     "hotel flight",
 ];
 
-/// Words that move a request in time; standing in one text only, they make it another request.
+/// Words that shift a request in time; in one text only, they make it a different request.
 pub(super) const SHIFTS: &[&str] =
     &["despite", "only", "last", "previous", "past", "yesterday", "ago", "tomorrow", "formerly"];
 
-/// Small words that change a request where they come with others: `for and against`, `used to`, `about to`.
+/// Function words that change a request in combination: `for and against`, `used to`, `about to`.
 pub(super) const TURNING: &[&str] = &[
     "and", "or", "about", "used", "supposed", "meant", "said", "too", "even", "almost", "nearly", "rather",
     "instead", "against", "off", "out", "away", "back", "down", "up",
 ];
 
-/// Persons that a negation is not about.
+/// Persons that a negation does not apply to.
 pub(super) const PERSONS: &[&str] =
     &["i", "you", "we", "they", "it", "he", "she", "me", "us", "him", "her", "them"];
-/// What may stand between a negation and what it denies.
+/// Words that may come between a negation and what it negates.
 pub(super) const BETWEEN: &[&str] =
     &["yet", "able", "allowed", "ever", "longer", "either", "always", "having", "to"];
-/// After a negation by who asks these only say that somebody asks: `I do not know how`, `not sure why`.
+/// Words that only introduce a question after the asker's own negation: `I do not know how`, `not sure why`.
 pub(super) const WONDERING: &[&str] =
     &["know", "sure", "recall", "remember", "understand", "find", "figure", "see", "seem"];
 
-/// Before `but` these make it an exception.
+/// Words that turn a following `but` into an exception.
 pub(super) const ALL: &[&str] =
     &["anyone", "everyone", "anybody", "everybody", "anything", "everything", "all", "any"];
 
-/// Signs and words of the same currency.
+/// Symbols and words of currencies.
 pub(super) const CURRENCIES: &[(&str, char)] = &[
     ("dollar", '$'),
     ("dollars", '$'),

@@ -1,8 +1,8 @@
-//! How something is asked: for whom, when, where or why; of what was or will be; what may or must.
+//! Manner of a question: whether it asks for a person, a time, a place or a reason; its tense; its modality.
 
 use super::{reading::Reading, word::Word};
 
-/// What kind of thing an answer names.
+/// Kind of thing that an answer names.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Asks {
     Person,
@@ -47,7 +47,7 @@ const NAMED: &[(&str, Asks)] = &[
     ("steps", Asks::Way),
 ];
 
-/// Words that tell of what was, of what will be, of what must be, of what may be.
+/// Words of past, future, necessity and possibility.
 const PAST: &[&str] = &["did", "didn't", "was", "wasn't", "were", "weren't", "had", "yesterday", "ago"];
 const COMING: &[&str] = &["will", "won't", "shall", "gonna", "tomorrow", "upcoming"];
 const DUTY: &[&str] = &["must", "required", "mandatory", "obligatory", "obliged", "compulsory"];
@@ -64,21 +64,21 @@ const LEAVE: &[&str] = &[
     "prohibited",
 ];
 
-/// Words for what is so without doubt, and for what only may be so.
+/// Words of certainty and of doubt.
 const SURE: &[&str] = &["certain", "certainly", "sure", "surely", "definitely", "guaranteed"];
 const DOUBTFUL: &[&str] = &["possible", "possibly", "perhaps", "maybe", "might", "likely", "probably"];
 
-/// True if a text tells of what was.
+/// Returns whether a text is about the past.
 pub(super) fn tells_past(reading: &Reading) -> bool {
     has(reading, PAST)
 }
 
-/// True for a word that says that something may be or must be.
+/// Returns whether a word expresses possibility or necessity.
 pub(super) fn tells_mood(word: &str) -> bool {
     DUTY.contains(&word) || LEAVE.contains(&word)
 }
 
-/// True for a word that tells a time without a preposition.
+/// Returns whether a word gives a time without a preposition.
 pub(super) fn plain_time(word: &str) -> bool {
     matches!(word, "today" | "tomorrow" | "yesterday" | "tonight" | "now")
         || NAMED.iter().any(|(name, asks)| *asks == Asks::Time && *name == word)
@@ -104,7 +104,7 @@ fn has(reading: &Reading, list: &[&str]) -> bool {
     reading.words.iter().any(|word| list.contains(&word.low.as_str()))
 }
 
-/// True if one asks for a person where the other asks for a time, and so on.
+/// Returns whether the texts ask for different kinds of things, such as a person and a time.
 pub(super) fn asks_other(a: &Reading, b: &Reading) -> bool {
     match (asks(&a.words), asks(&b.words)) {
         (Some(Asks::Way), _) | (_, Some(Asks::Way)) => false,
@@ -113,13 +113,13 @@ pub(super) fn asks_other(a: &Reading, b: &Reading) -> bool {
     }
 }
 
-/// True if one tells of what was and the other of what will be.
+/// Returns whether one text is about the past and the other about the future.
 pub(super) fn other_time(a: &Reading, b: &Reading) -> bool {
     let times = |reading: &Reading| (has(reading, PAST), has(reading, COMING));
     matches!((times(a), times(b)), ((true, false), (false, true)) | ((false, true), (true, false)))
 }
 
-/// True if one tells of what must be and the other of what may be; or of what is sure and what is doubtful.
+/// Returns whether one text expresses necessity and the other possibility, or certainty and doubt.
 pub(super) fn other_mood(a: &Reading, b: &Reading) -> bool {
     let obliged = |reading: &Reading| {
         let pairs = reading.words.iter().zip(reading.words.iter().skip(1));

@@ -1,10 +1,10 @@
 //! Decides when an earlier answer may be given again. Pure: `context/cache` keeps the entries and asks here.
 //!
 //! Promises: an answer belongs to one [`Partition`], the digest of everything that could change it, so entries of
-//! another tenant, user, agent or tool set cannot be found at all; a text that differs in a number, name, date,
-//! negation, opposite or direction is never served by meaning; a plain distance threshold is there for those who
-//! want it ([`Mode::Strict`]), and even then the slots must agree.
-//! Refuses: to cache what [`never()`] names. Used by `context/cache`, by tests and by the programs in `evals`.
+//! another tenant, user, agent or tool set cannot be found at all. A text that differs in a number, name, date,
+//! negation, opposite or direction is never a semantic hit. A plain distance threshold is available
+//! ([`Mode::Strict`]), and even then the slots must agree. Refuses: to cache what [`never()`] names. Used by
+//! `context/cache`, by tests and by the programs in `evals`.
 //!
 //! ```
 //! use cardea_core::cache::{Candidate, Mode, Question, Verdict, crowd, judge};

@@ -1,6 +1,6 @@
-//! What a text denies: how often, and what stands behind the negation.
+//! Negations of a text: their number, and what they negate.
 //!
-//! Two negations are not none: `not safe and not approved` is the opposite of `safe and approved`.
+//! Two negations do not cancel out: `not safe and not approved` is the opposite of `safe and approved`.
 
 use super::{
     alike::same_word,
@@ -12,7 +12,7 @@ use super::{
 #[derive(Debug, Clone, Default)]
 pub(super) struct Denied {
     pub(super) count: usize,
-    /// What is denied, where that can be told.
+    /// The negated words, as far as they are known.
     what: Vec<Word>,
 }
 
@@ -22,7 +22,7 @@ impl Denied {
         Self { count: found().count(), what: found().filter_map(|at| denied(words, at)).collect() }
     }
 
-    /// True if this denies something that the other text, of these words, says and does not deny.
+    /// Returns whether this negates something that the other text, with these words, says without negating it.
     pub(super) fn beyond(&self, other: &Self, words: &[Word]) -> bool {
         let said = |words: &[Word], what| words.iter().any(|word| same_word(word, what));
         self.what.iter().any(|what| !said(&other.what, what) && said(words, what))
@@ -33,7 +33,7 @@ fn low(words: &[Word], at: usize) -> &str {
     words.get(at).map(|word| word.low.as_str()).unwrap_or_default()
 }
 
-/// True if the word at this place turns the sentence round.
+/// Returns whether the word at this position negates the sentence.
 fn negates(words: &[Word], at: usize) -> bool {
     let before = at.checked_sub(1).map(|at| low(words, at)).unwrap_or_default();
     let (word, next) = (low(words, at), low(words, at + 1));
@@ -59,7 +59,7 @@ fn negates(words: &[Word], at: usize) -> bool {
     words.get(at).is_some_and(Word::negates) && !exempt
 }
 
-/// `Which customers are missing an invoice`, but not `my parcel is missing` or `a missing parcel`.
+/// Matches `which customers are missing an invoice`, but not `my parcel is missing` or `a missing parcel`.
 fn misses(words: &[Word], at: usize) -> bool {
     let before = at.checked_sub(1).map(|at| low(words, at)).unwrap_or_default();
     let thing = words.get(at + 1).is_some_and(|word| !word.light());
@@ -70,7 +70,7 @@ fn is(word: &str) -> bool {
     matches!(word, "is" | "are" | "was" | "were" | "be" | "am" | "i'm")
 }
 
-/// True if it is the speaker who does not know: `I do not know`, `not sure how`.
+/// Returns whether the speaker does not know: `I do not know`, `not sure how`.
 fn wonders(words: &[Word], at: usize) -> bool {
     let speaker = |word: &str| matches!(word, "i" | "we" | "i'm" | "we're" | "im");
     let aside =
@@ -96,7 +96,7 @@ fn wonders(words: &[Word], at: usize) -> bool {
     matches!(last, "i'm" | "we're" | "im") || goes_on(last) || auxiliary(last) && by_speaker(earlier)
 }
 
-/// What the negation at this place denies: the next word that carries meaning. `None` where the whole sentence is denied:
+/// Returns what the negation at this position negates: the next content word. `None` if the whole sentence is negated:
 /// `isn't my card`, `can't get my card to work`.
 fn denied(words: &[Word], at: usize) -> Option<Word> {
     let word = low(words, at);

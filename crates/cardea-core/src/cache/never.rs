@@ -1,9 +1,9 @@
-//! What must never be kept.
+//! Which answers must never be kept.
 
-/// What is known of a finished turn.
+/// Facts about a finished turn.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Finished {
-    /// A tool that changes things was called, whatever came of it.
+    /// A tool that changes something was called, whatever the outcome.
     pub had_effect: bool,
     /// An approval is open, or was refused.
     pub approval: bool,
@@ -11,41 +11,41 @@ pub struct Finished {
     pub refused: bool,
     /// The turn ended with an error, or a tool failed.
     pub failed: bool,
-    /// The model stopped at a length limit, or the client broke off.
+    /// The model stopped at a length limit, or the client disconnected.
     pub cut_short: bool,
     /// The answer has no text.
     pub empty: bool,
-    /// A tool's result went into it that the tool does not share with the tenant, or what was said before did.
+    /// It is based on a tool result that the tool does not share with the tenant, or on earlier messages.
     pub personal: bool,
 }
 
-/// Who may be given the answer later.
+/// Who may get the answer later.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Audience {
-    /// The asker alone.
+    /// Only the user who asked.
     Own,
-    /// Others as well.
+    /// Other users as well.
     Shared,
 }
 
-/// Why an answer is never kept.
+/// Reason why an answer is never kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Never {
     /// Giving it again would claim an effect that did not happen.
     HadEffect,
     /// It depends on a person's decision.
     Approval,
-    /// A refusal belongs to its moment.
+    /// A refusal is valid only at its time.
     Refused,
     /// An error is not an answer.
     Failed,
-    /// Only a part of the answer is there.
+    /// The answer is incomplete.
     CutShort,
-    /// Others would be given what came from one user's data, or from what one user said.
+    /// Others would get an answer that is based on one user's data or messages.
     Personal,
 }
 
-/// Why this answer must not be kept for this audience; `None` if it may.
+/// Returns why this answer must not be kept for this audience; `None` if it may.
 #[must_use]
 pub const fn never(turn: Finished, audience: Audience) -> Option<Never> {
     match turn {

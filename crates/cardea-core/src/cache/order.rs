@@ -1,8 +1,8 @@
-//! Who does it to whom: the same words in another order.
+//! Roles by word order: who acts, and who is acted upon.
 //!
-//! Two texts with the same words and persons in another order ask for something else (`may an agent block a user`,
-//! `may a user block an agent`), unless the order is one of the few that are known to say the same. Articles,
-//! auxiliaries and the case of a pronoun do not count as words: they follow from the order.
+//! Two texts with the same words, but persons in another order, ask for different things (`may an agent block a user`,
+//! `may a user block an agent`), unless the order is one of the few that are known to mean the same. Articles,
+//! auxiliaries and the case of a pronoun do not count as words, since they follow from the order.
 
 use super::{
     alike::listed_alike,
@@ -14,7 +14,7 @@ use super::{
     word::{Word, stem},
 };
 
-/// A word that carries meaning, or a person.
+/// A content word, or a person.
 #[derive(Debug, Clone)]
 struct Part {
     low: String,
@@ -22,9 +22,9 @@ struct Part {
     person: Option<(u8, Case)>,
     name: bool,
     number: Option<String>,
-    /// Whose: `Ann's`.
+    /// Possessive: `Ann's`.
     owns: bool,
-    /// The small words before it, as far as the part before.
+    /// Function words between the preceding part and this one.
     lead: Vec<String>,
 }
 
@@ -32,7 +32,7 @@ struct Part {
 #[derive(Debug, Clone, Default)]
 struct Line {
     parts: Vec<Part>,
-    /// The small words at the end.
+    /// Function words at the end.
     tail: Vec<String>,
 }
 
@@ -41,9 +41,9 @@ impl Part {
         matches!(self.person, Some((_, case)) if case != Case::Owns)
     }
 
-    /// Somebody who may do it, or to whom it may be done.
+    /// Returns whether it can be an actor, or be acted upon.
     fn takes_part(&self) -> bool {
-        // `To cook` is a deed, `the cook` is not.
+        // `To cook` is a verb, `the cook` is not.
         let deed = self.lead.last().is_some_and(|word| word == "to") && !self.low.ends_with('s');
         let noun = || self.name || !deed && (acts(&self.low) || acts(&self.stem));
         self.is_person() || self.person.is_none() && self.number.is_none() && noun()
@@ -68,7 +68,7 @@ impl Part {
         }
     }
 
-    /// The form that tells whether it acts, of a pronoun or of the article before it.
+    /// Returns the case, from a pronoun or from the article before the word.
     fn case(&self, tongue: &Tongue) -> Option<Case> {
         let article = || {
             let suffers = self.led_by(|word| tongue.suffers(word));
@@ -79,24 +79,24 @@ impl Part {
         self.person.map_or_else(article, |(_, case)| Some(case))
     }
 
-    /// The preposition that says which part it plays, or a word for a time, which needs none.
+    /// Returns the preposition that gives its role, or a word for a time, which needs none.
     fn role<'a>(&'a self, tongue: &Tongue) -> Option<&'a str> {
         let last = self.lead.iter().rev().find(|word| tongue.gives_role(word));
         last.map(String::as_str).or_else(|| plain_time(&self.low).then_some(""))
     }
 
-    /// Belongs to what stands before it: nothing but an article between.
+    /// Returns whether it belongs to the preceding part: only an article between.
     fn goes_on(&self, tongue: &Tongue) -> bool {
         self.lead.iter().all(|word| tongue.names(word))
     }
 }
 
-/// True for two English words that may stand for one another.
+/// Returns whether two English words are interchangeable.
 fn alike(one: &str, other: &str) -> bool {
     listed_alike(one, other) || meanings(one).relation(&meanings(other)) == Relation::Same
 }
 
-/// True for two forms of one word in a language whose endings are not known here.
+/// Returns whether two words are forms of one word, in a language whose endings are not known here.
 fn inflected(one: &str, other: &str) -> bool {
     let shared = one.chars().zip(other.chars()).take_while(|(a, b)| a == b).count();
     shared >= 4 && one.chars().count().max(other.chars().count()) <= shared + 2
@@ -107,7 +107,7 @@ impl Line {
         Self::without(reading, &[], tongue)
     }
 
-    /// Leaves out the words at these places.
+    /// Builds a line without the words at these positions.
     fn without(reading: &Reading, idle: &[usize], tongue: &Tongue) -> Self {
         let mut line = Self::default();
         for (_, word) in reading.words.iter().enumerate().filter(|(at, _)| !idle.contains(at)) {
@@ -138,13 +138,14 @@ impl Line {
         self.parts.iter().flat_map(|part| &part.lead).chain(&self.tail).any(|word| found(word))
     }
 
-    /// Whether it asks for what is done to (`which agent did you call`) or for who does it (`which agent called you`).
+    /// Returns whether it asks for the one acted upon (`which agent did you call`) or for the actor (`which agent
+    /// called you`).
     fn asks_for(&self) -> Option<bool> {
         let asks = self.says(|word| matches!(word, "which" | "what" | "who" | "whom"));
         asks.then(|| self.says(|word| matches!(word, "do" | "does" | "did")))
     }
 
-    /// Says in the order of deeds what is told the other way round: `was Ann invited by Bob`. True if it was so.
+    /// Reorders a passive sentence as an active one: `was Ann invited by Bob`. Returns whether it was passive.
     fn active(mut self, tongue: &Tongue) -> (Self, bool) {
         let led = self.parts.iter().position(|part| part.led_by(|word| tongue.by(word)));
         let open = self.tail.iter().any(|word| tongue.by(word)) || led == Some(0);
@@ -169,11 +170,11 @@ impl Line {
     }
 }
 
-/// For each part of the one line the place in the other, for those that are in both.
+/// Returns, for each part of one line that is also in the other, its position there.
 fn partners(a: &Line, b: &Line, tongue: &Tongue) -> Vec<(usize, usize)> {
     let mut taken = vec![false; b.parts.len()];
     let mut found: Vec<Option<usize>> = vec![None; a.parts.len()];
-    // Persons in the same form find each other first, words in the same form as well.
+    // Persons in the same form are paired first, and so are words in the same form.
     for exact in [true, false] {
         let open = found.iter().filter(|found| found.is_none()).count();
         if !exact && open.max(taken.iter().filter(|taken| !**taken).count()) > MOST {
@@ -197,23 +198,24 @@ fn partners(a: &Line, b: &Line, tongue: &Tongue) -> Vec<(usize, usize)> {
     found.iter().enumerate().filter_map(|(at, found)| Some((at, (*found)?))).collect()
 }
 
-/// Where more words than these have no partner in the same form, nobody says the same of the same parts.
+/// Limit of words without a partner in the same form; beyond it the texts are not taken for equal.
 const MOST: usize = 6;
-/// So many words may come or go on each side. With one more, more right pairs are refused than wrong ones (`evals/cache.md`).
+/// Number of words that may be added on each side. With one more, more correct pairs are refused than wrong ones
+/// (`evals/cache.md`).
 const SPARE: usize = 1;
 
-/// What the order of two texts says.
+/// Result of comparing the order of two texts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Order {
-    /// The same as far as it can be seen.
+    /// The same, as far as it can be determined.
     Same,
-    /// Who does it in one suffers it in the other, or nobody can say.
+    /// An actor in one is acted upon in the other, or it cannot be determined.
     Other,
     /// They do not say the same of the same parts.
     Unknown,
 }
 
-/// True if both say the same of the same parts, but who does it in one suffers it in the other.
+/// Returns whether both say the same of the same parts, but an actor in one is acted upon in the other.
 pub(super) fn reversed(a: &Reading, b: &Reading) -> bool {
     let Some(tongue) =
         Tongue::of(&a.words).filter(|tongue| Tongue::of(&b.words).is_some_and(|with| tongue.same(with)))
@@ -227,13 +229,13 @@ pub(super) fn reversed(a: &Reading, b: &Reading) -> bool {
     if either([&Line::new(a, tongue), &Line::new(b, tongue)]) != Order::Other {
         return false;
     }
-    // `Can you tell me` asks nobody to do anything else, wherever it stands.
+    // `Can you tell me` asks no one to do anything else, wherever it stands.
     let (here, there) = (asking(&a.words), asking(&b.words));
     (here.is_empty() && there.is_empty())
         || either([&Line::without(a, &here, tongue), &Line::without(b, &there, tongue)]) != Order::Same
 }
 
-/// The places of persons who are only named because somebody asks: `can you tell me`, `I want to know`.
+/// Returns the positions of persons in phrases that only introduce a question: `can you tell me`, `I want to know`.
 fn asking(words: &[Word]) -> Vec<usize> {
     let low = |at: usize| words.get(at).map(|word| word.low.as_str()).unwrap_or_default();
     let mut found = Vec::new();
@@ -275,7 +277,7 @@ fn order(ours: Line, theirs: Line, tongue: &Tongue) -> Order {
             known
         };
     }
-    // WHY: `was I told` suffers as `they told me` does, and says not who did it.
+    // WHY: `was I told` is passive like `they told me`, and does not say who acted.
     let unclear = spare > 0 || is[0] != is[1] && !told && !told_there;
     if unclear && !swapped(&pairs) {
         return Order::Unknown;
@@ -290,20 +292,20 @@ fn order(ours: Line, theirs: Line, tongue: &Tongue) -> Order {
 /// How two texts ask.
 #[derive(Debug, Clone, Copy)]
 struct Question {
-    /// One asks who does it, the other to whom it is done.
+    /// True if one asks for the actor and the other for the one acted upon.
     other: bool,
-    /// Somebody is asked for.
+    /// True if a person is asked for.
     who: bool,
 }
 
-/// True if two who may do it stand in another order.
+/// Returns whether two possible actors are in a different order.
 fn swapped(pairs: &[Pair<'_>]) -> bool {
     let mut last = None;
     let parts = pairs.iter().filter(|pair| pair.a.takes_part() && pair.b.takes_part());
     !parts.map(|pair| pair.there).all(|there| last.replace(there).is_none_or(|before| before < there))
 }
 
-/// One part in both texts, and its place in each.
+/// A part in both texts, with its position in each.
 #[derive(Debug, Clone, Copy)]
 struct Pair<'a> {
     a: &'a Part,
@@ -318,8 +320,8 @@ impl Pair<'_> {
         both || self.a.is_person() || self.b.is_person()
     }
 
-    /// Plays the same part wherever it stands: a pronoun whose form tells it, what has the same preposition in both, a
-    /// number.
+    /// Returns whether it has the same role at any position: a pronoun whose form shows it, a part with the same
+    /// preposition in both, a number.
     fn stays(&self, tongue: &Tongue) -> bool {
         self.keeps_role(tongue) || self.a.number.is_some() || self.same_role(tongue)
     }
@@ -350,9 +352,9 @@ fn mirrored<'a>(pairs: &[Pair<'a>]) -> Vec<Pair<'a>> {
     pairs
 }
 
-/// True if somebody acts in the one text and suffers in the other, though the order is the same.
+/// Returns whether a person acts in one text and is acted upon in the other, although the order is the same.
 fn recast(pairs: &[Pair<'_>], tongue: &Tongue) -> bool {
-    // The graph knows English words alone.
+    // The graph knows English words only.
     let parts = pairs.iter().filter(|pair| pair.takes_part() && !pair.same_role(tongue)).count();
     (parts > 1 || !tongue.is_english())
         && pairs.iter().any(|pair| {
@@ -361,7 +363,7 @@ fn recast(pairs: &[Pair<'_>], tongue: &Tongue) -> bool {
         })
 }
 
-/// True if the other order is known to say the same.
+/// Returns whether the other order is known to mean the same.
 fn harmless(mut pairs: Vec<Pair<'_>>, question: Question, tongue: &Tongue) -> bool {
     for _ in 0..2 {
         while let Some(count) = fronted(&pairs, tongue) {
@@ -375,7 +377,7 @@ fn harmless(mut pairs: Vec<Pair<'_>>, question: Question, tongue: &Tongue) -> bo
     }
     let moved = region(&pairs);
     let parts = moved.iter().filter(|pair| pair.takes_part()).count();
-    // Nobody else is there who could do it, as far as the graph knows, which is English.
+    // No one else could act, as far as the graph knows, which is English.
     let alone = tongue.is_english() && pairs.iter().filter(|pair| pair.takes_part()).count() == 1;
     if alone && !question.who && moved.iter().any(|pair| pair.a.person.is_some() && pair.takes_part()) {
         return true;
@@ -394,7 +396,7 @@ fn harmless(mut pairs: Vec<Pair<'_>>, question: Question, tongue: &Tongue) -> bo
         || alone && !question.other && either(&|blocks| blocks.aside())
 }
 
-/// From the first part to the last that stands elsewhere.
+/// Returns the parts from the first to the last that are at another position.
 fn region<'p, 'a>(pairs: &'p [Pair<'a>]) -> &'p [Pair<'a>] {
     let ranks = ranks(pairs);
     let apart = |(at, rank): (usize, &usize)| at != *rank;
@@ -403,14 +405,14 @@ fn region<'p, 'a>(pairs: &'p [Pair<'a>]) -> &'p [Pair<'a>] {
     pairs.get(from..to).unwrap_or_default()
 }
 
-/// For each part its place among all in the second text.
+/// Returns, for each part, its rank in the second text.
 fn ranks(pairs: &[Pair<'_>]) -> Vec<usize> {
     let rank = |pair: &Pair<'_>| pairs.iter().filter(|with| with.there < pair.there).count();
     pairs.iter().map(rank).collect()
 }
 
-/// True if two things that are named change places (`is a square a rectangle`), or two around one word (`do jobs trigger
-/// hooks`).
+/// Returns whether two named things change places (`is a square a rectangle`), or two around one word (`do jobs
+/// trigger hooks`).
 fn things_turned(moved: &[Pair<'_>], tongue: &Tongue) -> bool {
     let named = |pair: &&Pair<'_>| {
         let named = |part: &Part| part.led_by(|word| tongue.names(word) || tongue.be(word));
@@ -421,8 +423,8 @@ fn things_turned(moved: &[Pair<'_>], tongue: &Tongue) -> bool {
     around || !in_order(&named)
 }
 
-/// How many parts at the beginning of the first text are a phrase that stands elsewhere in the second, with the same
-/// preposition: `on friday, book 4 seats`, `book 4 seats on friday`.
+/// Returns how many parts at the beginning of the first text form a phrase that is elsewhere in the second, with the
+/// same preposition: `on friday, book 4 seats`, `book 4 seats on friday`.
 fn fronted(pairs: &[Pair<'_>], tongue: &Tongue) -> Option<usize> {
     let first = pairs.first()?;
     let role = first.a.role(tongue)?;
@@ -435,14 +437,14 @@ fn fronted(pairs: &[Pair<'_>], tongue: &Tongue) -> Option<usize> {
     Some(1 + more.count())
 }
 
-/// Two neighbours that change places, and nothing else does.
+/// Two neighbours that change places, while nothing else does.
 #[derive(Debug)]
 struct Blocks<'a> {
     left: &'a [Pair<'a>],
     right: &'a [Pair<'a>],
-    /// Nothing stands before the left one in the first text, nothing behind it in the second.
+    /// True if nothing precedes the left one in the first text, and nothing follows it in the second.
     outer: bool,
-    /// Something stands before the left one.
+    /// True if something precedes the left one.
     behind: bool,
 }
 
@@ -464,21 +466,21 @@ impl<'a> Blocks<'a> {
         self.left.iter().chain(self.right)
     }
 
-    /// `Oil and gas`, `gas and oil`.
+    /// Matches `oil and gas`, `gas and oil`.
     fn listed(&self, tongue: &Tongue) -> bool {
         let Some(next) = self.right.first().map(|pair| &pair.a.lead) else { return false };
         let plain = |word: &String| tongue.joins(word) || tongue.names(word) || tongue.gives_role(word);
         next.iter().all(plain) && next.iter().any(|word| tongue.joins(word))
     }
 
-    /// Phrases with the same preposition in both: `from Oslo to Rome`, `to Rome from Oslo`.
+    /// Matches phrases with the same preposition in both: `from Oslo to Rome`, `to Rome from Oslo`.
     fn free(&self, tongue: &Tongue) -> bool {
         let kept =
             |pair: &Pair<'_>| pair.a.role(tongue).is_some() && pair.a.role(tongue) == pair.b.role(tongue);
         self.left.first().is_some_and(kept) && self.right.first().is_some_and(kept)
     }
 
-    /// `Status of the order`, `order status`, `the order's status`.
+    /// Matches `status of the order`, `order status`, `the order's status`.
     fn compound(&self, tongue: &Tongue) -> bool {
         let (Some(head), Some(of)) = (self.left.first(), self.right.first()) else { return false };
         let joined = head.b.lead.is_empty();
@@ -488,8 +490,8 @@ impl<'a> Blocks<'a> {
             && of.a.role(tongue).is_some_and(|role| loose(role) || of.b.owns || self.things())
     }
 
-    /// A phrase with the same preposition in both, or with one where it stands behind, and one thing more: `lend him the
-    /// drill`, `lend the drill to him`.
+    /// Matches a phrase with the same preposition in both, or with one when it comes second, and one more thing: `lend
+    /// him the drill`, `lend the drill to him`.
     fn phrase(&self, tongue: &Tongue) -> bool {
         let (Some(first), Some(next)) = (self.left.first(), self.right.first()) else { return false };
         let one = |pairs: &[Pair<'_>]| {
@@ -503,7 +505,7 @@ impl<'a> Blocks<'a> {
         one(self.left) && one(self.right) && nobody(self.right) && (free || given)
     }
 
-    /// What was said after the question is said before it: `online, can I pay`.
+    /// Matches a phrase that follows the question in one text and precedes it in the other: `online, can I pay`.
     fn clause(&self, tongue: &Tongue) -> bool {
         let begins = |part: &Part| part.led_by(|word| !tongue.names(word) && !tongue.gives_role(word));
         let question = self.right.first().is_some_and(|pair| begins(pair.a) && begins(pair.b));
@@ -511,7 +513,7 @@ impl<'a> Blocks<'a> {
         self.outer && question && self.left.iter().all(bare)
     }
 
-    /// A thing goes past another one, which is somebody's: `the open tickets of Ann`, `tickets of Ann that are open`.
+    /// Matches a thing that moves past a possession: `the open tickets of Ann`, `tickets of Ann that are open`.
     fn aside(&self) -> bool {
         let thing = |pair: &Pair<'_>| !pair.takes_part();
         self.left.iter().all(thing) && self.right.len() > 1 && self.right.first().is_some_and(thing)
@@ -532,7 +534,7 @@ mod tests {
         reversed(&a, &b)
     }
 
-    /// Ways to say it and what is something else, of each line of a list of wishes.
+    /// Parses a list of requests: for each line, equivalent wordings and different requests.
     fn wishes(list: &str) -> Vec<(Vec<&str>, Vec<&str>)> {
         let lines = list.lines().filter(|line| !line.starts_with('#'));
         lines
@@ -580,7 +582,7 @@ mod tests {
 
     #[test]
     fn exchanged_roles_of_the_list_are_seen() {
-        // What these ask can only be understood: `visible to the bot`, `did our letter reach you`.
+        // These can only be understood by meaning: `visible to the bot`, `did our letter reach you`.
         let unseen = ["for whom", "are your invoices", "did our letter", "is the operator"];
         let list = include_str!("../../../../models/cache-verdict/roles.txt");
         for (ways, others) in wishes(list) {

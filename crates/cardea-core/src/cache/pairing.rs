@@ -1,6 +1,6 @@
-//! What goes with what: which words stand in one part of a sentence, and in which order.
+//! Grouping: which words belong to the same part of a sentence, and in which order.
 //!
-//! `Mail on and SMS off` has the same words as `mail off and SMS on`. Only a plain list may be told in any order: `oil and
+//! `Mail on and SMS off` has the same words as `mail off and SMS on`. Only a plain list may be in any order: `oil and
 //! gas`.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -13,33 +13,33 @@ use super::{
     word::Word,
 };
 
-/// Longer texts are not compared block by block.
+/// Length limit of texts that are compared block by block.
 const MOST: usize = 32;
 
-/// True if the texts have the same parts, and another one goes with one of them.
+/// Returns whether the texts have the same parts, but grouped differently.
 pub(super) fn repaired(a: &Reading, b: &Reading) -> bool {
     renumbered(a, b) || crossed(a, b)
 }
 
-/// The language, or English where none is known: its lists are as good as none there.
+/// Returns the language, or English if it is unknown: its lists then do as well as none.
 fn tongue(reading: &Reading) -> &'static Tongue {
     reading.tongue().unwrap_or(&ENGLISH)
 }
 
-/// True for a word that tells what is asked, small as it may be: `off`.
+/// Returns whether a word matters for the request, however short: `off`.
 fn tells(word: &Word) -> bool {
     !word.light() || word.number.is_some() || classes(&word.low).next().is_some()
 }
 
-/// All words but articles and those that only ask kindly.
+/// Returns all words except articles and politeness.
 fn said(reading: &Reading) -> Vec<&Word> {
     let article = |word: &Word| !word.name && tongue(reading).is_article(&word.low);
     let idle = |word: &&Word| article(word) || POLITE.contains(&word.low.as_str());
     reading.words.iter().filter(|word| !idle(word)).collect()
 }
 
-/// True if the texts are the same but for two parts that stand in each other's place: `the chair may overrule the board`.
-/// Not so where both are named side by side and nothing else is: `oil and gas`.
+/// Returns whether the texts are equal except that two parts have changed places: `the chair may overrule the board`.
+/// False if both are named side by side and nothing else is: `oil and gas`.
 pub(super) fn exchanged(a: &Reading, b: &Reading) -> bool {
     let (ours, theirs) = (said(a), said(b));
     let same = |(one, other): &(&&Word, &&Word)| same_word(one, other);
@@ -65,27 +65,27 @@ pub(super) fn exchanged(a: &Reading, b: &Reading) -> bool {
             .any(|found| changes_places(found[0], found[1], found[2], tongue) && !harmless(&found))
 }
 
-/// True if two blocks that stand in each other's place say something else there, as far as the language is known.
+/// Returns whether two blocks that change places then mean something else, as far as the language is known.
 fn changes_places(left: &[&Word], between: &[&Word], right: &[&Word], tongue: &Tongue) -> bool {
     let alone = left.len() == 1 && right.len() == 1;
     let told = [left, right].iter().all(|block| block.iter().any(|word| tells(word)));
     match (between.is_empty(), tongue.is_english()) {
         (false, _) if alone => true,
-        // In other languages grammar alone may turn blocks, and what stands side by side.
+        // In other languages grammar alone may swap blocks, and neighbours.
         (_, false) => false,
         (true, true) => alone && told,
         (false, true) => told,
     }
 }
 
-/// Phrases that keep their prepositions wherever they stand: `call Ann at 9pm on May 3`.
+/// Matches phrases that keep their prepositions at any position: `call Ann at 9pm on May 3`.
 fn phrases(blocks: &[&[&Word]; 3], tongue: &Tongue) -> bool {
     let phrase =
         |block: &&&[&Word]| block.len() > 1 && block.first().is_some_and(|word| tongue.gives_role(&word.low));
     blocks.iter().filter(phrase).count() > 1
 }
 
-/// Each way to see the first text as the second with two blocks in each other's place, and what stands between them.
+/// Returns each way to see the first text as the second with two blocks swapped, and what is between them.
 fn blocks<'p, 'w>(here: &'p [&'w Word], there: &'p [&'w Word]) -> impl Iterator<Item = [&'p [&'w Word]; 3]> {
     let same = |one: &[&Word], other: &[&Word]| {
         one.len() == other.len() && one.iter().zip(other).all(|(one, other)| same_word(one, other))
@@ -105,7 +105,7 @@ fn blocks<'p, 'w>(here: &'p [&'w Word], there: &'p [&'w Word]) -> impl Iterator<
     )
 }
 
-/// True if nothing but `and` stands between two, and the preposition that stands before the first as well.
+/// Returns whether only `and` is between two parts, and the preposition that precedes the first as well.
 fn listed(between: &[&Word], lead: Option<&Word>, tongue: &Tongue) -> bool {
     let Some((join, rest)) = between.split_first() else { return false };
     let again = |word: &&Word| lead.is_some_and(|lead| lead.low == word.low);
@@ -114,7 +114,7 @@ fn listed(between: &[&Word], lead: Option<&Word>, tongue: &Tongue) -> bool {
         && rest.iter().all(again)
 }
 
-/// True if the same numbers stand in another order, and not each of them with its own word: `5 chairs and 7 desks`.
+/// Returns whether the same numbers are in another order, and not each with its own word: `5 chairs and 7 desks`.
 fn renumbered(a: &Reading, b: &Reading) -> bool {
     let (ours, theirs) = (numbers(a), numbers(b));
     if ours.iter().map(|(number, _)| number).eq(theirs.iter().map(|(number, _)| number)) {
@@ -131,7 +131,7 @@ fn renumbered(a: &Reading, b: &Reading) -> bool {
     sorted(&ours) == sorted(&theirs) && !ours.iter().all(stays)
 }
 
-/// Numbers with the word before and the thing that is counted.
+/// Returns numbers with the preceding word and the thing that is counted.
 fn numbers(reading: &Reading) -> Vec<(&str, [Option<&str>; 2])> {
     let words = &reading.words;
     let counted = reading.counted().into_iter().map(|(_, what)| what.map(|what| what.stem.as_str()));
@@ -150,8 +150,8 @@ fn sorted<'a>(numbers: &[(&'a str, [Option<&str>; 2])]) -> Vec<&'a str> {
     numbers
 }
 
-/// True if two words that stand with one another in one part of the first text stand in two parts of the second, and the
-/// same is so of those they stand with there.
+/// Returns whether two words in one part of the first text are in two parts of the second, and the same is true of
+/// their neighbours there.
 fn crossed(a: &Reading, b: &Reading) -> bool {
     let (ours, theirs) = (parts(a), parts(b));
     let met: BTreeSet<(usize, usize)> =
@@ -161,7 +161,7 @@ fn crossed(a: &Reading, b: &Reading) -> bool {
     })
 }
 
-/// In which part of the text each word stands; `None` for a word that stands in several.
+/// Returns the part of the text that each word is in; `None` for a word in several parts.
 fn parts(reading: &Reading) -> BTreeMap<&str, Option<usize>> {
     let tongue = tongue(reading);
     let divides = |word: &str| {

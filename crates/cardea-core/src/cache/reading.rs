@@ -1,6 +1,6 @@
-//! A text taken apart: words, numbers, names, quotations, negations.
+//! A parsed text: words, numbers, names, quotations, negations.
 //!
-//! Pure string work, once for each text, however many others it is compared with.
+//! Pure string work, once per text, however many others it is compared with.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -15,22 +15,22 @@ use super::{
     word::{Word, amounts, others},
 };
 
-/// A text taken apart once, to be compared with many.
+/// A text that was parsed once, to be compared with many.
 #[derive(Debug, Clone)]
 pub struct Reading {
     pub(super) words: Vec<Word>,
     pub(super) quoted: BTreeSet<String>,
-    /// Names that programs know: `get_order`, `std::fs`, `docs/readme.md`, `config.toml`.
+    /// Technical names: `get_order`, `std::fs`, `docs/readme.md`, `config.toml`.
     pub(super) codes: BTreeSet<String>,
-    /// Marks that say something by themselves, in their order: `<`, `≥`, `¥`, a flag.
+    /// Characters with a meaning of their own, in their order: `<`, `≥`, `¥`, a flag.
     pub(super) signs: Vec<char>,
     pub(super) denied: Denied,
-    /// Asked for where all else agrees.
+    /// Language; determined only if everything else agrees.
     tongue: OnceLock<Option<&'static Tongue>>,
 }
 
 impl Reading {
-    /// Takes a text apart.
+    /// Parses a text.
     #[must_use]
     pub fn new(text: &str) -> Self {
         let shouted = !text.chars().any(char::is_lowercase);
@@ -47,7 +47,7 @@ impl Reading {
             if !core.is_empty() && core.chars().any(char::is_alphanumeric) {
                 let ends = raw.ends_with([',', ';', ':', '.', '!', '?', '，', '、']);
                 words.push(Word { ends, ..Word::new(core, fresh || shouted) });
-                // `~100`, `>5`; inside of a word they belong to it.
+                // `~100`, `>5`; inside a word such characters belong to it.
                 let before = raw.split_once(char::is_alphanumeric).map_or("", |(before, _)| before);
                 let compares = |c: &char| matches!(c, '<' | '>' | '=' | '~') && core.starts_with(is_digit);
                 signs.extend(before.chars().filter(compares));
@@ -63,22 +63,22 @@ impl Reading {
         Self { words, quoted, codes: codes(&rest), signs, denied, tongue: OnceLock::new() }
     }
 
-    /// The language, if its words are known here.
+    /// Returns the language, if its words are known here.
     pub(super) fn tongue(&self) -> Option<&'static Tongue> {
         *self.tongue.get_or_init(|| Tongue::known(&self.words))
     }
 
-    /// All words in lower case.
+    /// Returns all words in lower case.
     pub fn words(&self) -> impl Iterator<Item = &str> {
         self.words.iter().map(|word| word.low.as_str())
     }
 
-    /// The stems of the words that carry meaning.
+    /// Returns the stems of the content words.
     pub fn content(&self) -> impl Iterator<Item = &str> {
         self.words.iter().filter(|word| !word.stop).map(|word| word.stem.as_str())
     }
 
-    /// Numbers and codes, sorted.
+    /// Returns numbers and codes, sorted.
     #[must_use]
     pub fn numbers(&self) -> Vec<&str> {
         let mut numbers: Vec<&str> = self.words.iter().filter_map(|word| word.number.as_deref()).collect();
@@ -86,14 +86,14 @@ impl Reading {
         numbers
     }
 
-    /// Names that the other text does not have in any spelling.
+    /// Counts names that the other text does not have in any spelling.
     pub(super) fn foreign_names(&self, other: &Self) -> usize {
         let known =
             |word: &Word| other.words.iter().any(|with| with.low == word.low || with.stem == word.stem);
         self.words.iter().filter(|word| word.name && word.number.is_none() && !known(word)).count()
     }
 
-    /// Words that carry meaning and are not in the other text.
+    /// Returns content words that the other text lacks.
     pub(super) fn unmatched<'a>(&'a self, other: &'a Self) -> impl Iterator<Item = &'a str> {
         let known = |word: &Word| other.words.iter().any(|with| with.stem == word.stem);
         self.words.iter().filter(move |word| !known(word)).map(|word| word.low.as_str())
@@ -103,13 +103,13 @@ impl Reading {
         self.denied.count
     }
 
-    /// True if more is denied in one text than in the other, or something else that both name.
+    /// Returns whether one text negates more than the other, or something else that both name.
     pub(super) fn denies_other(&self, other: &Self) -> bool {
         let alone = |a: &Self, b: &Self| a.denied.beyond(&b.denied, &b.words);
         self.negations() != other.negations() || alone(self, other) && alone(other, self)
     }
 
-    /// Numbers with what each counts (`12 of my coins`), in the order of the text.
+    /// Returns numbers with what each counts (`12 of my coins`), in the order of the text.
     pub(super) fn counted(&self) -> Vec<(&str, Option<&Word>)> {
         let linking = |word: &&Word| matches!(word.low.as_str(), "of" | "my" | "the" | "our" | "your");
         let plain = |word: &&Word| !word.stop && word.number.is_none();
@@ -118,7 +118,7 @@ impl Reading {
         numbers.filter_map(|(at, word)| Some((word.number.as_deref()?, after(at)))).collect()
     }
 
-    /// What follows each word that gives a role: `to` → Rome.
+    /// Returns what follows each word that gives a role: `to` → Rome.
     pub(super) fn roles(&self) -> BTreeMap<u8, BTreeSet<&str>> {
         let mut roles: BTreeMap<u8, BTreeSet<&str>> = BTreeMap::new();
         let mut role: Option<(usize, u8)> = None;
@@ -143,7 +143,7 @@ fn is_digit(c: char) -> bool {
     c.is_ascii_digit() || matches!(c, '$' | '€' | '£' | '-')
 }
 
-/// Takes quoted parts out of a text.
+/// Removes quoted parts from a text and returns both.
 fn quotations(text: &str) -> (String, BTreeSet<String>) {
     let (mut rest, mut quoted) = (String::new(), BTreeSet::new());
     let mut inside: Option<String> = None;
@@ -165,8 +165,8 @@ fn quotations(text: &str) -> (String, BTreeSet<String>) {
     (rest, quoted)
 }
 
-/// The names in a text that programs know by their letters: what has `_`, `::`, `/` or `.` inside. Numbers are compared as
-/// numbers, and `e.g.` is no name.
+/// Returns the technical names in a text: words with `_`, `::`, `/` or `.` inside. Numbers are compared as numbers,
+/// and `e.g.` is not a name.
 fn codes(text: &str) -> BTreeSet<String> {
     let parts =
         text.split(|c: char| c.is_whitespace() || matches!(c, '(' | ')' | '[' | ']' | ',' | ';' | '—' | '–'));

@@ -1,16 +1,16 @@
-//! What two words have to do with each other, by a graph of meanings (`models/relations`).
+//! Relations between two words, from a graph of meanings (`models/relations`).
 //!
-//! Pure look-ups in an embedded table, below a microsecond each. Knows English words that stand alone, no phrases; what
-//! it does not know is [`Relation::Unknown`].
+//! Pure lookups in an embedded table, each below a microsecond. Knows single English words, no phrases; anything else
+//! is [`Relation::Unknown`].
 
 use std::{ops::Range, sync::LazyLock};
 
-/// How two words stand to each other.
+/// Relation between two words.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Relation {
     /// Nothing is known.
     Unknown,
-    /// One is a kind of the other, or both are near to one meaning.
+    /// One is a kind of the other, or both are close to one meaning.
     Kin,
     /// They share a meaning.
     Same,
@@ -20,7 +20,7 @@ pub(super) enum Relation {
 
 static BUNDLE: &[u8] = include_bytes!("../../../../models/relations/relations.bin");
 const MAGIC: &[u8] = b"CARDEWR1";
-/// Bytes before the table of words, and of one word in it.
+/// Size of the header before the word table, and of one entry in it.
 const HEAD: usize = 40;
 const ROW: usize = 6;
 
@@ -73,7 +73,7 @@ impl Table {
         self.words.as_chunks::<ROW>().0.get(at).copied()
     }
 
-    /// Where the text and the senses of a word lie.
+    /// Returns the positions of the text and the meanings of a word.
     fn span(&self, at: usize) -> Option<(Range<usize>, Range<usize>)> {
         let [a, b, c, d, e, f] = self.row(at)?;
         let starts = [number([a, b, c]) as usize, number([d, e, f]) as usize];
@@ -101,15 +101,15 @@ impl Table {
         self.parents.get(meaning as usize).map_or(meaning, |parent| number(*parent))
     }
 
-    /// An adjective stands for the one it is near to as well.
+    /// Adds to adjectives the meanings that they are close to.
     fn broad(&self, meanings: &[u32]) -> Vec<u32> {
         let near = |meaning: &u32| self.adjectives.contains(meaning).then(|| self.parent(*meaning));
         meanings.iter().copied().chain(meanings.iter().filter_map(near)).collect()
     }
 
-    /// True if the meaning is a kind of one of these, however far.
+    /// Returns whether the meaning is a kind of one of these, at any distance.
     fn under(&self, mut meaning: u32, roots: &[u32]) -> bool {
-        // The longest way up has fewer steps; a damaged table must not turn in a circle.
+        // The longest chain has fewer steps; a damaged table must not cause an endless loop.
         for _ in 0..64 {
             let parent = self.parent(meaning);
             if roots.contains(&meaning) || parent == meaning {
@@ -129,7 +129,7 @@ impl Table {
     }
 }
 
-/// Endings of words and what stands there in their plain form.
+/// Endings of words, and their replacements in the base form.
 const ENDINGS: [(&str, &str); 18] = [
     ("s", ""),
     ("es", ""),
@@ -151,7 +151,7 @@ const ENDINGS: [(&str, &str); 18] = [
     ("n't", ""),
 ];
 
-/// The usual meanings of a word in any of its forms.
+/// Returns the usual meanings of a word in any of its forms.
 pub(super) fn meanings(word: &str) -> Meanings {
     let Some(table) = TABLE.as_ref() else { return Meanings::default() };
     let mut found = Meanings::default();
@@ -177,14 +177,14 @@ pub(super) fn meanings(word: &str) -> Meanings {
     found
 }
 
-/// What acts of its own: people, organisations, agents.
+/// Meanings of what can act: people, organisations, agents.
 static ACTORS: LazyLock<Vec<u32>> = LazyLock::new(|| {
     let first = |word: &str| meanings(word).0.first().copied();
     let agents = TABLE.as_ref().zip(first("agent")).map(|(table, agent)| table.parent(agent));
     [first("person"), first("organization"), agents].into_iter().flatten().collect()
 });
 
-/// True if the most usual meaning of a word is somebody who can act.
+/// Returns whether the most usual meaning of a word is an actor.
 pub(super) fn acts(word: &str) -> bool {
     let known = meanings(word);
     let usual = known.0.iter().take(1);
@@ -192,7 +192,7 @@ pub(super) fn acts(word: &str) -> bool {
 }
 
 impl Meanings {
-    /// How two words stand to each other.
+    /// Returns the relation between two words.
     pub(super) fn relation(&self, other: &Self) -> Relation {
         let Some(table) = TABLE.as_ref().filter(|_| !self.0.is_empty() && !other.0.is_empty()) else {
             return Relation::Unknown;

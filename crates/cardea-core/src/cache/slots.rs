@@ -1,6 +1,6 @@
-//! Slots of a request: what may not differ between two texts that get the same answer.
+//! Slots of a request: what must not differ between two texts that get the same answer.
 //!
-//! Pure string work, a few microseconds for two short texts. It errs towards a veto: that costs a model call.
+//! Pure string work, a few microseconds for two short texts. It errs towards a veto, which costs a model call.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -19,32 +19,33 @@ use super::{
     word::{Word, stem},
 };
 
-/// Why two texts must not share an answer, however near they are.
+/// Reason why two texts must not share an answer, however similar they are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Veto {
-    /// A number, code, amount or address differs, a name that programs know, or a mark that says something: `<`.
+    /// A number, code, amount, address, technical name or meaningful character such as `<` differs.
     Number,
     /// A name differs.
     Entity,
-    /// One is negated, the other is not.
+    /// One is negated and the other is not.
     Negation,
-    /// An opposite, or another member of a closed class: day, unit, direction, language, role.
+    /// They contain opposites, or different members of a closed class: day, unit, direction, language, role.
     Opposite,
-    /// The same parts play other roles: from and to, who and whom; or go with another part.
+    /// The same parts have other roles (from and to, who and whom), or are grouped differently.
     Order,
     /// A quoted text differs.
     Quoted,
-    /// One asks when where the other asks why; or what was, and what will be; or what must be, and what may be.
+    /// One asks when and the other why; or they differ between past and future, or between necessity and possibility.
     Manner,
     /// More is negated in one than in the other, by an even number (`not safe and not approved`), or something else.
     Scope,
-    /// They are not English, and not the same words stand in both: of these nobody here knows what they mean.
+    /// They are not English, and their words differ: the meaning of such words is not known here.
     Tongue,
-    /// Word by word the same but for one, and the two words are not known to mean the same; or for one word more.
+    /// They are equal word by word except for one word, and the two words are not known to mean the same; or one has
+    /// one more word.
     Replaced,
 }
 
-/// The first reason why the two texts must not share an answer; `None` if nothing was found.
+/// Returns the first reason why the two texts must not share an answer; `None` if none was found.
 #[must_use]
 pub fn veto(a: &Reading, b: &Reading) -> Option<Veto> {
     if a.quoted != b.quoted {
@@ -74,7 +75,7 @@ pub fn veto(a: &Reading, b: &Reading) -> Option<Veto> {
     if opposites(a, b) {
         return Some(Veto::Opposite);
     }
-    // What follows is unsure, so it comes last: two answers that differ by it alone may say the same.
+    // The following reasons are unsure and come last: two texts that differ by one of them alone may mean the same.
     if a.signs != b.signs {
         return Some(Veto::Number);
     }
@@ -91,9 +92,9 @@ pub fn veto(a: &Reading, b: &Reading) -> Option<Veto> {
     (english && replaced(a, b)).then_some(Veto::Replaced)
 }
 
-/// True if the texts are the same word by word but for one word, and the two words are not known to mean the same; or
-/// if one text has a word more that carries meaning. People who ask anew change more than one word; one that is changed
-/// on purpose says what differs.
+/// Returns whether the texts are equal word by word except for one word, and the two words are not known to mean the
+/// same; or one text has one more content word. People who reword a question change more than one word; a single
+/// changed word says what differs.
 fn replaced(a: &Reading, b: &Reading) -> bool {
     let said = |reading: &Reading| -> Vec<Word> {
         reading.words.iter().filter(|word| !POLITE.contains(&word.low.as_str())).cloned().collect()
@@ -120,7 +121,7 @@ fn replaced(a: &Reading, b: &Reading) -> bool {
     }
 }
 
-/// True if one text is the other with a few words more, and these change what is asked: `ship`, `are about to ship`.
+/// Returns whether one text is the other with a few more words that change the request: `ship`, `are about to ship`.
 fn added(less: &[Word], more: &[Word]) -> bool {
     let mut left = less.iter().peekable();
     let extra: Vec<&Word> =
@@ -129,7 +130,7 @@ fn added(less: &[Word], more: &[Word]) -> bool {
 }
 
 impl Word {
-    /// True if the one may stand where the other stands and the request stays the same.
+    /// Returns whether one word can replace the other without changing the request.
     fn stands_for(&self, with: &Self) -> bool {
         let (one, other) = (self.low.as_str(), with.low.as_str());
         let grouped = |line: &&str| line.split(' ').any(|w| w == one) && line.split(' ').any(|w| w == other);
@@ -143,7 +144,7 @@ impl Word {
     }
 }
 
-/// True if who acts in one text is acted upon in the other: `who does Mara report to`, `who reports to Mara`.
+/// Returns whether the actor in one text is acted upon in the other: `who does Mara report to`, `who reports to Mara`.
 fn acts_elsewhere(a: &Reading, b: &Reading) -> bool {
     let asking = |word: &Word| matches!(word.low.as_str(), "do" | "does" | "did");
     let Some(from) = a.words.iter().position(asking) else { return false };
@@ -163,14 +164,14 @@ fn acts_elsewhere(a: &Reading, b: &Reading) -> bool {
     };
     let (Some(actor), Some(deed)) = (place(actor), place(deed)) else { return false };
     if passive {
-        // Said the other way round: `was Ann invited by Bob`.
+        // Passive: `was Ann invited by Bob`.
         return actor < deed;
     }
     let between = b.words.get(deed..actor).unwrap_or_default();
     deed < actor && !says(between, &["of"]) && !b.words.iter().any(asking)
 }
 
-/// True if the same numbers count other things, or are compared the other way round.
+/// Returns whether the same numbers count other things, or are compared in the opposite direction.
 fn recounted(a: &Reading, b: &Reading) -> bool {
     let (ours, theirs) = (a.counted(), b.counted());
     let moved = ours.iter().any(|(number, what)| {
@@ -185,7 +186,8 @@ fn recounted(a: &Reading, b: &Reading) -> bool {
     moved || swapped && a.words.iter().any(|w| w.low == "than") && b.words.iter().any(|w| w.low == "than")
 }
 
-/// True if one text has a word of a closed class where the other has another one, or a word and its negation.
+/// Returns whether one text has a word of a closed class where the other has a different one, or a word and its
+/// negation.
 pub(super) fn opposed(a: &Reading, b: &Reading) -> bool {
     let (ours, theirs): (Vec<&str>, Vec<&str>) = (a.unmatched(b).collect(), b.unmatched(a).collect());
     let clash = |one: &str, other: &str| {
@@ -215,8 +217,8 @@ pub(super) fn opposed(a: &Reading, b: &Reading) -> bool {
         .any(|one| theirs.iter().any(|other| clash(one, other) || either(one, other) || either(other, one)))
 }
 
-/// True if the same parts stand in other roles: what follows `to` in one text stands elsewhere in the other and the
-/// other way round, or two names change places where no such word tells their roles.
+/// Returns whether the same parts have other roles: what follows `to` in one text is elsewhere in the other and vice
+/// versa, or two names change places and no such word gives their roles.
 pub(super) fn turned(a: &Reading, b: &Reading) -> bool {
     let (ours, theirs) = (a.roles(), b.roles());
     let moved = ours.iter().any(|(role, parts)| {
@@ -244,7 +246,7 @@ pub(super) fn turned(a: &Reading, b: &Reading) -> bool {
     moved || against || exchanged(a, b) || swapped && (ours.is_empty() || theirs.is_empty())
 }
 
-/// True if both have the same words that carry meaning, in another order.
+/// Returns whether both have the same content words in another order.
 pub(super) fn reordered(a: &Reading, b: &Reading) -> bool {
     let content = |reading: &Reading| reading.content().map(str::to_owned).collect::<Vec<_>>();
     let (first, second) = (content(a), content(b));

@@ -1,25 +1,25 @@
-//! Small words of the languages in which people ask: which words are articles, persons, prepositions, which point back.
+//! Function words of several languages: articles, pronouns, prepositions, and words that refer back.
 //!
-//! Written from general knowledge of the languages and never from test data. What stands here is looked up only for
-//! texts in that language, since a small word of one is a plain word of another: `die`, `son`.
+//! Written from general knowledge of the languages and never from test data. The lists are used only for texts in
+//! their language, since a function word of one is a plain word of another: `die`, `son`.
 
 use std::{collections::HashMap, sync::LazyLock};
 
 use super::{alike::classes, lexicon::STOP, relations::meanings, word::Word};
 
-/// Whether who is meant acts or is acted upon, by the form of a word.
+/// Grammatical case of a word, by its form: whether it acts or is acted upon.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Case {
     Acts,
     Suffers,
-    /// Whose: `my`.
+    /// Possessive: `my`.
     Owns,
-    /// The form does not tell: `you`.
+    /// Not shown by the form: `you`.
     Either,
 }
 
 impl Case {
-    /// In a sentence that is told the other way round.
+    /// Returns the case in a passive sentence.
     pub(super) const fn turned(self, into: Self) -> Self {
         match self {
             Self::Acts | Self::Suffers => into,
@@ -28,37 +28,38 @@ impl Case {
     }
 }
 
-/// The small words of a language, each list with spaces between.
+/// The function words of a language, each list separated by spaces.
 #[derive(Debug)]
 pub(super) struct Tongue {
-    /// Its place in [`ALL`].
+    /// Index in [`ALL`].
     at: usize,
-    /// Say that a thing is known: `the`, `our`, `this`.
+    /// Words for known things: `the`, `our`, `this`.
     definite: &'static str,
-    /// Stand for something that was said before: `it`, `there`.
+    /// Words for something mentioned before: `it`, `there`.
     pointers: &'static str,
-    /// Beginnings of a question that go on from what was said.
+    /// Beginnings of a question that continue the conversation.
     pub(super) openings: &'static [&'static str],
-    /// Persons (1 I, 2 you, 3 he, 4 we, 6 they, 7 she): forms that act, suffer, own, or do not tell.
+    /// Pronouns (1 I, 2 you, 3 he, 4 we, 6 they, 7 she), by case: acting, acted upon, possessive, or not shown by the
+    /// form.
     persons: &'static [(u8, [&'static str; 4])],
-    /// Articles of what is not known yet: `a`.
+    /// Indefinite articles: `a`.
     articles: &'static str,
     /// Auxiliaries and other words that are in no other list.
     small: &'static str,
     /// Prepositions, which give a part its role.
     roles: &'static str,
-    /// Join like parts.
+    /// Conjunctions of equal parts.
     joins: &'static str,
-    /// Before who acts, where what suffers is named first; and what must stand before that.
+    /// Words before the actor in a passive sentence, and words that must precede them.
     by: &'static str,
     be: &'static str,
     /// Articles of what is acted upon: `den`.
     suffers: &'static str,
-    /// Small words are joined to the next or the last word: `l'agent`, `peut-il`.
+    /// Whether function words are joined to the next or the preceding word: `l'agent`, `peut-il`.
     elides: bool,
 }
 
-/// What a small word may be, as bits.
+/// Kinds of function words, as bits.
 const DEFINITE: u16 = 1;
 const POINTER: u16 = 1 << 1;
 const ARTICLE: u16 = 1 << 2;
@@ -69,7 +70,7 @@ const BE: u16 = 1 << 6;
 const SUFFERS: u16 = 1 << 7;
 const OTHER: u16 = 1 << 8;
 
-/// What a word is in one language.
+/// The kinds of a word in one language.
 #[derive(Debug, Clone, Copy, Default)]
 struct Small {
     bits: u16,
@@ -81,7 +82,7 @@ type Words = HashMap<&'static str, Small>;
 static WORDS: LazyLock<Vec<Words>> = LazyLock::new(|| ALL.iter().map(|tongue| tongue.read()).collect());
 
 impl Tongue {
-    /// The language of a text: the one with the most small words in it. `None` where it cannot be told.
+    /// Returns the language of a text: the one with the most function words in it. `None` if it cannot be determined.
     pub(super) fn of(text: &[Word]) -> Option<&'static Self> {
         let (mut best, mut most) = (None, 0);
         for tongue in ALL {
@@ -93,7 +94,7 @@ impl Tongue {
         best.or_else(|| is_english(text).then_some(&ENGLISH))
     }
 
-    /// The language of a text, unless a small word may be there by chance: `na` is Dutch and Polish.
+    /// Returns the language of a text, unless a function word may be there by chance: `na` is Dutch and Polish.
     pub(super) fn surely(text: &[Word]) -> Option<&'static Self> {
         let tongue = Self::of(text)?;
         let found = tongue.count(text);
@@ -101,7 +102,7 @@ impl Tongue {
         (if tongue.is_english() { is_english(text) } else { many }).then_some(tongue)
     }
 
-    /// The language of a text if its small words are known here. `None` where any other language may be meant.
+    /// Returns the language of a text if its function words are known here. `None` if it may be another language.
     pub(super) fn known(text: &[Word]) -> Option<&'static Self> {
         if text.iter().any(|word| word.low.contains(|c: char| c.is_alphabetic() && !is_latin(c))) {
             return None;
@@ -109,7 +110,8 @@ impl Tongue {
         let others = || ALL.iter().copied().filter(|tongue| !tongue.is_english());
         let most = others().map(|tongue| tongue.count(text)).max().unwrap_or_default();
         let (plain, known) = english_words(text);
-        // In a text whose words are nearly all English, a small word of another language stands by chance: `all`, `a`.
+        // In a text with almost only English words, a function word of another language is there by chance: `all`,
+        // `a`.
         let all = known * 5 >= plain * 4 && most <= ENGLISH.count(text) + 1;
         let none = most == 0 && known * 3 >= plain * 2;
         if all || none || known * 2 >= plain && most < ENGLISH.count(text) {
@@ -132,7 +134,7 @@ impl Tongue {
         text.iter().map(|word| count(&word.low)).sum()
     }
 
-    /// The parts of a word that are words of their own. `L'agent peut-il` says the agent once.
+    /// Splits a word into the parts that are words of their own. `L'agent peut-il` names the agent once.
     pub(super) fn cut<'a>(&self, word: &'a str) -> Vec<&'a str> {
         if self.elides {
             let echo = |part: &&str| {
@@ -151,7 +153,7 @@ impl Tongue {
         }
     }
 
-    /// All parts of a word that are words of their own.
+    /// Splits a word into all parts that are words of their own.
     pub(super) fn pieces<'a>(&self, word: &'a str) -> Vec<&'a str> {
         if self.elides {
             word.split(['\'', '-']).filter(|part| !part.is_empty()).collect()
@@ -160,7 +162,7 @@ impl Tongue {
         }
     }
 
-    /// The lists as one table.
+    /// Builds one table from the lists.
     fn read(&self) -> Words {
         let lists = [
             (DEFINITE, self.definite),
@@ -200,7 +202,7 @@ impl Tongue {
         self.look(word).bits & bits != 0
     }
 
-    /// True for words that say how something is asked, and not what.
+    /// Returns whether a word concerns how something is asked, not what.
     pub(super) fn is_small(&self, word: &str) -> bool {
         self.look(word).bits != 0 || self.is_english() && word.ends_with("n't")
     }
@@ -209,24 +211,24 @@ impl Tongue {
         self.look(word).person
     }
 
-    /// True for words that stand before a noun and say no more than that it is one.
+    /// Returns whether a word precedes a noun and only marks it as one.
     pub(super) fn names(&self, word: &str) -> bool {
         self.has(word, DEFINITE | ARTICLE | SUFFERS)
     }
 
-    /// True for words that stand before a noun and say nothing else.
+    /// Returns whether a word precedes a noun and carries no meaning.
     pub(super) fn is_article(&self, word: &str) -> bool {
         const ARTICLES: &str = "the a an der die das den dem des ein eine einer eines einen einem le la les l un une el los \
                                 las unos unas il lo i gli uno o os as um uma uns umas de het een";
         self.has(word, ARTICLE | DEFINITE) && ARTICLES.split(' ').any(|article| article == word)
     }
 
-    /// True for words that say that a thing is known; `my` and `our` do, `your` is whoever is asked.
+    /// Returns whether a word marks a thing as known. `my` and `our` do; `your` refers to the one asked.
     pub(super) fn is_definite(&self, word: &str) -> bool {
         self.has(word, DEFINITE) || matches!(self.person(word), Some((1 | 4, Case::Owns)))
     }
 
-    /// True for words that stand for somebody or something said before.
+    /// Returns whether a word stands for someone or something mentioned before.
     pub(super) fn points(&self, word: &str) -> bool {
         self.has(word, POINTER) || matches!(self.person(word), Some((3 | 6 | 7, _)))
     }
@@ -247,7 +249,7 @@ impl Tongue {
         self.has(word, BE)
     }
 
-    /// True for the articles of what acts.
+    /// Returns whether it is an article of an actor.
     pub(super) fn acts(&self, word: &str) -> bool {
         self.capitals() && matches!(word, "der" | "ein")
     }
@@ -256,7 +258,7 @@ impl Tongue {
         self.has(word, SUFFERS)
     }
 
-    /// True for the prepositions that stand for `whose`.
+    /// Returns whether it is a preposition of possession.
     pub(super) fn means_of(&self, word: &str) -> bool {
         matches!(word, "of" | "von" | "vom" | "de" | "du" | "des" | "d" | "del" | "di" | "do" | "da" | "van")
             && self.gives_role(word)
@@ -270,13 +272,13 @@ impl Tongue {
         self.at == ENGLISH.at
     }
 
-    /// True where every noun is written with a capital, so that a capital does not tell a name.
+    /// Returns whether the language capitalises all nouns, so that a capital does not mark a name.
     pub(super) fn capitals(&self) -> bool {
         self.at == GERMAN.at
     }
 }
 
-/// True if at least half of the words that carry meaning are English ones.
+/// Returns whether at least half of the content words are English.
 fn is_english(text: &[Word]) -> bool {
     let plain = || text.iter().filter(|word| !word.light() && word.number.is_none() && !word.name);
     let known = plain().filter(|word| meanings(&word.low) != meanings("")).count();
@@ -287,7 +289,7 @@ fn is_latin(letter: char) -> bool {
     letter < '\u{250}' || ('\u{1e00}'..='\u{1eff}').contains(&letter)
 }
 
-/// How many words of a text are neither names nor numbers, and how many of them are known to be English ones.
+/// Returns how many words of a text are neither names nor numbers, and how many of them are known to be English.
 fn english_words(text: &[Word]) -> (usize, usize) {
     let plain = || text.iter().filter(|word| word.number.is_none() && !word.name);
     let small = |piece: &str| ENGLISH.is_small(piece) || ENGLISH.person(piece).is_some();
@@ -301,7 +303,7 @@ fn english_words(text: &[Word]) -> (usize, usize) {
     (plain().count(), plain().filter(known).count())
 }
 
-/// Of two with the same count the first one counts.
+/// Of two languages with the same count, the first one applies.
 const ALL: &[&Tongue] = &[&ENGLISH, &GERMAN, &FRENCH, &SPANISH, &ITALIAN, &PORTUGUESE, &DUTCH];
 
 pub(super) static ENGLISH: Tongue = Tongue {

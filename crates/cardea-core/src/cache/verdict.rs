@@ -1,4 +1,4 @@
-//! The decision: which of the nearest entries, if any, may answer.
+//! The decision which of the nearest entries, if any, may answer.
 
 use super::{
     reading::Reading,
@@ -6,21 +6,21 @@ use super::{
     weights,
 };
 
-/// How the decision is made.
+/// Mode of the decision.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Mode {
     /// The cosine alone must reach the threshold. Slots must agree unless `veto` is off.
     Strict {
-        /// The least cosine, usually 0.90 to 0.95.
+        /// Required cosine, usually 0.90 to 0.95.
         threshold: f32,
-        /// Whether differing slots refuse a hit.
+        /// Whether differing slots prevent a hit.
         veto: bool,
     },
-    /// The score, which was learned, must reach the threshold, and the slots must agree.
+    /// The learned score must reach the threshold, and the slots must agree.
     Scored {
-        /// The least score, from 0 to 1.
+        /// Required score, from 0 to 1.
         threshold: f32,
-        /// The least cosine that is looked at.
+        /// Smallest cosine that is considered.
         floor: f32,
     },
 }
@@ -36,35 +36,35 @@ impl Mode {
     pub const STRICT: Self = Self::Strict { threshold: 0.92, veto: true };
 }
 
-/// How many entries of a partition tell how crowded a place in it is; see [`crowd`].
+/// Number of entries of a partition from which the crowd of a place is computed; see [`crowd`].
 pub const SAMPLE: usize = 256;
 
-/// What is asked.
+/// A question to be answered.
 #[derive(Debug, Clone, Copy)]
 pub struct Question<'a> {
     /// The text.
     pub text: &'a str,
-    /// How [`crowd`]ed its place is.
+    /// [`crowd`] of its place.
     pub crowd: f32,
 }
 
-/// A near entry of the same partition.
+/// A similar entry of the same partition.
 #[derive(Debug, Clone, Copy)]
 pub struct Candidate<'a> {
     /// The question it answered.
     pub text: &'a str,
-    /// Its cosine with the asked text.
+    /// Its cosine with the question.
     pub cosine: f32,
-    /// How [`crowd`]ed its own place is.
+    /// [`crowd`] of its own place.
     pub crowd: f32,
 }
 
-/// How near a text's neighbourhood lies: the mean of the nearest twentieth (at least five) of its cosines with up to
-/// [`SAMPLE`] entries of its partition, itself not among them; a little more in a partition of many `entries`.
+/// Returns how densely the surroundings of a text are occupied: the mean of the nearest twentieth (at least five) of
+/// its cosines with up to [`SAMPLE`] other entries of its partition, raised slightly with the number of `entries`.
 ///
-/// Where everybody asks about the same few things, unlike questions lie near each other as well, so a cosine means
-/// less; and the more entries there are, the more of them are near by chance. Few entries say little: the mean begins
-/// at what is usual, so `crowd(&[], 0)` is for whoever knows no entries.
+/// Where all questions are about a few things, different questions are similar as well, so a cosine means less; and
+/// the more entries there are, the more of them are similar by chance. Few entries say little: the mean starts at the
+/// usual value, so `crowd(&[], 0)` is for callers without entries.
 #[must_use]
 pub fn crowd(cosines: &[f32], entries: usize) -> f32 {
     let mut near: Vec<f32> = cosines.iter().copied().filter(|cosine| cosine.is_finite()).collect();
@@ -76,45 +76,45 @@ pub fn crowd(cosines: &[f32], entries: usize) -> f32 {
     mean + told * CROWD_GROWTH * (entries.max(CROWD_FEW) / CROWD_MANY).ln()
 }
 
-/// Of the sample at least so many are looked at.
+/// Least number of entries of the sample that are considered.
 const CROWD_LEAST: usize = 5;
-/// The usual crowd, and as how many entries it counts.
+/// The usual crowd, and the number of entries that it counts for.
 const CROWD_USUAL: f32 = 0.62;
 const CROWD_DOUBT: f32 = 3.0;
-/// What each e-fold of entries adds; the count at which it adds nothing; below the least count it fades.
+/// Increase per e-fold of entries; the number of entries at which it is zero; the number below which it fades.
 const CROWD_GROWTH: f32 = 0.025;
 const CROWD_MANY: f32 = 500.0;
 const CROWD_FEW: f32 = 150.0;
 
-/// What was decided.
+/// Result of the decision.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Verdict {
     /// This candidate may answer.
     Hit {
-        /// Its place in the slice.
+        /// Its index.
         index: usize,
         /// Its score (the cosine in strict mode).
         score: f32,
     },
-    /// None may.
+    /// No candidate may answer.
     Miss(Miss),
 }
 
-/// Why the best candidate may not answer.
+/// Reason why the best candidate may not answer.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Miss {
     /// There is none.
     Nothing,
-    /// The nearest is too far away, or its score too low; the number says by which value.
+    /// The nearest is too far away, or its score too low; the number is that cosine or score.
     TooFar(f32),
-    /// It was near enough, but a slot differs.
+    /// It was similar enough, but a slot differs.
     Vetoed(Veto),
 }
 
-/// How many numbers describe a pair.
+/// Number of features of a pair.
 pub const FEATURES: usize = weights::WEIGHTS.len();
 
-/// The numbers from which the score of a pair is made; all but the first are string work.
+/// Returns the features of a pair, from which its score is computed; all but the first are string work.
 #[must_use]
 pub fn features(a: &Reading, b: &Reading, cosine: f32) -> [f32; FEATURES] {
     let set =
@@ -147,8 +147,8 @@ pub fn features(a: &Reading, b: &Reading, cosine: f32) -> [f32; FEATURES] {
     ]
 }
 
-/// How much nearer than their surroundings two texts lie, from 0 to 1: the cosine against the mean of both crowds. The
-/// cosine of longer texts (mean count of words) is more to be trusted.
+/// Returns how much closer two texts are than their surroundings, from 0 to 1: the cosine against the mean of both
+/// crowds. The cosine of longer texts (mean count of words) is more reliable.
 #[must_use]
 pub fn standing(cosine: f32, crowds: [f32; 2], words: f32) -> f32 {
     let crowd = crowds.iter().sum::<f32>() / 2.0;
@@ -160,7 +160,7 @@ fn logistic(at: f32) -> f32 {
     1.0 / (1.0 + (-at).exp())
 }
 
-/// How sure it is, from 0 to 1, that two texts want the same answer, as far as pairs of the training set tell.
+/// Returns the probability, from 0 to 1, that two texts want the same answer, as learned from the training set.
 #[must_use]
 pub fn score(features: &[f32; FEATURES]) -> f32 {
     let sum: f32 = features.iter().zip(weights::WEIGHTS).map(|(value, weight)| value * weight).sum();
@@ -169,8 +169,8 @@ pub fn score(features: &[f32; FEATURES]) -> f32 {
 
 /// Decides about the nearest entries of one partition, nearest first.
 ///
-/// In the scored mode each candidate is judged by itself and the best score wins. Equal scores: the nearer one. Of
-/// the two halves of a score, what the words say and how the texts stand among others, the weaker one counts.
+/// In the scored mode each candidate is judged on its own and the best score wins; of equal scores the nearer one. A
+/// score has two halves, one from the words and one from how the texts stand among others; the lower one counts.
 #[must_use]
 pub fn judge(asked: Question<'_>, candidates: &[Candidate<'_>], mode: Mode) -> Verdict {
     let question = Reading::new(asked.text);
@@ -180,7 +180,7 @@ pub fn judge(asked: Question<'_>, candidates: &[Candidate<'_>], mode: Mode) -> V
         match weigh(&question, asked.crowd, candidate, mode) {
             Ok(score) if best.is_none_or(|(_, before)| score > before) => best = Some((index, score)),
             Ok(_) => {}
-            // The reason of the nearest candidate is the one that is told.
+            // The reason of the nearest candidate is reported.
             Err(miss) if index == 0 => why = miss,
             Err(_) => {}
         }
@@ -193,7 +193,7 @@ fn weigh(question: &Reading, crowd: f32, candidate: &Candidate<'_>, mode: Mode) 
         Mode::Strict { threshold, veto } => (threshold, veto),
         Mode::Scored { floor, .. } => (floor, true),
     };
-    // Written so that a cosine that is not a number is too far away.
+    // Written so that a cosine of NaN counts as too far away.
     if !candidate.cosine.ge(&floor) {
         return Err(Miss::TooFar(candidate.cosine));
     }

@@ -1,26 +1,26 @@
-//! One word of a text, in the spellings in which it is compared.
+//! A word of a text, in the spellings in which it is compared.
 
 use super::lexicon::{CURRENCIES, NEGATIONS, NUMBERS, STOP};
 
-/// One word of a request.
+/// A word of a request.
 #[derive(Debug, Clone)]
 pub(super) struct Word {
     /// Lower case, without punctuation at its ends.
     pub(super) low: String,
     pub(super) stem: String,
-    /// A name: written with a capital where a plain word would not be.
+    /// Whether it is a name: capitalised where a plain word would not be.
     pub(super) name: bool,
-    /// A number or code in one spelling.
+    /// A number or code in canonical spelling.
     pub(super) number: Option<String>,
     pub(super) stop: bool,
-    /// Whose: `Ann's`.
+    /// Whether it is possessive: `Ann's`.
     pub(super) owns: bool,
-    /// A comma or another mark follows, so that the next word begins something else.
+    /// Whether a comma or another mark follows, so that the next word begins another part.
     pub(super) ends: bool,
 }
 
 impl Word {
-    /// A word as it stands in a text. `fresh` at the beginning of a sentence, where a capital tells no name.
+    /// Parses a word. `fresh` is true at the beginning of a sentence, where a capital does not mark a name.
     pub(super) fn new(core: &str, fresh: bool) -> Self {
         let low = core.to_lowercase().replace(['’', '‘', 'ʼ', '´', '＇'], "'");
         let (low, owns) = low.strip_suffix("'s").map_or((low.as_str(), false), |owner| (owner, true));
@@ -36,7 +36,7 @@ impl Word {
         Self { stem: stem(&low), number, name, stop, owns: owns && !stop, ends: false, low }
     }
 
-    /// True if it does not say what is asked: `can`, `won't`.
+    /// Returns whether it does not say what is asked: `can`, `won't`.
     pub(super) fn light(&self) -> bool {
         self.stop || self.negates()
     }
@@ -46,7 +46,7 @@ impl Word {
     }
 }
 
-/// Gives a number the sign of the currency whose name follows it.
+/// Gives a number the currency whose name follows it.
 pub(super) fn amounts(words: &mut [Word]) {
     for at in 1..words.len() {
         let (before, after) = words.split_at_mut(at);
@@ -60,7 +60,7 @@ pub(super) fn amounts(words: &mut [Word]) {
     }
 }
 
-/// `Every other` is a number: it says how often.
+/// Treats `every other` as a number, since it says how often.
 pub(super) fn others(words: &mut [Word]) {
     for at in 1..words.len() {
         let (before, after) = words.split_at_mut(at);
@@ -73,7 +73,7 @@ pub(super) fn others(words: &mut [Word]) {
     }
 }
 
-/// One spelling for a number, amount, code, address or number word.
+/// Returns the canonical spelling of a number, amount, code, address or number word.
 fn number(low: &str) -> Option<String> {
     if let Some((_, digits)) = NUMBERS.iter().find(|(name, _)| *name == low) {
         return Some((*digits).to_owned());
@@ -90,12 +90,12 @@ fn number(low: &str) -> Option<String> {
         whole.split(',').skip(1).all(|part| part.len() == 3 && part.bytes().all(|b| b.is_ascii_digit()));
     let whole = if grouped { whole.replace(',', "") } else { whole.to_owned() };
     let plain = if part.bytes().all(|b| b == b'0') { whole } else { format!("{whole}.{part}") };
-    // WHY: the sign itself tells the currency; `5 dollars` against `$5` is left to a model call.
+    // WHY: the symbol itself gives the currency; `5 dollars` against `$5` is left to a model call.
     let symbol = low.chars().find(|c| sign && matches!(c, '$' | '€' | '£'));
     Some(symbol.into_iter().collect::<String>() + &plain)
 }
 
-/// Takes common English endings off. Only for comparing two words with each other.
+/// Removes common English endings. Only for comparing two words with each other.
 pub(super) fn stem(low: &str) -> String {
     let cut =
         |ending: &str, least: usize| low.strip_suffix(ending).filter(|rest| rest.chars().count() >= least);
