@@ -1,27 +1,27 @@
-//! Places at which a test may end the process, as a power cut would, or let it meet an error.
+//! Crash points: places at which a test may kill the process, as a power cut would, or inject an error.
 //!
-//! A test starts the program with `CRASH_AT=NAME` or `NAME:3`; the process then ends without any clean-up
-//! when it comes to that place for the first, or the third, time. With `FAIL_AT=NAME:7` one pass in seven is an error.
-//! Without the feature `crash-points`, which only tests switch on, all of this is nothing.
+//! A test starts the program with `CRASH_AT=NAME` or `NAME:3`; the process then ends without any clean-up when it
+//! reaches that place for the first, or the third, time. With `FAIL_AT=NAME:7` one pass in seven is an error. Without
+//! the feature `crash-points`, which only tests enable, all of this is empty.
 
-/// Every place there is, in the order of one request's commit. A test crashes at each.
+/// All crash points, in the order of one request's commit. A test crashes at each.
 pub const POINTS: &[&str] = &[
-    "commit.asked",      // the caller has asked for a commit; nobody else knows of it
+    "commit.asked",      // the caller has requested a commit; nothing else knows of it
     "commit.filled",     // the statements have run; nothing is durable yet
-    "commit.unanswered", // it is durable; nobody has been told
+    "commit.unanswered", // it is durable; the caller has not been told
     "commit.answered",   // the caller's task has been told
     "effect.ready",      // the intent is durable; the effect has not begun
     "effect.happened",   // the effect has happened; its outcome is not durable
-    "undo.ready",        // it is durable that an effect is being taken back; nothing has been taken back
-    "undo.happened",     // the effect is taken back; that is not durable
+    "undo.ready",        // the intent to undo an effect is durable; nothing has been undone
+    "undo.happened",     // the effect is undone; that is not durable
 ];
 
-/// Ends the process here, if a test asked for it.
+/// Ends the process here, if a test requests it.
 #[cfg(not(feature = "crash-points"))]
 #[inline(always)]
 pub const fn point(_name: &'static str) {}
 
-/// Ends the process here, if a test asked for it.
+/// Ends the process here, if a test requests it.
 #[cfg(feature = "crash-points")]
 pub fn point(name: &'static str) {
     use std::sync::{
@@ -42,14 +42,14 @@ pub fn point(name: &'static str) {
     }
 }
 
-/// True if a test wants an error here. Only places of a commit ask.
+/// Returns whether a test requests an error here. Only places of a commit ask.
 #[cfg(not(feature = "crash-points"))]
 #[inline(always)]
 pub(crate) const fn fails(_name: &'static str) -> bool {
     false
 }
 
-/// True if a test wants an error here. Only places of a commit ask.
+/// Returns whether a test requests an error here. Only places of a commit ask.
 #[cfg(feature = "crash-points")]
 pub(crate) fn fails(name: &'static str) -> bool {
     use std::sync::{
@@ -68,10 +68,10 @@ pub(crate) fn fails(name: &'static str) -> bool {
     place == name && scattered(PASSED.fetch_add(1, Ordering::SeqCst) + 1).is_multiple_of(*every)
 }
 
-/// A number that looks as if it was thrown, for a count: the mixing of SplitMix64 (Steele, Lea, Flood, 2014).
+/// Returns a pseudo-random number for a count: the mixing of SplitMix64 (Steele, Lea, Flood, 2014).
 ///
-/// WHY not the count itself: commits that recur, those of the upkeep and of a turn that is tried again every ten seconds, fall
-/// in step with it, and then the same commit of that turn fails for ever.
+/// WHY not the count itself: periodic commits, such as those of the upkeep and of a turn that is tried again every ten
+/// seconds, fall into step with it, and then the same commit of that turn would fail for ever.
 #[cfg(feature = "crash-points")]
 const fn scattered(count: u64) -> u64 {
     let mixed = count.wrapping_mul(0x9E37_79B9_7F4A_7C15);

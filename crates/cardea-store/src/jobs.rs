@@ -1,8 +1,10 @@
-//! Room `jobs`: every background task of Cardea starts here.
+//! Room `jobs`: every background task of Cardea is started here.
 //!
 //! A task has a name, belongs to a stage and gets a token that tells it to stop. [`Jobs::drain`] stops the stages in
-//! order: first whatever takes new work, then the work in hand, then what brings its answers to those who wait, then the
-//! upkeep (outboxes, checkpoints). A task that has not ended at the deadline is cut off and named. A panic ends its own task only, and is logged with the name.
+//! order: first those that take new work, then the work in progress, then those that bring answers to waiting clients,
+//! then the upkeep (outboxes, checkpoints). A task that has not ended at the deadline is aborted and named. A panic
+//! ends only its own task, and is logged with the task's name.
+//!
 //! Refuses: to start anything in a stage that is already draining.
 
 use std::{
@@ -20,15 +22,15 @@ use futures::FutureExt;
 use tokio::{task::AbortHandle, time::Instant};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-/// When a task is told to stop: stages are drained in this order.
+/// Stage of a task. The stages are drained in this order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Stage {
     /// Takes new work: listeners, watchers, the resume watch.
     Intake,
-    /// Does work in hand: turns, calls. Their token says "finish soon", the deadline ends them.
+    /// Does work in progress: turns, calls. The token means "finish soon"; the deadline aborts it.
     Work,
-    /// Brings answers to those who wait for work: connections. WHY: after the work, so that those whose work was cut off
-    /// are told so, and do not ask for it again elsewhere.
+    /// Brings answers to waiting clients: connections. WHY: after the work. Clients whose work was aborted are told so,
+    /// and do not ask for it again elsewhere.
     Answers,
     /// Serves the others: refreshers, outboxes, sinks, checkpoints.
     Upkeep,
@@ -36,10 +38,10 @@ pub enum Stage {
 
 const STAGES: [Stage; 4] = [Stage::Intake, Stage::Work, Stage::Answers, Stage::Upkeep];
 
-/// The time that answers get at least, however late the work has ended.
+/// Least time for answers, however late the work has ended.
 const LAST_ANSWERS: Duration = Duration::from_secs(1);
 
-/// How long after a panic a task is begun anew.
+/// Pause before a task that panicked is restarted.
 const BREATH: Duration = Duration::from_secs(1);
 
 #[derive(Debug, Default)]
@@ -58,24 +60,24 @@ struct Inner {
     next: AtomicU64,
 }
 
-/// Starts and drains background tasks. Cheap to clone; all clones are one.
+/// Starts and drains background tasks. Cheap to clone; all clones share one state.
 #[derive(Debug, Clone, Default)]
 pub struct Jobs(Arc<Inner>);
 
-/// What was cut off when the deadline came: the names of the tasks, none if all ended by themselves.
+/// Result of a drain.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Drained {
-    /// Names of tasks that had to be aborted.
+    /// Names of tasks that had to be aborted; empty if all ended by themselves.
     pub cut: Vec<&'static str>,
 }
 
-/// A stage that no longer takes tasks, because the process is stopping.
+/// Error of a stage that takes no more tasks, because the process is stopping.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("`{0}` was not started: this node is stopping")]
 pub struct Stopping(pub &'static str);
 
 impl Jobs {
-    /// No tasks yet.
+    /// Creates a set without tasks.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
@@ -90,8 +92,8 @@ impl Jobs {
         }
     }
 
-    /// Starts a task of the stage [`Stage::Work`], which ends by itself. `false` if this node is stopping: then the
-    /// task was dropped, and whoever waits for it sees its channel close.
+    /// Starts a task of the stage [`Stage::Work`] that ends by itself. Returns `false` if this node is stopping: the
+    /// task was then dropped, and its callers see their channels close.
     pub fn spawn(&self, name: &'static str, task: impl Future<Output = ()> + Send + 'static) -> bool {
         // WHY: boxed at once. The future of a request is large, and each layer below would copy it.
         let task = Box::pin(task);
@@ -113,7 +115,7 @@ impl Jobs {
         T: Future<Output = ()> + Send + 'static,
     {
         let lane = self.lane(stage);
-        // WHY: registered under the lock that `drain` takes to close, so that no task slips in behind it.
+        // WHY: registered under the lock that `drain` takes to close, so that no task slips in after it.
         let mut running = lane.running.lock().unwrap_or_else(PoisonError::into_inner);
         if lane.tracker.is_closed() {
             return Err(Stopping(name));
@@ -135,8 +137,8 @@ impl Jobs {
         Ok(())
     }
 
-    /// Starts a task that serves as long as this process lives. If it panics, it is begun anew after a while: what it looks
-    /// after must not go without it until the next start.
+    /// Starts a task that runs as long as this process. If it panics, it is restarted after a pause, since its duty
+    /// must not be neglected until the next start.
     ///
     /// # Errors
     /// [`Stopping`] once the stage drains.
@@ -156,25 +158,25 @@ impl Jobs {
         })
     }
 
-    /// A token that is cancelled when this stage starts to drain, for work that runs inside a request.
+    /// Returns a token that is cancelled when this stage starts to drain, for work that runs inside a request.
     #[must_use]
     pub fn token(&self, stage: Stage) -> CancellationToken {
         self.lane(stage).token.clone()
     }
 
-    /// A token that is cancelled when this node begins to stop.
+    /// Returns a token that is cancelled when this node begins to stop.
     #[must_use]
     pub fn stopping(&self) -> CancellationToken {
         self.token(Stage::Intake)
     }
 
-    /// True once draining has begun.
+    /// Returns whether draining has begun.
     #[must_use]
     pub fn draining(&self) -> bool {
         self.0.intake.token.is_cancelled()
     }
 
-    /// Names of the tasks that run now, sorted.
+    /// Returns the names of the running tasks, sorted.
     #[must_use]
     pub fn names(&self) -> Vec<&'static str> {
         let mut names: Vec<_> = STAGES.iter().flat_map(|stage| self.names_of(*stage)).collect();
@@ -187,9 +189,9 @@ impl Jobs {
         running.values().map(|(name, _)| *name).collect()
     }
 
-    /// Stops everything, stage after stage, and waits. All stages share the deadline. The last one always gets at
-    /// least a tenth of it, so that upkeep can write down what the work left behind; answers get a second at least, for which
-    /// everything may end later.
+    /// Stops everything, stage after stage, and waits. All stages share the deadline. The last one gets at least a
+    /// tenth of it, so that the upkeep can record what the work left behind. Answers get at least a second, which may
+    /// exceed the deadline.
     pub async fn drain(&self, deadline: Duration) -> Drained {
         let start = Instant::now();
         let mut drained = Drained::default();
@@ -231,7 +233,7 @@ impl Jobs {
     }
 }
 
-/// Takes a task off the list when it ends, in whatever way.
+/// Removes a task from the list when it ends, in whatever way.
 struct Leave {
     jobs: Jobs,
     stage: Stage,

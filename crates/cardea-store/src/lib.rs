@@ -1,11 +1,11 @@
-//! What Cardea keeps: background jobs, the database, and state shared across nodes.
+//! Storage and background work of Cardea: jobs, the database, and state shared across nodes.
 //!
-//! - [`jobs`] starts every task, knows its name and drains them in order.
+//! - [`jobs`] starts every task, knows its name and drains tasks in order.
 //! - [`db`] is the truth: rows and guarded commits, on SQLite or PostgreSQL, from one SQL text.
 //! - [`shared`] is speed: caches, token buckets and wake-ups that may be lost at any time.
 //!
-//! The crate refuses to know what is stored: no room's tables are named here, save the audit chain, whose links are
-//! made inside the transaction that they describe.
+//! The crate refuses to know what is stored. It names no tables of rooms except the audit chain, whose links are made
+//! inside the transaction that they describe.
 
 pub mod crash;
 pub mod db;

@@ -11,9 +11,9 @@ pub(super) fn is_sign(c: char) -> bool {
         0..=0x7f => true,
         // Latin-1: quotation marks, dots and the like are not; ¢ £ ¤ ¥ § © ® ° ± and others are.
         0xa0 | 0xa1 | 0xab | 0xad | 0xb4 | 0xb6 | 0xb7 | 0xb8 | 0xbb | 0xbf => true,
-        0x20ac | 0xa3 => true, // € and £ stay with their numbers
+        0x20ac | 0xa3 => true,    // € and £ stay with their numbers
         0x2030 | 0x2031 => false, // per mille
-        0x2000..=0x206f => true, // general punctuation
+        0x2000..=0x206f => true,  // general punctuation
         0x3000..=0x3003 | 0x3008..=0x3011 | 0x3014..=0x301f | 0x30fb => true,
         0xfe00..=0xfe6f => true, // presentation forms, and variation selectors
         0xff01..=0xff03

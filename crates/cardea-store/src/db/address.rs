@@ -1,8 +1,8 @@
-//! The address of a PostgreSQL server, and how the connection to it is protected.
+//! The address of a PostgreSQL server, and the protection of the connection to it.
 //!
-//! `sslmode` in the address means what it means to `psql`, as far as it says something about safety: `disable`,
-//! `require` (encrypted, to whomever answers) and `verify-full`. Absent: `verify-full`, unless the server is on this
-//! machine. `sslrootcert` names a file with the certificates to trust instead of the system's.
+//! `sslmode` has the meaning it has for `psql`, for the values that state their safety: `disable`, `require`
+//! (encrypted, to any server) and `verify-full`. If absent: `verify-full`, unless the server is on this machine.
+//! `sslrootcert` names a file with the certificates to trust instead of the system's.
 
 use std::{fmt, net::IpAddr, path::PathBuf, pin::Pin, str::FromStr, sync::Arc};
 
@@ -21,18 +21,18 @@ use tokio_postgres::{
 };
 use tokio_rustls::{TlsConnector, client};
 
-/// How a connection is protected.
+/// Protection of a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Mode {
-    /// Not at all.
+    /// None.
     Disable,
-    /// Encrypted; whoever answers is believed.
+    /// Encrypted, without verifying the server.
     Require,
-    /// Encrypted, to a server whose certificate names the host and is signed by somebody who is trusted.
+    /// Encrypted, to a server whose certificate names the host and is signed by a trusted authority.
     VerifyFull,
 }
 
-/// Where a server is, and how to speak to it.
+/// Address of a server, with the protection of the connection.
 #[derive(Debug, Clone)]
 pub(crate) struct Address {
     pub(crate) config: Config,
@@ -41,7 +41,7 @@ pub(crate) struct Address {
 }
 
 impl Address {
-    /// Reads `postgres://user@host:port/name?…`.
+    /// Parses `postgres://user@host:port/name?…`.
     ///
     /// # Errors
     /// What is wrong with it.
@@ -75,7 +75,7 @@ impl Address {
         Ok(Self { config, mode, roots: roots.map(PathBuf::from) })
     }
 
-    /// What makes its connections safe. Reads certificates.
+    /// Builds the TLS configuration of its connections. Reads certificates.
     ///
     /// # Errors
     /// Which certificates cannot be used, and why.
@@ -104,7 +104,7 @@ impl Address {
         Ok(Tls(Some(Arc::new(config))))
     }
 
-    /// Checks the file of certificates, if one is named.
+    /// Checks the file of certificates, if one is given.
     ///
     /// # Errors
     /// As [`Self::tls`].
@@ -147,7 +147,7 @@ fn read_mode(text: &str) -> Result<Mode, String> {
     }
 }
 
-/// Undoes `%2F` and the like.
+/// Decodes `%2F` and the like.
 pub(crate) fn decoded(text: &str) -> Result<String, String> {
     let wrong = || format!("has `sslrootcert={text}`, which is not encoded as addresses are");
     let mut parts = text.split('%');
@@ -160,7 +160,7 @@ pub(crate) fn decoded(text: &str) -> Result<String, String> {
     String::from_utf8(bytes).map_err(|_| wrong())
 }
 
-/// True if nothing of it leaves this machine.
+/// Returns whether the connection stays on this machine.
 fn is_here(config: &Config) -> bool {
     let host = |host: &Host| match host {
         Host::Tcp(name) => {
@@ -173,7 +173,7 @@ fn is_here(config: &Config) -> bool {
     config.get_hosts().iter().all(host) && config.get_hostaddrs().iter().all(IpAddr::is_loopback)
 }
 
-/// Makes connections safe, or leaves them as they are where the address says so.
+/// Encrypts connections, or leaves them as they are if the address says so.
 #[derive(Clone)]
 pub(crate) struct Tls(Option<Arc<ClientConfig>>);
 
@@ -262,7 +262,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Protected<S> {
     }
 }
 
-/// Believes any certificate; that its holder has the key is checked all the same.
+/// Accepts any certificate; that the server holds its key is still checked.
 #[derive(Debug)]
 struct Anybody(Arc<CryptoProvider>);
 

@@ -1,4 +1,4 @@
-//! A guarded batch of writes: all of it or nothing.
+//! A guarded batch of writes: all or nothing.
 
 use cardea_core::{
     Code, Error,
@@ -10,8 +10,8 @@ use super::Value;
 
 /// Statements that become durable together, or not at all.
 ///
-/// Rows carry ids that the caller made, so that after [`CommitError::Unknown`] the caller can look whether they are
-/// there. Statements run in the order in which they were added.
+/// Rows carry ids made by the caller, so that after [`CommitError::Unknown`] the caller can check whether they exist.
+/// Statements run in the order in which they were added.
 #[derive(Debug, Clone, Default)]
 #[must_use = "nothing is written until it is given to `Db::commit`"]
 pub struct Commit {
@@ -55,7 +55,7 @@ pub(crate) enum Kind {
 }
 
 impl Kind {
-    /// The conflict that a broken unique constraint means.
+    /// Returns the name of the conflict that a violated unique constraint means.
     pub(crate) const fn conflict(self) -> &'static str {
         match self {
             Self::Insert(name) | Self::Guard(name) => name,
@@ -64,7 +64,7 @@ impl Kind {
     }
 }
 
-/// One entry for the audit chain.
+/// An entry for the audit chain.
 #[derive(Debug, Clone)]
 pub(crate) struct Entry {
     pub(crate) tenant: TenantId,
@@ -73,12 +73,12 @@ pub(crate) struct Entry {
 }
 
 impl Commit {
-    /// An empty commit.
+    /// Creates an empty commit.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Adds a row. If its key is taken the commit fails with `Conflict(table)`.
+    /// Adds a row. If its key is taken, the commit fails with `Conflict(table)`.
     pub fn insert<const N: usize>(
         mut self,
         table: &'static str,
@@ -102,7 +102,7 @@ impl Commit {
         self
     }
 
-    /// Its statements with what is put into them, in their order.
+    /// Returns the statements with their arguments, in order.
     pub fn statements(&self) -> impl Iterator<Item = (&str, &[Value])> {
         self.steps.iter().map(|step| (step.sql.text(), step.args.as_slice()))
     }
@@ -113,29 +113,30 @@ impl Commit {
         self
     }
 
-    /// Adds a statement that must touch exactly one row; otherwise the whole commit is void and fails with
-    /// `Conflict(name)`. A guard that starts with `SELECT` must find exactly one row, which stays as it is until
-    /// the commit ends.
+    /// Adds a statement that must affect exactly one row; otherwise the whole commit is void and fails with
+    /// `Conflict(name)`. A guard that starts with `SELECT` must find exactly one row, which stays as it is until the
+    /// commit ends.
     pub fn guard(mut self, name: &'static str, sql: &'static str, args: Vec<Value>) -> Self {
         self.steps.push(Step { sql: Sql::Fixed(sql), args, kind: Kind::Guard(name) });
         self
     }
 
-    /// Adds an entry to this node's audit chain, in the same transaction. `body` is what the chain protects; the
-    /// tenant and the time are repeated beside it for searches.
+    /// Adds an entry to this node's audit chain, in the same transaction. The chain protects `body`; tenant and time
+    /// are repeated beside it for searches.
     pub fn audit(mut self, tenant: &TenantId, at: Timestamp, body: Vec<u8>) -> Self {
         self.audit.push(Entry { tenant: tenant.clone(), at, body });
         self
     }
 
-    /// Names something that several nodes write to all the time, which this commit does too. Whoever writes to it names it;
-    /// then commits that write to several of them in different orders wait for each other and do not lock each other out.
+    /// Names something that several nodes write to frequently, including this commit. Every commit that writes to it
+    /// must name it. Commits that write to several such things in different orders then wait for each other instead of
+    /// deadlocking.
     pub fn touches(mut self, hot: impl Into<Box<str>>) -> Self {
         self.touched.push(hot.into());
         self
     }
 
-    /// Adds everything of another commit after this one's.
+    /// Appends another commit to this one.
     pub fn and(mut self, other: Self) -> Self {
         self.steps.extend(other.steps);
         self.audit.extend(other.audit);
@@ -143,18 +144,18 @@ impl Commit {
         self
     }
 
-    /// True if there is nothing to write.
+    /// Returns whether there is nothing to write.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.steps.is_empty() && self.audit.is_empty()
     }
 }
 
-/// Why a commit did not happen, or may not have happened.
+/// Reason why a commit did not happen, or may not have happened.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum CommitError {
-    /// The guard with this name did not touch exactly one row, or a row of the table with this name was there
-    /// already. Nothing was written.
+    /// The guard with this name did not affect exactly one row, or a row of the table with this name existed already.
+    /// Nothing was written.
     #[error("conflict: `{0}`")]
     Conflict(&'static str),
     /// No space is left. Nothing was written.
@@ -166,7 +167,7 @@ pub enum CommitError {
     /// The connection was lost, or syncing failed, while committing: the rows may be there. Re-read them by id.
     #[error("unknown whether committed: {0}")]
     Unknown(String),
-    /// A statement is wrong: a mistake in Cardea. Nothing was written.
+    /// A statement is wrong: a bug in Cardea. Nothing was written.
     #[error("wrong statement: {0}")]
     Wrong(String),
 }
@@ -177,7 +178,7 @@ impl From<CommitError> for Error {
             CommitError::Conflict(_) => Code::Conflict,
             CommitError::Full => Code::StoreFull,
             CommitError::Unavailable(_) => Code::StoreUnavailable,
-            // WHY: the client must not take this for a refusal; the row may be there, and only a key makes a retry safe.
+            // WHY: the client must not take this for a refusal. The row may exist, and only a key makes a retry safe.
             CommitError::Unknown(_) => Code::StoreUnavailable,
             CommitError::Wrong(_) => Code::Internal,
         };

@@ -1,4 +1,4 @@
-//! A copy of a SQLite database while it is written to.
+//! Copies a SQLite database while it is in use.
 
 use std::{
     ffi::{OsStr, OsString},
@@ -13,15 +13,16 @@ use rusqlite::{Connection, OpenFlags};
 
 use super::{DbConfig, Place, Target, sqlite::create_private, sqlite_error};
 
-/// A part that nobody has written to for so long was left by one that was killed.
+/// Age after which a partial copy counts as left by a killed process.
 const ABANDONED: Duration = Duration::from_secs(3_600);
 
-/// Copies the database to a new file, as it is at one moment: a running server goes on meanwhile. The copy has another name
-/// until it is whole and on disk, and until `beside` has put there what belongs to it. Gives its size in bytes.
+/// Copies the database to a new file, in its state at one moment, while a server may keep running. The copy has a
+/// temporary name until it is complete and on disk, and until `beside` has written what belongs to it. Returns its
+/// size in bytes.
 ///
 /// # Errors
-/// `misconfigured` for a database that is no file, `bad_request` if the target is there already, `store_unavailable`
-/// and `store_full` as the disk says; what `beside` says.
+/// `misconfigured` for a database that is not a file, `bad_request` if the target exists, `store_unavailable` and
+/// `store_full` as reported by the disk; errors of `beside`.
 pub async fn copy(
     config: &DbConfig,
     to: &Path,
@@ -57,12 +58,12 @@ fn copy_file(from: &Path, to: &Path, beside: impl FnOnce() -> Result<()>) -> Res
     let lost = |error: std::io::Error| Error::new(Code::StoreUnavailable).because(error);
     let file = File::open(&part.0).map_err(lost)?;
     file.sync_all().map_err(lost)?;
-    // WHY: of two copies to one place, only what belongs to the one that stays may be laid beside it. Where the file system
-    // knows no locks, only what is beside it may be of the other.
+    // WHY: of two copies to one place, only the files of the one that stays may be put beside it. On a file system
+    // without locks, those of the other one may be.
     let _alone = File::open(folder_of(to)).and_then(|folder| folder.lock().map(|()| folder));
-    free(to)?; // somebody else may have been faster
+    free(to)?; // another process may have been faster
     beside()?;
-    // WHY: last, so that whoever finds a copy under its name finds it whole, with all that belongs to it.
+    // WHY: last, so that a copy under its name is complete, with all that belongs to it.
     match fs::hard_link(&part.0, to) {
         Ok(()) => part.remove(),
         Err(error) if error.kind() == ErrorKind::AlreadyExists => return Err(taken(to)),
@@ -82,7 +83,7 @@ fn free(to: &Path) -> Result<()> {
     if to.exists() { Err(taken(to)) } else { Ok(()) }
 }
 
-/// How the parts of a copy begin that will have this name.
+/// Returns the prefix of the names of partial copies of this target.
 fn before(to: &Path) -> OsString {
     let mut name = OsString::from(".");
     name.push(to.file_name().unwrap_or_default());
@@ -90,14 +91,15 @@ fn before(to: &Path) -> OsString {
     name
 }
 
-/// `.name.ID.part` beside `name`. Each has its own, so that two copies to one place do not write into one file.
+/// Returns `.name.ID.part` beside `name`. Each copy has its own, so that two copies to one place do not write to one
+/// file.
 fn part_of(to: &Path) -> PathBuf {
     let mut name = before(to);
     name.push(format!("{}.part", RequestId::random()));
     to.with_file_name(name)
 }
 
-/// Those that were killed have left half a copy.
+/// Removes partial copies that were left by killed processes.
 fn remove_abandoned(to: &Path) {
     let before = before(to);
     let is_part = |name: &OsStr| {
@@ -118,7 +120,7 @@ fn folder_of(to: &Path) -> &Path {
     to.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
-/// A copy that is not whole yet. Half a copy is none: it goes with this.
+/// A partial copy, which is deleted when dropped.
 struct Part(PathBuf);
 
 impl Part {
@@ -160,7 +162,7 @@ mod tests {
         let db = Db::open(config.clone(), ChainKey::new(&[7; 32])).await.unwrap();
         db.migrate().await.unwrap();
         let to = copies.path().join("cardea.db");
-        // What one that was killed has left, now and in an older version.
+        // Files left by killed processes, of this version and an older one.
         for left in [".cardea.db.part", ".cardea.db.7.part", ".cardea.db.7.part-journal"] {
             let left = File::create(copies.path().join(left)).unwrap();
             left.set_modified(SystemTime::UNIX_EPOCH).unwrap();
@@ -212,7 +214,7 @@ mod tests {
         });
         let first = copy(&config, &to, move || {
             begin.send(()).unwrap();
-            // The second has its copy by then, and would be done if it did not wait.
+            // The second copy is complete by then, and would be done if it did not wait.
             while names(folder_of(&beside)).len() < 2 {
                 std::thread::yield_now();
             }

@@ -1,4 +1,4 @@
-//! Migrations: numbered texts, applied once, in order, each in its own transaction, and remembered with their hash.
+//! Migrations: numbered scripts, applied once, in order, each in its own transaction, and recorded with their hash.
 
 use std::collections::BTreeMap;
 
@@ -6,18 +6,18 @@ use cardea_core::{Code, Error, Result, canonical::sha256_hex};
 
 use super::{Db, Engine, postgres::NO_RIGHT};
 
-/// One step of the schema. Migrations only add; what is no longer used goes a release later.
+/// One step of the schema. Migrations only add; what is no longer used is removed a release later.
 #[derive(Debug, Clone, Copy)]
 pub struct Migration {
-    /// Its number, from 1.
+    /// Number, from 1.
     pub version: i64,
-    /// Its name: the file's.
+    /// Name: that of the file.
     pub name: &'static str,
-    /// Its text, for both engines.
+    /// Script for both engines.
     pub sql: &'static str,
 }
 
-/// The migrations of this Cardea.
+/// The migrations of this version.
 pub const MIGRATIONS: &[Migration] = &[
     Migration { version: 1, name: "0001_start", sql: include_str!("../../../../migrations/0001_start.sql") },
     Migration { version: 2, name: "0002_paid", sql: include_str!("../../../../migrations/0002_paid.sql") },
@@ -63,12 +63,12 @@ pub const MIGRATIONS: &[Migration] = &[
     Migration { version: 18, name: "0018_reads", sql: include_str!("../../../../migrations/0018_reads.sql") },
 ];
 
-/// What [`Db::migrate`] found and did.
+/// Result of [`Db::migrate`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Migrated {
-    /// The newest version before.
+    /// Newest version before.
     pub from: i64,
-    /// The newest version now.
+    /// Newest version now.
     pub to: i64,
 }
 
@@ -83,7 +83,7 @@ pub(crate) async fn migrate(db: &Db, migrations: &[Migration]) -> Result<Migrate
             continue;
         }
         if let Err(error) = db.script(script(db, migration)).await {
-            // WHY: another node may have applied it between our look and our try.
+            // WHY: another node may have applied it between the check and this try.
             known = applied(db, migrations).await?;
             if !known.contains_key(&migration.version) {
                 let error = error.detail(format!("Migration `{}` failed.", migration.name));
@@ -95,7 +95,7 @@ pub(crate) async fn migrate(db: &Db, migrations: &[Migration]) -> Result<Migrate
     Ok(Migrated { from, to })
 }
 
-/// True of a database that has some of the migrations, and not all.
+/// Returns whether a database has some of the migrations, and not all.
 pub(crate) async fn is_older(db: &Db, migrations: &[Migration]) -> Result<bool> {
     let known = applied(db, migrations).await?;
     Ok(!known.is_empty() && migrations.iter().any(|migration| !known.contains_key(&migration.version)))
@@ -103,27 +103,27 @@ pub(crate) async fn is_older(db: &Db, migrations: &[Migration]) -> Result<bool> 
 
 const NEWER: &str = "The database was written by a newer Cardea";
 
-/// True if the error is that of a database which a newer Cardea has written.
+/// Returns whether the error is that of a database which a newer version has written.
 #[must_use]
 pub fn is_newer(error: &Error) -> bool {
     error.public().contains(NEWER)
 }
 
-/// What the database says was applied, after checking that it agrees with what we know.
+/// Returns what the database has recorded as applied, after checking that it agrees with the known migrations.
 async fn applied(db: &Db, migrations: &[Migration]) -> Result<BTreeMap<i64, String>> {
     let made = db.script(TABLE.to_owned()).await;
     let found = recorded(db, migrations).await;
     match made {
-        // WHY: what could not be made is the cause, and not that it cannot be read then.
+        // WHY: the failure to create the table is the cause, not the failure to read it afterwards.
         Err(error) if found.as_ref().is_err_and(|error| error.code() == Code::Internal) => {
             Err(told(error, "make tables in"))
         }
-        // WHY: PostgreSQL can fail `IF NOT EXISTS` when two nodes run it at once; then the table is there.
+        // WHY: PostgreSQL can fail `IF NOT EXISTS` when two nodes run it at once; the table exists then.
         _ => found.map_err(|error| told(error, "read the tables of")),
     }
 }
 
-/// The error in the words of an operator, if it is a right that is missing.
+/// Words the error for an operator, if it is a missing right.
 pub(super) fn told(error: Error, what: &str) -> Error {
     if !error.cause_line().is_some_and(|cause| cause.contains(NO_RIGHT)) {
         return error;
@@ -135,10 +135,10 @@ pub(super) fn told(error: Error, what: &str) -> Error {
     Error::new(Code::Misconfigured).detail(detail).because(error)
 }
 
-/// How many migrations are not applied yet. Looks, and changes nothing.
+/// Returns how many migrations are not applied yet. Read only.
 ///
 /// # Errors
-/// `misconfigured` as [`migrate`] says it; what the store says, also where there are no tables at all.
+/// `misconfigured` as for [`migrate`]; store errors, also if there are no tables at all.
 pub(crate) async fn missing(db: &Db, migrations: &[Migration]) -> Result<usize> {
     let known = recorded(db, migrations).await?;
     Ok(migrations.iter().filter(|migration| !known.contains_key(&migration.version)).count())
@@ -177,7 +177,7 @@ fn script(db: &Db, migration: &Migration) -> String {
     format!("{sql}\nINSERT INTO migrations (version, name, hash) VALUES ({version}, '{name}', '{hash}');")
 }
 
-/// Brings the words of `/*sqlite: WORDS*/` into force. PostgreSQL sees a comment.
+/// Activates the text of `/*sqlite: TEXT*/`. PostgreSQL sees a comment.
 fn for_sqlite(sql: &str) -> String {
     let mut parts = sql.split("/*sqlite:");
     let mut result = parts.next().unwrap_or_default().to_owned();

@@ -1,15 +1,15 @@
 //! Room `db`: the truth, on SQLite or PostgreSQL.
 //!
-//! It promises: a [`Commit`] that was answered with `Ok` is there after any crash; a commit is written whole or not
-//! at all; a commit whose guard fails leaves nothing behind and does not disturb others; audit entries of a commit
-//! are linked into this node's chain inside its transaction. SQL is written once, with `$1` placeholders, and runs
-//! on both engines; a test suite of contracts runs on both.
+//! Promises: a [`Commit`] that was answered with `Ok` survives any crash. A commit is written whole or not at all. A
+//! commit whose guard fails leaves nothing behind and does not disturb others. Audit entries of a commit are linked
+//! into this node's chain inside its transaction. SQL is written once, with `$1` placeholders, and runs on both
+//! engines; a suite of contract tests runs on both.
 //!
-//! It refuses: interactive transactions (no lock is held across an await of a caller), statements that are not
-//! texts of the source (so no value can become SQL), and a database that a newer Cardea has written.
+//! Refuses: interactive transactions (no lock is held across an await of a caller), statements that are not texts of
+//! the source (so no value can become SQL), and a database that a newer Cardea has written.
 //!
-//! Called by: every room that keeps something. Traps for SQL that is to run on both: `SUM` of whole numbers needs
-//! `CAST(… AS BIGINT)`; a placeholder that is only compared with `NULL` needs `CAST($1 AS TEXT)`.
+//! Called by: every room that stores something. Pitfalls of SQL for both engines: `SUM` of integers needs `CAST(… AS
+//! BIGINT)`; a placeholder that is only compared with `NULL` needs `CAST($1 AS TEXT)`.
 
 pub(crate) mod address;
 mod commit;
@@ -83,7 +83,7 @@ impl Default for DbConfig {
 }
 
 impl DbConfig {
-    /// The defaults with this address.
+    /// Returns the default configuration with this address.
     #[must_use]
     pub fn at(url: impl Into<String>) -> Self {
         Self { url: url.into(), ..Self::default() }
@@ -135,17 +135,17 @@ enum Target {
     Postgres(Box<Address>),
 }
 
-/// Which database it is.
+/// The database engine.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Engine {
-    /// A file of one server.
+    /// A file used by one server.
     Sqlite,
-    /// Shared by many.
+    /// A server shared by many.
     Postgres,
 }
 
 impl Engine {
-    /// Its name: `sqlite` or `postgres`.
+    /// Returns the name: `sqlite` or `postgres`.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
@@ -160,7 +160,7 @@ enum Driver {
     Postgres(Postgres),
 }
 
-/// The database. Cheap to clone; all clones are one.
+/// The database. Cheap to clone; all clones share one connection pool.
 #[derive(Clone)]
 pub struct Db(Arc<Driver>);
 
@@ -177,7 +177,7 @@ impl Db {
     /// `Misconfigured` for a bad configuration, `StoreUnavailable` if it cannot be opened.
     pub async fn open(config: DbConfig, key: ChainKey) -> Result<Self> {
         config.check().map_err(|why| Error::new(Code::Misconfigured).detail(format!("db: {why}.")))?;
-        // It holds no password: `check` refuses one.
+        // The address contains no password: `check` refuses one.
         let url = config.url.clone();
         let opened = Self::open_checked(config, key).await;
         opened.map_err(|error| match error.code() {
@@ -202,7 +202,7 @@ impl Db {
         Ok(Self(Arc::new(engine)))
     }
 
-    /// Opens a copy of an SQLite database to be looked at. Nothing can be written, and no byte of it changes.
+    /// Opens a copy of a SQLite database read only. No byte of it changes.
     ///
     /// # Errors
     /// `StoreUnavailable` if it cannot be opened.
@@ -213,7 +213,7 @@ impl Db {
         Ok(Self(Arc::new(Driver::Sqlite(opened.map_err(|error| sqlite_error(error, "open"))?))))
     }
 
-    /// The engine.
+    /// Returns the engine.
     #[must_use]
     pub fn engine(&self) -> Engine {
         match &*self.0 {
@@ -222,7 +222,7 @@ impl Db {
         }
     }
 
-    /// The rows that a `SELECT` finds.
+    /// Returns the rows of a `SELECT`.
     ///
     /// # Errors
     /// `StoreUnavailable` if the database cannot be reached, `Internal` if the statement or a row is wrong.
@@ -250,7 +250,7 @@ impl Db {
         })
     }
 
-    /// The first row that a `SELECT` finds.
+    /// Returns the first row of a `SELECT`.
     ///
     /// # Errors
     /// As [`Self::rows`].
@@ -258,10 +258,10 @@ impl Db {
         Ok(self.rows(sql, args).await?.into_iter().next())
     }
 
-    /// Asks for an answer, to see that there is one.
+    /// Checks that the database answers and can be written to.
     ///
     /// # Errors
-    /// `StoreUnavailable` if the database does not answer or can write nothing any more.
+    /// `StoreUnavailable` if it does not answer or cannot be written to any more.
     pub async fn ping(&self) -> Result<()> {
         if let Some(why) = self.broken() {
             return Err(CommitError::Unavailable(why).into());
@@ -269,7 +269,7 @@ impl Db {
         self.rows::<(i64,)>("SELECT CAST(1 AS BIGINT)", Vec::new()).await.map(drop)
     }
 
-    /// Writes everything in the commit, or nothing. It goes on even if the caller stops waiting.
+    /// Writes the commit, all or nothing. It continues even if the caller stops waiting.
     ///
     /// # Errors
     /// [`CommitError`] says whether something may have been written.
@@ -292,7 +292,7 @@ impl Db {
         answer
     }
 
-    /// Brings the tables up to date.
+    /// Migrates the tables to this version.
     ///
     /// # Errors
     /// `Misconfigured` if a newer Cardea has written this database or an applied migration was changed since.
@@ -300,7 +300,7 @@ impl Db {
         migrate::migrate(self, MIGRATIONS).await
     }
 
-    /// True of a database that an older Cardea has written: its tables are there, but not all of them.
+    /// Returns whether an older Cardea has written the database: it has tables, but not all migrations.
     ///
     /// # Errors
     /// As [`Self::migrate`].
@@ -311,17 +311,18 @@ impl Db {
     /// Tries a write that changes nothing.
     ///
     /// # Errors
-    /// `misconfigured` if this role may not write; what [`Self::commit`] says.
+    /// `misconfigured` if this role may not write; errors of [`Self::commit`].
     pub async fn may_write(&self) -> Result<()> {
         let none = "UPDATE audit_heads SET seq = seq WHERE node = ''";
         let tried = self.commit(Commit::new().guard("nothing", none, Vec::new())).await;
         match tried {
-            Ok(()) | Err(CommitError::Conflict(_)) => Ok(()), // it touched no row, and so was undone
+            Ok(()) | Err(CommitError::Conflict(_)) => Ok(()), // the guard affected no row, so the commit was undone
             Err(error) => Err(migrate::told(error.into(), "write to the tables of")),
         }
     }
 
-    /// By how much the clock of the database is ahead of this one, in milliseconds; none where both are one.
+    /// Returns by how many milliseconds the clock of the database is ahead of this one; `None` if both are the same
+    /// clock.
     ///
     /// # Errors
     /// As [`Self::rows`].
@@ -334,15 +335,15 @@ impl Db {
         Ok(there.map(|(there,)| there.saturating_sub(now.0)))
     }
 
-    /// How many migrations [`Self::migrate`] would apply. Changes nothing.
+    /// Returns how many migrations [`Self::migrate`] would apply. Changes nothing.
     ///
     /// # Errors
-    /// As [`Self::migrate`]; any other where there are no tables yet.
+    /// As [`Self::migrate`]; a different error if there are no tables yet.
     pub async fn unmigrated(&self) -> Result<usize> {
         migrate::missing(self, MIGRATIONS).await
     }
 
-    /// As [`Self::migrate`], with another list: for tests, and for programs that embed Cardea and add tables.
+    /// Does the same as [`Self::migrate`] with another list: for tests, and for embedding programs that add tables.
     ///
     /// # Errors
     /// As [`Self::migrate`].
@@ -350,11 +351,11 @@ impl Db {
         migrate::migrate(self, migrations).await
     }
 
-    /// Takes what was deleted out of the files. In an SQLite database it is written over where it stood, but the
-    /// write-ahead log still has it until it is folded in; PostgreSQL has ways of its own (`VACUUM`, archives).
+    /// Removes deleted data from the files. SQLite overwrites it in place, but the write-ahead log keeps it until the
+    /// next checkpoint; PostgreSQL has means of its own (`VACUUM`, archives).
     ///
     /// # Errors
-    /// `StoreUnavailable` if somebody reads for seconds from what is to be folded in. It is done at a later time then.
+    /// `StoreUnavailable` if a reader blocks the checkpoint for seconds. The data is removed at a later time then.
     pub async fn wipe_deleted(&self) -> Result<()> {
         let Driver::Sqlite(db) = &*self.0 else { return Ok(()) };
         match db.fold().await {
@@ -366,7 +367,7 @@ impl Db {
         }
     }
 
-    /// Why this process can write nothing any more, if so. It should end, and start anew.
+    /// Returns why this process cannot write any more, if so. It should then end and be restarted.
     #[must_use]
     pub fn broken(&self) -> Option<String> {
         match &*self.0 {
@@ -375,7 +376,7 @@ impl Db {
         }
     }
 
-    /// Writes what is queued and ends the threads or connections. Later calls answer `StoreUnavailable`.
+    /// Writes what is queued and ends the threads or connections. Later calls return `StoreUnavailable`.
     pub async fn close(&self) {
         match &*self.0 {
             Driver::Sqlite(db) => db.close().await,
@@ -383,7 +384,7 @@ impl Db {
         }
     }
 
-    /// Runs a script in one transaction. For migrations only: it is not a text of one statement.
+    /// Runs a script in one transaction. For migrations only, since it is more than one statement.
     async fn script(&self, script: String) -> Result<()> {
         match &*self.0 {
             Driver::Postgres(db) => db.script(script).await,
@@ -435,7 +436,7 @@ fn sqlite_error(error: rusqlite::Error, sql: &'static str) -> Error {
     })
 }
 
-/// A statement of the source that failed, for the log.
+/// A failed statement of the source, for the log.
 #[derive(Debug, thiserror::Error)]
 #[error("{why} in `{sql}`")]
 struct Failed {

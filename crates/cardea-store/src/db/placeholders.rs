@@ -1,9 +1,9 @@
-//! One SQL text for both engines: what little must be read out of it.
+//! Parsing of SQL texts, as little as both engines need.
 
-/// The text with `$3` written as `?3`, or `None` if its placeholders already come in order.
+/// Rewrites `$3` as `?3`; `None` if the placeholders are already in order.
 ///
-/// PostgreSQL counts placeholders by their number; SQLite takes `$3` for a name and counts names as they come. Text
-/// in quotes stays as it is.
+/// PostgreSQL counts placeholders by their number; SQLite takes `$3` for a name and numbers names in order of
+/// appearance. Text in quotes stays as it is.
 pub(crate) fn numbered(sql: &str) -> Option<String> {
     let mut result = String::with_capacity(sql.len());
     let (mut quote, mut in_order, mut highest) = (None, true, 0_u32);
@@ -31,7 +31,7 @@ pub(crate) fn numbered(sql: &str) -> Option<String> {
     (!in_order).then_some(result)
 }
 
-/// True if the statement only looks.
+/// Returns whether the statement only reads.
 pub(crate) fn is_select(sql: &str) -> bool {
     sql.trim_start().as_bytes().get(..6).is_some_and(|word| word.eq_ignore_ascii_case(b"select"))
 }

@@ -1,8 +1,9 @@
-//! PostgreSQL: one task that writes, a few connections that read.
+//! PostgreSQL: one task that writes, and a few connections that read.
 //!
-//! The writer drains its queue into one transaction with a savepoint for each commit, locks in their order what its commits
-//! say they touch, sends all statements of a commit at once, takes the chain's head under a row lock at the end and answers everybody after `COMMIT`. A
-//! connection that is lost before `COMMIT` was sent has written nothing; after that nobody knows until it is re-read.
+//! The writer drains its queue into one transaction with a savepoint per commit. It locks in sorted order what the
+//! commits say they touch, sends all statements of a commit at once, takes the head of the chain under a row lock at
+//! the end, and answers all callers after `COMMIT`. If a connection is lost before `COMMIT` was sent, nothing was
+//! written; if it is lost later, the outcome is unknown until the rows are read again.
 
 mod fault;
 
@@ -46,28 +47,30 @@ use crate::{
 };
 
 const GROUP: usize = 128;
-/// Statements sent before the first answer is awaited.
+/// Number of statements that are sent before the first answer is awaited.
 const AHEAD: usize = 24;
-/// Prepared statements kept for each connection; beyond that all are forgotten and prepared anew.
+/// Number of prepared statements kept per connection; beyond it all are dropped and prepared anew.
 const STATEMENTS: usize = 512;
 const CONNECT: Duration = Duration::from_secs(1);
 const ENTER: Duration = Duration::from_secs(5);
 const WORK: Duration = Duration::from_secs(8);
-/// For a statement that does nothing yet: without an answer by then the connection is dead, and there is time left to
-/// show on another that this node lives.
+/// Time limit of a statement that does no work yet. Without an answer by then the connection is dead, and there is
+/// still time to renew the node's lease over another one.
 const NOTHING: Duration = Duration::from_secs(2);
-/// How long a server that has gone silent is noticed by the kernel at the latest.
+/// Time within which the kernel must detect a server that has gone silent.
 const DEAD: Duration = Duration::from_secs(10);
-/// How long the last writes may take while this process ends.
+/// Time limit of the last writes while this process ends.
 const CLOSE: Duration = Duration::from_secs(5);
 
-/// What the server is asked to bound. Locks are waited for longer than the server lets a client that has stopped in the
-/// middle of a transaction keep them, and both are well under the lease of a node: one frozen node stops no other.
+/// Limits that the server is asked to enforce. A lock is waited for longer than the server lets a client that has
+/// stopped in the middle of a transaction keep it, and both times are well below the lease of a node, so a frozen node
+/// stops no other.
 const LIMITS: &str =
     "-c statement_timeout=7000 -c lock_timeout=5000 -c idle_in_transaction_session_timeout=4000";
-/// A migration may take as long as the tables are large, but waits for no lock for longer than others.
+/// A migration may take as long as large tables need, but waits for a lock no longer than other statements.
 const UNHURRIED: &str = "SET statement_timeout = 0; SET idle_in_transaction_session_timeout = 0";
-/// After a lock that was not to be had: the others of this group and the next must not each wait as long.
+/// Setting after a lock could not be obtained: the other commits of this group and of the next must not each wait as
+/// long.
 const HURRY: &str = "SET LOCAL lock_timeout = 100";
 
 struct Waiting {
@@ -104,7 +107,7 @@ impl Postgres {
         let links: Vec<Link> = (0..config.readers).map(|_| link()).collect();
         let (queue, receive) = mpsc::channel(config.queue);
         let writer = Writer { link: link(), node: config.node.clone(), key, locked: AtomicBool::new(false) };
-        // WHY: the first connection is made here, so that a wrong address is told at the start.
+        // WHY: the first connection is made here, so that a wrong address is reported at the start.
         writer.link.session().await?;
         let started = jobs.spawn_in(Stage::Work, "db-write", |_stop| writer.run(receive));
         started.map_err(|error| Error::from(CommitError::Unavailable(error.to_string())))?;
@@ -129,8 +132,8 @@ impl Postgres {
         };
         let session = link.session().await?;
         let found = match link.ask(&session, sql, args).await {
-            // Looking again is harmless, and a server that was restarted or taken over is there at once. One that took no
-            // connection is not asked twice.
+            // Reading again is harmless, and a server that was restarted or replaced answers at once. A server that
+            // accepted no connection is not asked twice.
             Err(fault) if fault.lost => link.ask(&link.session().await?, sql, args).await,
             other => other,
         };
@@ -142,7 +145,7 @@ impl Postgres {
         let link = self.links.first().ok_or_else(|| CommitError::Unavailable("no connection".into()))?;
         let client = link.another();
         let session = client.session().await.map_err(|fault| Error::from(fault.error))?;
-        // WHY: an index over a large table takes minutes, and nobody's request waits for it.
+        // WHY: an index on a large table takes minutes, and no request waits for it.
         session.script(UNHURRIED).await.map_err(|fault| Error::from(fault.error))?;
         // Several statements sent as one text are one transaction (PostgreSQL manual, 55.2.2.1).
         session.script(&script).await.map_err(|fault| fault.error.into())
@@ -157,7 +160,7 @@ impl Postgres {
             }
         };
         drop(tokio::time::timeout(CLOSE, written).await);
-        // Whatever still waits for an answer then is cut off.
+        // Requests that still wait for an answer then are cut off.
         self.jobs.drain(CLOSE).await;
         for link in &self.links {
             link.session.lock().await.kept.take();
@@ -167,7 +170,7 @@ impl Postgres {
 
 // -- connections -----------------------------------------------------------------------------------------------
 
-/// A place for one connection, made when it is needed and again when it was lost.
+/// A slot for one connection, which is opened when needed and again when it was lost.
 pub(crate) struct Link {
     target: Config,
     tls: Tls,
@@ -178,12 +181,12 @@ pub(crate) struct Link {
 #[derive(Default)]
 struct Place {
     kept: Option<Arc<Session>>,
-    /// When connecting failed the last time, and why.
+    /// Time and reason of the last failure to connect.
     failed: Option<(Instant, Fault)>,
 }
 
 impl Link {
-    /// A place for a connection of its own.
+    /// Creates a slot for a connection of its own.
     ///
     /// # Errors
     /// Which certificates cannot be used.
@@ -195,13 +198,13 @@ impl Link {
         Ok(Self { target, tls, jobs: Jobs::new(), session: AsyncMutex::default() })
     }
 
-    /// A place for another connection to the same server.
+    /// Returns a slot for another connection to the same server.
     fn another(&self) -> Self {
         let (target, tls, jobs) = (self.target.clone(), self.tls.clone(), self.jobs.clone());
         Self { target, tls, jobs, session: AsyncMutex::default() }
     }
 
-    /// Runs scripts some time, one after the other, on a connection of their own. Nobody hears what came of them but the log.
+    /// Runs scripts in the background, one after the other, on a connection of their own. Errors only go to the log.
     pub(crate) fn later(&self, name: &'static str, scripts: Vec<String>) {
         let link = self.another();
         self.jobs.spawn(name, async move {
@@ -225,8 +228,8 @@ impl Link {
         if let Some(session) = place.kept.as_ref().filter(|session| !session.client.is_closed()) {
             return Ok(session.clone());
         }
-        // WHY: the try of somebody else that has failed while this one waited is the answer to both. With a try for each,
-        // one after the other, the last of many would hear of a silent server after minutes.
+        // WHY: if another task's attempt failed while this one waited, that is the answer to both. With one attempt
+        // after the other, the last of many tasks would learn of a silent server after minutes.
         if let Some((_, fault)) = place.failed.as_ref().filter(|(at, _)| *at >= asked) {
             return Err(fault.clone());
         }
@@ -244,13 +247,13 @@ impl Link {
     }
 
     async fn connect(&self) -> Result<Arc<Session>, Fault> {
-        // WHY: boxed, since a handshake is large and every read would carry the place for it along.
+        // WHY: boxed, since a handshake is large and every read would otherwise reserve space for it.
         let connecting = Box::pin(self.target.connect(self.tls.clone()));
         let connected = tokio::time::timeout(CONNECT * 2, connecting).await;
         let (client, connection) = match connected {
             Ok(connected) => connected.map_err(|error| match error.as_db_error() {
                 Some(_) => Fault::of(&error, "connect"),
-                None => Fault::lost(&chain(&error)), // the wire, or the handshake
+                None => Fault::lost(&chain(&error)), // the network, or the handshake
             })?,
             Err(_) => return Err(Fault::lost("connecting took too long")),
         };
@@ -269,7 +272,7 @@ impl Link {
         Ok(Arc::new(Session { client, cut, statements: Mutex::default() }))
     }
 
-    /// The rows of a statement. A session that is lost is forgotten.
+    /// Returns the rows of a statement. A lost session is dropped.
     async fn ask(
         &self,
         session: &Arc<Session>,
@@ -284,11 +287,10 @@ impl Link {
         found
     }
 
-    /// Closes a connection that is of no use; the next one who asks gets a new one. Whoever still waits on it hears of it
-    /// at once.
+    /// Closes a useless connection; the next request gets a new one. Requests that still wait on it fail at once.
     pub(crate) async fn forget(&self, session: &Arc<Session>) {
         let mut place = self.session.lock().await;
-        // WHY: somebody may have noticed sooner, and the new connection is good.
+        // WHY: another task may have noticed sooner, and the new connection is good.
         if place.kept.as_ref().is_some_and(|kept| Arc::ptr_eq(kept, session)) {
             place.kept = None;
         }
@@ -296,7 +298,7 @@ impl Link {
     }
 }
 
-/// Has the kernel tell of a server that is gone without a word.
+/// Has the kernel detect a server that is gone without a word.
 fn watched(target: &mut Config) {
     target.keepalives_idle(DEAD / 2).keepalives_interval(DEAD / 5).keepalives_retries(3);
     if target.get_tcp_user_timeout().is_none() {
@@ -306,13 +308,13 @@ fn watched(target: &mut Config) {
 
 pub(crate) struct Session {
     client: Client,
-    /// Ends the connection, also if it owes answers: those never come.
+    /// Ends the connection, even if it still owes answers, which will never come.
     cut: CancellationToken,
     statements: Mutex<HashMap<Box<str>, Statement>>,
 }
 
 impl Session {
-    /// The rows that a statement gives back.
+    /// Returns the rows of a statement.
     pub(crate) async fn query(
         &self,
         sql: &str,
@@ -357,13 +359,13 @@ impl Session {
     }
 }
 
-/// The SQLSTATE of a right that is missing.
+/// The SQLSTATE of a missing right.
 pub(super) const NO_RIGHT: &str = "SQLSTATE 42501";
 
-/// The SQLSTATE of a password that is not the role's.
+/// The SQLSTATE of a wrong password.
 const WRONG_PASSWORD: &str = "SQLSTATE 28P01";
 
-/// True if the server was asked with no password, or a wrong one.
+/// Returns whether no password, or a wrong one, was sent to the server.
 pub(super) fn wants_a_password(error: &Error) -> bool {
     let cause = error.cause_line().unwrap_or_default();
     cause.contains(WRONG_PASSWORD) || cause.contains("password missing")
@@ -377,7 +379,7 @@ struct Writer {
     link: Link,
     node: String,
     key: ChainKey,
-    /// True if somebody held a lock that the last group wanted.
+    /// True if a lock that the last group needed was held by others.
     locked: AtomicBool,
 }
 
@@ -385,20 +387,20 @@ const HEAD: &str = "SELECT seq, link FROM audit_heads WHERE node = $1 FOR UPDATE
 const FIRST_HEAD: &str =
     "INSERT INTO audit_heads (node, seq, link) VALUES ($1, 0, $2) ON CONFLICT (node) DO NOTHING";
 const KEEP_HEAD: &str = "UPDATE audit_heads SET seq = $2, link = $3 WHERE node = $1";
-/// WHY: a function's rows are read as the array has them, so the locks are taken in its order. The hash is the server's
-/// own: the same for all nodes, of whatever version.
+/// Locks in the order of the array. WHY: the rows of a set-returning function are read in the order of the array. The
+/// hash is the server's own, and so the same for all nodes of whatever version.
 const TOUCHED: &str =
     "SELECT pg_advisory_xact_lock(hashtextextended(hot, 7230116)) FROM unnest($1::TEXT[]) AS hot";
 const ENTRY: &str = "INSERT INTO audit (node, seq, tenant, at, body, link) VALUES ($1, $2, $3, $4, $5, $6)";
 
-/// Locks these until the end of the transaction, or none of them: then it says why.
+/// Locks these until the end of the transaction, or none of them, and returns why.
 async fn lock_hot(session: &Session, hot: &[&str]) -> Result<Option<Fault>, Fault> {
     let statement = session.statement(TOUCHED).await?;
     let lock = async {
         let locked = session.client.execute(&statement, &[&hot]).await;
         locked.map_err(|error| Fault::of(&error, "touched"))
     };
-    // In one round trip; the last is refused if the one before it has failed.
+    // In one round trip; the last statement is refused if the one before it has failed.
     let (begun, locked, ended) =
         tokio::join!(plain(session, "SAVEPOINT hot"), lock, plain(session, "RELEASE SAVEPOINT hot"));
     begun?;
@@ -443,7 +445,7 @@ impl Writer {
         };
         if let Err(all) = settled {
             if let Ok(session) = &begun {
-                // WHY: closing the connection makes the server undo whatever was not committed.
+                // WHY: closing the connection makes the server undo everything that was not committed.
                 self.link.forget(session).await;
             }
             results.iter_mut().filter(|result| result.is_ok()).for_each(|result| *result = Err(all.clone()));
@@ -451,7 +453,8 @@ impl Writer {
         results
     }
 
-    /// Runs the group in one transaction. An error means that nothing of it was written, or nobody knows.
+    /// Runs the group in one transaction. An error means that nothing of it was written, or that the outcome is
+    /// unknown.
     async fn transaction(
         &self,
         session: &Session,
@@ -475,7 +478,7 @@ impl Writer {
                 if crash::fails("commit.unanswered") { Err(unknown("a test".into())) } else { Ok(()) }
             }
             Ok(Err(error)) => match Fault::of(&error, "commit") {
-                // The server's own refusal is an answer; silence is not.
+                // A refusal by the server is an answer; silence is not.
                 fault if error.as_db_error().is_some() && !fault.lost => Err(fault),
                 _ => Err(unknown(error.to_string())),
             },
@@ -543,8 +546,8 @@ impl Writer {
         if entries.is_empty() { Ok(()) } else { self.link_entries(session, &entries).await }
     }
 
-    /// Locks all that the group touches, before it holds any row. Gives what was not to be had, and why: commits that touch
-    /// it fail, the others can go on.
+    /// Locks everything that the group touches, before it holds any row. Returns what could not be locked, and why:
+    /// commits that touch it fail, the others can continue.
     async fn lock_touched<'g>(
         &self,
         session: &Session,
@@ -573,7 +576,7 @@ impl Writer {
         Ok(not_had)
     }
 
-    /// Appends to the chain under the lock of its head, which is taken as late as can be.
+    /// Appends to the chain under the lock of its head, which is taken as late as possible.
     async fn link_entries(&self, session: &Session, entries: &[&Entry]) -> Result<(), Fault> {
         let mut head = match self.head(session).await? {
             Some(head) => head,
@@ -616,7 +619,7 @@ impl Writer {
     }
 }
 
-/// A statement that does no work.
+/// Runs a statement that does no work.
 async fn quick(session: &Session, sql: &str) -> Result<(), Fault> {
     tokio::time::timeout(NOTHING, plain(session, sql)).await.unwrap_or_else(|_| Err(Fault::lost(SILENT)))
 }
@@ -628,7 +631,7 @@ async fn plain(session: &Session, sql: &str) -> Result<(), Fault> {
 /// Runs the statements of one commit, many ahead of their answers.
 async fn statements(session: &Session, commit: &Commit) -> Result<(), Fault> {
     for chunk in commit.steps.chunks(AHEAD) {
-        // INVARIANT: prepared one after the other first, so that the sends below go out in their order.
+        // INVARIANT: all are prepared first, one after the other, so that the sends below keep their order.
         for step in chunk {
             session.statement(&locking(step)).await?;
         }
@@ -651,7 +654,7 @@ async fn statements(session: &Session, commit: &Commit) -> Result<(), Fault> {
     Ok(())
 }
 
-/// A guard that looks must keep what it saw until the end.
+/// Makes a reading guard keep what it has read until the end.
 fn locking(step: &Step) -> Cow<'_, str> {
     let text = step.sql.text();
     match step.kind {
@@ -745,7 +748,7 @@ mod tests {
             told.iter().all(|one| one.as_ref().is_err_and(|error| error.code() == Code::StoreUnavailable))
         );
         assert_eq!(taken.len(), 1, "one try for all of them");
-        // Who asks after that tries anew.
+        // Later requests try anew.
         tokio::select! {
             told = db.rows::<(i64,)>("SELECT 1", &[]) => panic!("the server was not asked: {told:?}"),
             _asked = hole.accept() => {}

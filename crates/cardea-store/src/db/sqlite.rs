@@ -1,8 +1,8 @@
 //! SQLite: one thread that writes, a few that read.
 //!
-//! The writer drains its queue into one transaction with a savepoint for each commit, so that many requests share
-//! one sync to disk, and answers everybody after `COMMIT`. A failed guard undoes only its own savepoint. A failed
-//! sync is final: what is on disk is then unknown, so nothing is written any more until the process starts anew.
+//! The writer drains its queue into one transaction with a savepoint per commit, so that many requests share one sync
+//! to disk, and answers all callers after `COMMIT`. A failed guard undoes only its own savepoint. A failed sync is
+//! final: the content of the disk is then unknown, so nothing more is written until the process is restarted.
 
 use std::{
     collections::{HashMap, VecDeque},
@@ -31,21 +31,21 @@ use super::{
 };
 use crate::crash;
 
-/// Most commits that share one transaction.
+/// Limit of commits that share one transaction.
 const GROUP: usize = 256;
-/// Pages that the write-ahead log may hold before they are written to the database: the more, the more of them were
-/// changed several times and are written once.
+/// Number of pages in the write-ahead log that triggers a checkpoint. The larger it is, the more pages were changed
+/// several times and are written only once.
 const CHECKPOINT: i64 = 4_000;
-/// Kilobytes of pages that the writer remembers.
+/// Page cache of the writer, in kilobytes.
 const CACHE: i64 = 8_192;
-/// Most reads that wait for a reader.
+/// Limit of reads that wait for a reader.
 const READS: usize = 4_096;
 /// How long a commit waits for a place in the queue.
 const ENTER: Duration = Duration::from_secs(5);
 const BUSY: Duration = Duration::from_secs(5);
-/// How long the writer waits for readers before it folds the log in: nothing is written meanwhile.
+/// How long the writer waits for readers before a checkpoint; nothing is written meanwhile.
 const FOLD: Duration = Duration::from_millis(50);
-/// How often that is tried, and the time between: other work goes on then.
+/// Number of attempts, and the pause between them, in which other work continues.
 const FOLDS: u32 = 12;
 const FOLD_AGAIN: Duration = Duration::from_millis(250);
 
@@ -63,7 +63,7 @@ struct Waiting {
     answer: oneshot::Sender<Result<(), CommitError>>,
 }
 
-/// Where the database is.
+/// Location of the database.
 #[derive(Debug, Clone)]
 pub(crate) enum Place {
     Memory,
@@ -74,13 +74,13 @@ pub(crate) struct Sqlite {
     queue: mpsc::Sender<Job>,
     readers: Option<Readers>,
     broken: Arc<OnceLock<String>>,
-    /// How often somebody wanted the log folded in, and how many of these have been served.
+    /// Number of requested checkpoints, and of those that were made.
     folds_wanted: AtomicU64,
     folds_served: tokio::sync::Mutex<u64>,
 }
 
 impl Sqlite {
-    /// Opens the file (made if missing, readable by its owner only) and starts the threads.
+    /// Opens the file (created if missing, readable by its owner only) and starts the threads.
     pub(crate) fn open(place: &Place, config: &DbConfig, key: ChainKey) -> Result<Self, rusqlite::Error> {
         let broken = Arc::new(OnceLock::new());
         let (send, receive) = mpsc::channel(config.queue.max(1));
@@ -98,7 +98,7 @@ impl Sqlite {
         conn.pragma_update(None, "wal_autocheckpoint", CHECKPOINT)?;
         conn.pragma_update(None, "cache_size", -CACHE)?;
         conn.pragma_update(None, "temp_store", "MEMORY")?;
-        // WHY: otherwise what was deleted stays readable in the file until its place is used again.
+        // WHY: otherwise deleted data stays readable in the file until its place is used again.
         conn.pragma_update(None, "secure_delete", true)?;
         let writer =
             Writer { session: Session::new(conn)?, node: config.node.clone(), key, broken: broken.clone() };
@@ -111,8 +111,8 @@ impl Sqlite {
         Ok(Self { queue: send, readers, broken, folds_wanted, folds_served })
     }
 
-    /// Opens a copy that is read and never written: no byte of it changes, and nothing is put beside it. What is
-    /// written goes to an empty database in memory, and fails there.
+    /// Opens a copy read only: no byte of it changes, and no file is created beside it. Writes go to an empty
+    /// in-memory database, and fail there.
     pub(crate) fn look(path: &Path) -> Result<Self, rusqlite::Error> {
         let config = DbConfig::default();
         let nowhere = Self::open(&Place::Memory, &config, ChainKey::new(&[0; 32]))?;
@@ -137,7 +137,7 @@ impl Sqlite {
         answered.await.unwrap_or_else(|_| Err(CommitError::Unknown("the writer ended".into())))
     }
 
-    /// Runs a task on a reader (on the writer for a database in memory). `false` if it cannot be queued.
+    /// Runs a task on a reader (on the writer for an in-memory database). Returns `false` if it cannot be queued.
     pub(crate) async fn read(&self, task: Task) -> bool {
         match &self.readers {
             Some(readers) => readers.push(task),
@@ -150,8 +150,8 @@ impl Sqlite {
         self.queue.send(Job::Task(task)).await.is_ok()
     }
 
-    /// Folds the write-ahead log in, with all that was written before this call. Those who want it at the same time share
-    /// one. False if somebody went on reading from it.
+    /// Makes a checkpoint: moves everything that was written before this call from the write-ahead log to the
+    /// database. Concurrent callers share one. Returns false if a reader kept using the log.
     pub(crate) async fn fold(&self) -> Result<bool, rusqlite::Error> {
         let mine = self.folds_wanted.fetch_add(1, Ordering::AcqRel) + 1;
         let mut served = self.folds_served.lock().await;
@@ -174,7 +174,7 @@ impl Sqlite {
         Ok(false)
     }
 
-    /// Why nothing is written any more, if so.
+    /// Returns why nothing is written any more, if so.
     pub(crate) fn broken(&self) -> Option<String> {
         self.broken.get().cloned()
     }
@@ -190,9 +190,9 @@ impl Sqlite {
     }
 }
 
-/// The address of a file that nobody writes.
+/// Returns the address of a file that is never written to.
 ///
-/// WHY: a log that lies beside the copy holds a part of it, and is passed over in a file that is said to be immutable.
+/// WHY: a log beside the copy holds a part of it, and is ignored for a file that is declared immutable.
 fn as_it_is(path: &Path) -> String {
     let path = path.canonicalize().unwrap_or_else(|_| path.to_owned());
     let text = path.to_string_lossy();
@@ -214,13 +214,13 @@ fn flags() -> OpenFlags {
     OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE | OpenFlags::SQLITE_OPEN_NO_MUTEX
 }
 
-/// SQLite gives its side files the mode of the main file, so that one decides.
+/// Creates the file with private permissions. SQLite gives its side files the mode of the main file.
 pub(super) fn create_private(path: &Path) {
     let mut options = OpenOptions::new();
     options.write(true).create_new(true);
     #[cfg(unix)]
     std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    // An error here (the file exists, the folder does not) is told by the open that follows.
+    // An error here (the file exists, the folder does not) is reported by the open that follows.
     drop(options.open(path));
 }
 
@@ -232,15 +232,16 @@ fn start(name: &str, run: impl FnOnce() + Send + 'static) -> Result<(), rusqlite
 /// A connection with its prepared statements.
 pub(crate) struct Session {
     pub(crate) conn: Connection,
-    /// Texts of the source whose `$2` comes before their `$1`, by address; SQLite counts names as they come.
+    /// Rewritten texts whose `$2` comes before their `$1`, by address, since SQLite numbers names in order of
+    /// appearance.
     texts: HashMap<(usize, usize), Option<Box<str>>>,
 }
 
 impl Session {
     fn new(conn: Connection) -> rusqlite::Result<Self> {
         conn.set_prepared_statement_cache_capacity(512);
-        // WHY: otherwise a statement with a range is planned anew each time that another value is bound to it, which costs
-        // more than to run it.
+        // WHY: otherwise a statement with a range is planned anew each time that another value is bound to it, which
+        // costs more than running it.
         conn.set_db_config(rusqlite::config::DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
         Ok(Self { conn, texts: HashMap::new() })
     }
@@ -258,7 +259,7 @@ impl Session {
         self.conn.prepare_cached(text)
     }
 
-    /// Runs one statement and gives the number of rows that it touched.
+    /// Runs one statement and returns the number of affected rows.
     fn run(&mut self, sql: &Sql, args: &[Value]) -> rusqlite::Result<usize> {
         let select = placeholders::is_select(sql.text());
         let mut statement = self.statement(sql)?;
@@ -274,7 +275,7 @@ impl Session {
         Ok(found)
     }
 
-    /// Runs a query and gives each row to `each`.
+    /// Runs a query and passes each row to `each`.
     pub(crate) fn query<E: From<rusqlite::Error>>(
         &mut self,
         sql: &Sql,
@@ -290,7 +291,7 @@ impl Session {
         Ok(())
     }
 
-    /// Writes the whole write-ahead log into the database and empties it. False if somebody reads from it.
+    /// Writes the whole write-ahead log into the database and empties it. Returns false if a reader uses it.
     pub(crate) fn fold(&self) -> rusqlite::Result<bool> {
         self.conn.busy_timeout(FOLD)?;
         let busy = self.conn.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get::<_, i64>(0));
@@ -386,14 +387,14 @@ impl Writer {
         }
     }
 
-    /// Commits the group and answers everybody in it.
+    /// Commits the group and answers all of its callers.
     fn settle(&mut self, group: &mut Vec<Waiting>) {
         if group.is_empty() {
             return;
         }
         let mut results = vec![Ok(()); group.len()];
         if let Err(all) = self.transaction(group, &mut results) {
-            // Those whose own statement failed keep their own reason.
+            // Commits whose own statement failed keep their own reason.
             results.iter_mut().filter(|result| result.is_ok()).for_each(|result| *result = Err(all.clone()));
         }
         for (waiting, result) in group.drain(..).zip(results) {
@@ -401,7 +402,8 @@ impl Writer {
         }
     }
 
-    /// Runs the group in one transaction. An error means that nothing of it was written, or nobody knows.
+    /// Runs the group in one transaction. An error means that nothing of it was written, or that the outcome is
+    /// unknown.
     fn transaction(
         &mut self,
         group: &[Waiting],
@@ -441,7 +443,7 @@ impl Writer {
         let mut chain = None;
         if let ([only], [result]) = (group, &mut *results) {
             *result = self.statements(&only.commit, &mut chain);
-            // If SQLite itself has undone the transaction (disk full, I/O error), there is nothing to go on with.
+            // If SQLite itself has undone the transaction (disk full, I/O error), there is nothing to continue with.
             return match result {
                 Ok(()) => self.keep_head(chain),
                 Err(error) if self.session.conn.is_autocommit() => Err(error.clone()),
@@ -449,7 +451,7 @@ impl Writer {
             };
         }
         // WHY: for each savepoint SQLite copies every page before it is changed. Nearly all groups need none, so they
-        // are tried without; one in which a guard fails is begun anew, with the savepoints that keep it from the others.
+        // are tried without. A group in which a guard fails is run again, with savepoints that isolate its commits.
         let together = group.iter().all(|waiting| self.statements(&waiting.commit, &mut chain).is_ok());
         if !together {
             self.rollback();
@@ -474,7 +476,8 @@ impl Writer {
             if result.is_err() {
                 *chain = before;
                 if self.session.conn.is_autocommit() {
-                    // SQLite has undone the whole transaction (disk full, I/O error): so nobody was written.
+                    // SQLite has undone the whole transaction (disk full, I/O error): nothing was written for any
+                    // caller.
                     return result.clone();
                 }
                 self.session.plain("ROLLBACK TO one").map_err(|error| fault(&error, "savepoint"))?;
@@ -515,7 +518,8 @@ impl Writer {
         Ok(())
     }
 
-    /// WHY: read in every group, not kept in memory: another process (a command-line tool) may have appended.
+    /// Loads the head of the chain. WHY: in every group, and not kept in memory, since another process (a command-line
+    /// tool) may have appended.
     fn load_head(&mut self) -> Result<Head, CommitError> {
         let sql = "SELECT seq, link FROM audit_heads WHERE node = ?1";
         let mut statement = self.session.conn.prepare_cached(sql).map_err(|error| fault(&error, "audit"))?;
@@ -545,12 +549,12 @@ impl Writer {
         }
     }
 
-    /// What a failed `COMMIT` means.
+    /// Returns what a failed `COMMIT` means.
     fn commit_fault(&self, error: &rusqlite::Error) -> CommitError {
         match fault(error, "commit") {
             CommitError::Unavailable(why) if code(error) == Some(ErrorCode::SystemIoFailure) => {
-                // WHY: after a failed sync nobody can tell which pages reached the disk, and a second sync that
-                // succeeds proves nothing. Only recovery at the next start tells.
+                // WHY: after a failed sync it is unknown which pages reached the disk, and a second sync that succeeds
+                // proves nothing. Only recovery at the next start tells.
                 tracing::error!(error = %error, "syncing failed: nothing is written any more until a restart");
                 let _first_reason_stays = self.broken.set(format!("syncing failed: {why}"));
                 CommitError::Unknown(why)
@@ -564,7 +568,7 @@ fn code(error: &rusqlite::Error) -> Option<ErrorCode> {
     error.sqlite_error_code()
 }
 
-/// Sorts SQLite's errors into ours. `conflict` names what a broken unique constraint means here.
+/// Classifies SQLite errors. `conflict` names what a violated unique constraint means here.
 pub(crate) fn fault(error: &rusqlite::Error, conflict: &'static str) -> CommitError {
     use rusqlite::ffi::{SQLITE_CONSTRAINT_PRIMARYKEY, SQLITE_CONSTRAINT_ROWID, SQLITE_CONSTRAINT_UNIQUE};
     match code(error) {
@@ -654,7 +658,7 @@ fn next(line: &Line) -> Option<Task> {
     }
 }
 
-/// A panic in one task must not end the thread that serves all: its asker sees a closed channel.
+/// Shields the thread from a panic in one task: the caller of that task sees a closed channel.
 fn shielded(session: &mut Session, task: Task) {
     if catch_unwind(AssertUnwindSafe(|| task(session))).is_err() {
         tracing::error!("a database task panicked");

@@ -1,4 +1,4 @@
-//! Values that go into a statement, and rows that come out.
+//! Arguments of statements, and columns of rows.
 
 use cardea_core::{
     id::{
@@ -13,9 +13,9 @@ use cardea_core::{
 pub enum Value {
     /// No value.
     Null,
-    /// A whole number; flags are 0 and 1, points in time are milliseconds.
+    /// An integer; booleans are 0 and 1, points in time are milliseconds.
     Int(i64),
-    /// A number with a fraction.
+    /// A floating point number.
     Real(f64),
     /// A text.
     Text(String),
@@ -28,9 +28,9 @@ pub enum Value {
 pub enum Cell<'a> {
     /// No value.
     Null,
-    /// A whole number.
+    /// An integer.
     Int(i64),
-    /// A number with a fraction.
+    /// A floating point number.
     Real(f64),
     /// A text.
     Text(&'a str),
@@ -38,7 +38,7 @@ pub enum Cell<'a> {
     Blob(&'a [u8]),
 }
 
-/// The arguments of a statement: `args![tenant, id, 5]` stands for `$1`, `$2`, `$3`.
+/// Builds the arguments of a statement: `args![tenant, id, 5]` stands for `$1`, `$2`, `$3`.
 #[macro_export]
 macro_rules! args {
     ($($value:expr),* $(,)?) => { vec![$($crate::db::Value::from($value)),*] };
@@ -54,7 +54,7 @@ macro_rules! numbers {
 numbers!(i64, i32, u32, u16, u8, bool);
 
 impl From<u64> for Value {
-    /// Numbers above `i64::MAX` are kept as `i64::MAX`: no counter of Cardea gets there.
+    /// Numbers above `i64::MAX` become `i64::MAX`: no counter of Cardea gets there.
     fn from(number: u64) -> Self {
         Self::Int(i64::try_from(number).unwrap_or(i64::MAX))
     }
@@ -154,23 +154,23 @@ texts!(
     UserId
 );
 
-/// A row, or a column of it, that is not what the reader expected.
+/// Error for a row, or a column of it, that differs from what the reader expects.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum RowError {
     /// There are fewer columns.
     #[error("the row has no column {0}")]
     Missing(usize),
-    /// The column holds something else.
+    /// The column has another type.
     #[error("column {column} is not {wanted}")]
     Type {
-        /// Its place, from 0.
+        /// Index of the column, from 0.
         column: usize,
-        /// What the reader asked for.
+        /// The expected type.
         wanted: &'static str,
     },
 }
 
-/// Where a [`Row`] takes its columns from: one implementation for each engine.
+/// Source of the columns of a [`Row`]: one implementation per engine.
 pub(crate) trait Columns {
     fn cell(&self, column: usize) -> Result<Cell<'_>, RowError>;
 }
@@ -179,7 +179,7 @@ pub(crate) trait Columns {
 pub struct Row<'a>(pub(crate) &'a dyn Columns);
 
 impl Row<'_> {
-    /// The column at this place, counted from 0.
+    /// Returns the column with this index, counted from 0.
     ///
     /// # Errors
     /// If it is missing or of another type.
@@ -189,7 +189,7 @@ impl Row<'_> {
 }
 
 impl<'a> Row<'a> {
-    /// Its columns one after the other, for rows of many.
+    /// Returns the columns in order, for rows with many columns.
     #[must_use]
     pub fn in_order(&self) -> InOrder<'a> {
         InOrder { row: self.0, next: 0 }
@@ -203,7 +203,7 @@ pub struct InOrder<'a> {
 }
 
 impl InOrder<'_> {
-    /// The next column.
+    /// Returns the next column.
     ///
     /// # Errors
     /// If it is missing or of another type.
@@ -225,11 +225,11 @@ impl std::fmt::Debug for Row<'_> {
     }
 }
 
-/// A type that one column can become.
+/// A type that a column can be converted to.
 pub trait FromCell: Sized {
-    /// What it is, for the error.
+    /// Name of the type, for the error.
     const WANTED: &'static str;
-    /// The value, or `None` if the column holds something else.
+    /// Converts the value; `None` if the column holds something else.
     fn from_cell(cell: Cell<'_>) -> Option<Self>;
 }
 
@@ -302,7 +302,7 @@ impl<T: FromCell> FromCell for Option<T> {
     }
 }
 
-/// A type that one row can become. Tuples of columns do; rooms implement it for their own structs.
+/// A type that a row can be converted to. Tuples of columns are; rooms implement it for their own structs.
 pub trait FromRow: Sized + Send + 'static {
     /// Reads the row.
     ///

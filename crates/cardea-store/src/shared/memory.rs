@@ -19,7 +19,7 @@ const SHARDS: usize = 16;
 #[derive(Debug, Clone, Copy, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct MemoryConfig {
-    /// Most token buckets.
+    /// Limit of token buckets.
     pub buckets: usize,
 }
 
@@ -44,7 +44,7 @@ impl std::fmt::Debug for Memory {
 }
 
 impl Memory {
-    /// Empty shared state.
+    /// Creates empty shared state.
     #[must_use]
     pub fn new(config: MemoryConfig, clock: SharedClock) -> Self {
         let bucket =
@@ -57,7 +57,7 @@ impl Memory {
         }
     }
 
-    /// Token buckets that are held now.
+    /// Returns the number of token buckets.
     #[must_use]
     pub fn buckets(&self) -> usize {
         self.buckets.iter().map(|buckets| lock(buckets).held.len()).sum()
@@ -91,10 +91,10 @@ impl Bucket {
         u128::from(rate.burst) * u128::from(rate.per.0.max(1))
     }
 
-    /// The bucket as it is now. A clock that went back gives nothing and takes nothing.
+    /// Returns the bucket in its present state. A clock that was set back neither adds nor removes tokens.
     fn at(mut self, rate: Rate, now: Timestamp) -> Self {
         if self.rate != rate {
-            // A changed limit counts at once: what was saved up is cut to the new size.
+            // A changed limit applies at once: saved tokens are cut to the new size.
             let tokens = self.parts / u128::from(self.rate.per.0.max(1));
             self = Self { parts: tokens * u128::from(rate.per.0.max(1)), at: self.at, rate };
         }
@@ -133,8 +133,8 @@ impl Buckets {
         answer
     }
 
-    /// Full buckets say nothing that a new one would not, so they go first; then the fullest. A flood of new keys
-    /// can so win back at most what was nearly full already.
+    /// Drops buckets. Full ones go first, since a new one would be the same; then the fullest. A flood of new keys can
+    /// thus regain only what was nearly full already.
     fn make_room(&mut self, now: Timestamp) {
         if self.held.len() < self.limit {
             return;
@@ -147,7 +147,7 @@ impl Buckets {
             let size = Bucket::size(bucket.rate).max(1);
             (size - bucket.at(bucket.rate, now).parts.min(size)) * 1_000_000 / size
         };
-        // WHY: a sixteenth at once, so that a flood does not pay for a walk with every key.
+        // WHY: a sixteenth at once, so that a flood does not cost a scan for every key.
         let excess = (self.held.len() + 1).saturating_sub(self.limit - self.limit / 16);
         if self.held.len() >= self.limit {
             let mut by_fill: Vec<(u128, Box<str>)> =
@@ -199,7 +199,7 @@ impl Shared for Memory {
         if let Some(sender) = topics.get(topic) {
             return Listener(sender.subscribe());
         }
-        // Topics without a listener go when the next one comes, so the map stays as small as its use.
+        // Topics without a listener are removed when the next one is added, so that the map stays as small as its use.
         topics.retain(|_, sender| sender.receiver_count() > 0);
         let (sender, receiver) = watch::channel(0);
         topics.insert(topic.to_owned(), sender);

@@ -1,4 +1,4 @@
-//! What PostgreSQL says of a failure, and what it means for the commit and the connection.
+//! Classifies PostgreSQL errors by their consequence for the commit and the connection.
 
 use cardea_core::Error;
 use tokio_postgres::error::SqlState;
@@ -6,14 +6,14 @@ use tokio_postgres::error::SqlState;
 use super::{NO_RIGHT, WRONG_PASSWORD};
 use crate::db::CommitError;
 
-/// What went wrong, and whether the connection is of no use any more.
+/// An error, and whether the connection is unusable.
 #[derive(Debug, Clone)]
 pub(crate) struct Fault {
     pub(super) error: CommitError,
     pub(crate) lost: bool,
-    /// The server undid it for the sake of another node (deadlock): trying again is right.
+    /// The server undid the transaction in favour of another node (deadlock): it should be tried again.
     pub(super) again: bool,
-    /// Somebody else had locked what it needed.
+    /// Another transaction held a needed lock.
     pub(super) locked: bool,
 }
 
@@ -41,9 +41,9 @@ impl Fault {
             _ if lost || again || code.code().starts_with("53") || code.code().starts_with("58") => {
                 CommitError::Unavailable(told.to_string())
             }
-            // 57014: cancelled by a timeout; 25006: a standby that does not take writes.
+            // 57014: cancelled by a timeout; 25006: a standby, which is read only.
             "57014" | "25006" | "55P03" => CommitError::Unavailable(told.to_string()),
-            // The state names it in every language that a server may speak.
+            // The state identifies it in every language of the server.
             "42501" => CommitError::Wrong(format!("{told} ({NO_RIGHT})")),
             _ => CommitError::Wrong(told.to_string()),
         };

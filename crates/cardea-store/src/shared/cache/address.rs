@@ -1,8 +1,8 @@
-//! The address of a Redis or Valkey server, and how the connection to it is protected.
+//! The address of a Redis or Valkey server, and the protection of the connection to it.
 //!
-//! `rediss://` is encrypted, to a server whose certificate names the host and is signed by somebody who is trusted;
-//! there is no way to leave the check out. `sslrootcert` names a file with the certificates to trust instead of the
-//! system's, as in the address of a database.
+//! `rediss://` is encrypted, to a server whose certificate names the host and is signed by a trusted authority; the
+//! check cannot be disabled. `sslrootcert` names a file with the certificates to trust instead of the system's, as in
+//! the address of a database.
 
 use std::fs;
 
@@ -11,7 +11,7 @@ use redis::{Client, IntoConnectionInfo, TlsCertificates};
 
 use crate::db::address::decoded;
 
-/// What speaks to the server at `rediss://HOST:PORT?…`. Nothing is asked yet.
+/// Creates a client for `rediss://HOST:PORT?…`. Does not connect yet.
 ///
 /// # Errors
 /// What is wrong with the address or with the file of certificates.
@@ -49,13 +49,13 @@ pub(super) fn client(url: &str, password: Option<&SecretString>) -> Result<Clien
             None => Client::open(said).map_err(|error| error.to_string()),
         };
     }
-    // WHY: the client takes the process's cryptography and has none of its own; another choice made before stays.
+    // WHY: the client uses the cryptography of the process and has none of its own. An earlier choice stays.
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
     let trusted = TlsCertificates { client_tls: None, root_cert: roots };
     Client::build_with_tls(said, trusted).map_err(|error| error.to_string())
 }
 
-/// How long what was sent may stay without an acknowledgement before the connection counts as dead.
+/// Time without an acknowledgement after which the connection counts as dead.
 #[cfg(target_os = "linux")]
 const DEAD: std::time::Duration = std::time::Duration::from_secs(10);
 

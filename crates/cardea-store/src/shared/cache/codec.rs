@@ -1,16 +1,17 @@
-//! A record as bytes, for stores that are not this process.
+//! Encoding of records, for stores outside this process.
 
 use cardea_core::time::Timestamp;
 use cardea_embed::{DIMS, Vector};
 
 use super::{LARGEST, Record, Tag};
 
-/// Changed whenever the bytes mean something else: others are then not read at all.
+/// Version of the encoding; records of other versions are not read.
 const FORMAT: u8 = 1;
 const TAG: usize = 16;
 
 impl Record {
-    /// Everything but the body: what a seal of the body must cover, so that nothing of it can be changed alone.
+    /// Returns everything except the body. A seal of the body must cover it, so that nothing of it can be changed
+    /// alone.
     #[must_use]
     pub fn head(&self) -> Vec<u8> {
         let mut bytes = vec![FORMAT];
@@ -26,7 +27,7 @@ impl Record {
         bytes
     }
 
-    /// The whole record; `None` if it is larger than [`LARGEST`] or carries more tags than can be told.
+    /// Encodes the whole record; `None` if it is larger than [`LARGEST`] or has too many tags.
     #[must_use]
     pub fn to_bytes(&self) -> Option<Vec<u8>> {
         let mut bytes = self.head();
@@ -34,7 +35,7 @@ impl Record {
         (bytes.len() <= LARGEST && self.tags.len() < usize::from(u16::MAX)).then_some(bytes)
     }
 
-    /// Takes back what [`Record::to_bytes`] gave; `None` for anything else.
+    /// Decodes the output of [`Record::to_bytes`]; `None` for anything else.
     #[must_use]
     pub fn from_bytes(bytes: &[u8]) -> Option<Self> {
         if bytes.len() > LARGEST {

@@ -1,4 +1,4 @@
-//! Records in this process: bounded by bytes, the longest unused first out.
+//! Records in this process: bounded by bytes, evicted by least recent use.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -11,14 +11,14 @@ use futures::{FutureExt, future::ready};
 
 use super::{Answer, Bytes, CacheStore, Held, Key, LARGEST, LONGEST, Place, Record, Tag};
 
-/// What a record costs beside its body and tags: its places in three maps, rounded up.
+/// Overhead of a record beside its body and tags: its places in three maps, rounded up.
 const OVERHEAD: usize = 512;
-/// What a vector costs: its codes, its signs, its key, and the room that a growing list keeps free.
+/// Size of a vector: its codes, its signs, its key, and the spare room of a growing list.
 const VECTOR: usize = 704;
-/// Cleared tags that are remembered. When there are more, everything is forgotten instead: never served stale.
+/// Limit of remembered cleared tags. Beyond it everything is dropped instead, so that nothing stale is served.
 const MARKS: usize = 200_000;
 
-/// A record that left, for whoever keeps a copy.
+/// A record that was dropped, for the keeper of a copy.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Gone {
     /// Its place.
@@ -45,20 +45,20 @@ struct Slot {
 struct Rack {
     slots: HashMap<Key, Slot>,
     shelf: Shelf,
-    /// Those with a vector, the longest unused first.
+    /// Records with a vector, least recently used first.
     recent: BTreeMap<u64, Key>,
 }
 
 #[derive(Debug, Default)]
 struct State {
     racks: HashMap<Place, Rack>,
-    /// All, the longest unused first.
+    /// All records, least recently used first.
     order: BTreeMap<u64, (Place, Key)>,
     bytes: usize,
     uses: u64,
     evicted: u64,
     clearings: u64,
-    /// What was asked before this is stale, whatever its tags.
+    /// Count of clearings below which every record is stale, whatever its tags.
     floor: u64,
     cleared: HashMap<Tag, (u64, Timestamp)>,
     gone: Option<Vec<Gone>>,
@@ -93,7 +93,7 @@ impl State {
             rack.recent.remove(&slot.used);
             let mut shelf = rack.shelf.write().unwrap_or_else(PoisonError::into_inner);
             shelf.swap_remove(at);
-            // The last one has taken its place.
+            // The last one was moved to its place.
             if let Some(moved) = shelf.get(at).and_then(|moved| rack.slots.get_mut(moved)) {
                 moved.at = Some(at);
             }
@@ -120,7 +120,7 @@ impl State {
         slot.used = uses;
     }
 
-    /// The record, if it is fresh; a stale one goes.
+    /// Returns the record, if it is fresh; drops a stale one.
     fn take_out(&mut self, place: &Place, key: &Key, now: Timestamp) -> Option<Record> {
         let slot = self.racks.get(place)?.slots.get(key)?;
         if !self.fresh(slot, now) {
@@ -155,7 +155,7 @@ impl State {
 }
 
 impl MemoryCache {
-    /// An empty store of this many bytes, and of this many records with a vector in one place.
+    /// Creates an empty store with limits of bytes, and of records with a vector in one place.
     #[must_use]
     pub fn new(limit: usize, per_place: usize, clock: SharedClock) -> Self {
         let state = State { clearings: 1, ..State::default() };
@@ -166,24 +166,24 @@ impl MemoryCache {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Notes from now on what leaves, for [`MemoryCache::gone`].
+    /// Records from now on what is dropped, for [`MemoryCache::gone`].
     pub fn note_gone(&self) {
         self.lock().gone.get_or_insert_default();
     }
 
-    /// What has left since the last call.
+    /// Returns what was dropped since the last call.
     #[must_use]
     pub fn gone(&self) -> Vec<Gone> {
         self.lock().gone.as_mut().map(std::mem::take).unwrap_or_default()
     }
 
-    /// True if there is a record of this key, fresh or not.
+    /// Returns whether there is a record of this key, fresh or not.
     #[must_use]
     pub fn holds(&self, place: &Place, key: &Key) -> bool {
         self.lock().racks.get(place).is_some_and(|rack| rack.slots.contains_key(key))
     }
 
-    /// Goes on where an earlier process stopped: with its count of clearings and the tags that it had cleared.
+    /// Continues from an earlier process, with its count of clearings and the tags that it had cleared.
     pub fn resume(&self, clearings: u64, marks: impl IntoIterator<Item = (Tag, u64)>) {
         let now = self.clock.now();
         let mut state = self.lock();
@@ -191,13 +191,13 @@ impl MemoryCache {
         state.cleared.extend(marks.into_iter().map(|(tag, at)| (tag, (at, now))));
     }
 
-    /// Clears tags that somebody else has cleared under this number.
+    /// Clears tags that another node has cleared under this number.
     pub fn learn(&self, at: u64, tags: &[Tag]) {
         let now = self.clock.now();
         self.lock().mark(at, tags, now);
     }
 
-    /// Takes out what carries a tag. What is put later is not touched by it: that is what clearing is for.
+    /// Removes records with a tag. Records that are put later are not affected; clearing covers those.
     pub fn take_out(&self, tag: &Tag) {
         let mut state = self.lock();
         let carries = |(place, rack): (&Place, &Rack)| {
@@ -255,7 +255,7 @@ impl MemoryCache {
             return Vec::new();
         };
         let found: Vec<Key> = {
-            // WHY: scanned without the lock of the whole store, so that a large place holds up nobody else.
+            // WHY: scanned without the lock of the whole store, so that a large place blocks no one else.
             let shelf = shelf.read().unwrap_or_else(PoisonError::into_inner);
             shelf.nearest(to, count).into_iter().map(|near| *near.item).collect()
         };

@@ -1,10 +1,10 @@
-//! Where cached answers lie: in this process, in Redis or Valkey, or in PostgreSQL.
+//! Stores of cached answers: in this process, in Redis or Valkey, or in PostgreSQL.
 //!
-//! A [`CacheStore`] promises: a record is found only at the very place and key it was put to; one whose time is over,
-//! or one of whose tags was cleared after its question was asked, is not found, also if it was put later; whatever is
-//! wrong with a server on the other side is [`Away`], told within [`PATIENCE`], and then at once for a while.
-//! It refuses to understand records: their bodies are bytes, sealed by the caller where others could reach them.
-//! All implementations pass one suite. Called by `context`.
+//! A [`CacheStore`] promises: a record is found only at the very place and key it was put to. A record that has
+//! expired, or one of whose tags was cleared after its question was asked, is not found, even if it was put later. Any
+//! trouble with a remote server is [`Away`], reported within [`PATIENCE`], and then at once for a while. It refuses to
+//! understand records: their bodies are bytes, sealed by the caller if others could reach them. All implementations
+//! pass one test suite. Called by `context`.
 
 mod address;
 mod codec;
@@ -29,20 +29,20 @@ pub use self::{
 };
 use super::Bytes;
 
-/// The longest that a record may be kept: after it, a cleared tag need not be remembered.
+/// Limit of a record's lifetime; after it, a cleared tag need not be remembered.
 pub const LONGEST: Millis = Millis::from_secs(7 * 24 * 3_600);
 
-/// The largest record, head and body. A larger one is not kept.
+/// Size limit of a record, head and body. A larger one is not kept.
 pub const LARGEST: usize = 1 << 20;
 
-/// How long a server may take before it counts as away.
+/// Time limit of a server before it counts as unavailable.
 pub const PATIENCE: Duration = Duration::from_millis(500);
 
-/// Whose answers, under which circumstances: entries of two places never meet.
+/// The owner and circumstances of entries. Entries of two places never meet.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Place(pub [u8; 32]);
 
-/// One question of a place.
+/// A question within a place.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Key(pub [u8; 32]);
 
@@ -66,63 +66,65 @@ macro_rules! shown_as_hex {
 }
 shown_as_hex!(Place, Key, Tag);
 
-/// What is kept.
+/// A stored record.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Record {
-    /// The count of clearings when its question was asked.
+    /// Count of clearings when its question was asked.
     pub asked_at: u64,
-    /// It is gone after this.
+    /// Expiry.
     pub until: Timestamp,
-    /// Clearing any of these clears it.
+    /// Tags, each of which clears it.
     pub tags: Vec<Tag>,
-    /// Where its question lies among others of its place; `None`: it is found by its key only.
+    /// Vector of its question; `None` if it is found by its key only.
     pub vector: Option<Vector>,
     /// The caller's bytes.
     pub body: Bytes,
 }
 
-/// What a store holds, as far as it can tell.
+/// Content of a store, as far as it can tell.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Held {
-    /// Records.
+    /// Number of records.
     pub entries: u64,
-    /// Bytes, book-keeping included.
+    /// Bytes, overhead included.
     pub bytes: u64,
-    /// Records that had to go for others since the start; zero where the server does not tell.
+    /// Records evicted since the start; zero if the server does not tell.
     pub evicted: u64,
 }
 
-/// The store cannot be asked. Never an error for a user: a cache that is away is a miss.
+/// Error for an unavailable store. Never an error for a user: an unavailable cache is a miss.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("the cache is away: {0}")]
 pub struct Away(pub String);
 
-/// What every method gives.
+/// Result type of every method.
 pub type Answer<'a, T> = BoxFuture<'a, Result<T, Away>>;
 
-/// Keeps records for a while. See the contract above; `tests/it/caches.rs` is its suite.
+/// Keeps records for a while. See the contract above; `tests/it/caches.rs` is its test suite.
 pub trait CacheStore: Send + Sync + fmt::Debug {
-    /// The word for it in the configuration: `memory`, `redis`, `postgres`.
+    /// Returns the name in the configuration: `memory`, `redis`, `postgres`.
     fn name(&self) -> &'static str;
 
-    /// The count of clearings at this moment: a question notes it before anything is done for its answer.
+    /// Returns the present count of clearings. It is read before anything is done for the answer to a question.
     fn clearings(&self) -> Answer<'_, u64>;
 
-    /// The record of this key, if there is a fresh one.
+    /// Returns the record of this key, if there is a fresh one.
     fn get<'a>(&'a self, place: &'a Place, key: &'a Key) -> Answer<'a, Option<Record>>;
 
-    /// The fresh records of a place whose vectors are nearest, nearest first. What is stale may take their room.
+    /// Returns the fresh records of a place whose vectors are nearest, nearest first. Stale records may take their
+    /// place.
     fn near<'a>(&'a self, place: &'a Place, to: &'a Vector, count: usize) -> Answer<'a, Vec<(Key, Record)>>;
 
-    /// Keeps a record instead of the one that this key has. Best effort: it may be gone at once.
+    /// Stores a record, and replaces the one of this key. Best effort: it may be gone at once.
     fn put<'a>(&'a self, place: &'a Place, key: &'a Key, record: Record) -> Answer<'a, ()>;
 
-    /// Clears tags: what carries one of them, and whose question was asked before this call, is not found any more.
+    /// Clears tags. A record that has one of them, and whose question was asked before this call, is not found any
+    /// more.
     fn clear<'a>(&'a self, tags: &'a [Tag]) -> Answer<'a, ()>;
 
-    /// Clears a tag and takes what carries it out of the store, now. Looks at every record.
+    /// Clears a tag and removes its records from the store now. Visits every record.
     fn purge<'a>(&'a self, tag: &'a Tag) -> Answer<'a, ()>;
 
-    /// What it holds; `None` if that cannot be told cheaply.
+    /// Returns what the store holds; `None` if that cannot be determined cheaply.
     fn held(&self) -> Answer<'_, Option<Held>>;
 }

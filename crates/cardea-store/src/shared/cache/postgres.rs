@@ -1,8 +1,8 @@
-//! Records in PostgreSQL, in tables without a log of their own: a crash of the server empties them, all together.
+//! Records in PostgreSQL, in unlogged tables: a crash of the server empties them, all together.
 //!
-//! With the extension `vector` the server orders the records of one place by distance (a B-tree finds the place, the
-//! order within it is exact; a place of more than [`LARGE`] gets an HNSW index of its own). Without it the vectors of
-//! the place are read and compared here.
+//! With the extension `vector` the server orders the records of one place by distance (a B-tree finds the place, and
+//! the order within it is exact; a place of more than [`LARGE`] records gets an HNSW index of its own). Without it the
+//! vectors of the place are read and compared here.
 
 use std::{
     collections::HashSet,
@@ -29,15 +29,16 @@ use crate::db::{
     postgres::{Fault, Link, Session},
 };
 
-/// Above this many vectors a place gets an index of its own.
+/// Number of vectors beyond which a place gets an index of its own.
 const LARGE: i64 = 20_000;
-/// Such indexes at most, of all nodes.
+/// Limit of such indexes, of all nodes.
 const INDEXES: i64 = 32;
-/// What their names begin with; the first twelve bytes of the place follow.
+/// Prefix of their names; the first twelve bytes of the place follow.
 const INDEX: &str = "cardea_cache_hnsw_";
-/// How long taking out may look at every record, if a question's patience is shorter. The server bounds it as well.
+/// Time limit of a removal, which visits every record, unless the patience of a question is longer. The server
+/// enforces it as well.
 const THOROUGH: Duration = Duration::from_secs(5);
-/// Records are tidied up after this many were put.
+/// Number of puts after which records are tidied up.
 const TIDY: u64 = 64;
 
 const TABLES: &str = "
@@ -52,8 +53,8 @@ CREATE SEQUENCE IF NOT EXISTS cardea_cache_clock;";
 
 const COUNT: &str = "SELECT CASE WHEN is_called THEN last_value ELSE last_value - 1 END, \
     EXISTS (SELECT 1 FROM cardea_cache_marks WHERE tag = ''::bytea) FROM cardea_cache_clock";
-// The mark without a tag is the count at which the marks began: a crash of the server empties the tables and leaves the
-// count, and what was cleared before it is not known any more.
+// The mark without a tag is the count at which the marks began. A crash of the server empties the tables but keeps the
+// count, and clearings before it are then unknown.
 const BORN: &str = "INSERT INTO cardea_cache_marks (tag, at, since) VALUES (''::bytea, nextval('cardea_cache_clock'), \
     9223372036854775807) ON CONFLICT (tag) DO NOTHING";
 // INVARIANT: without that mark nothing is fresh.
@@ -79,7 +80,7 @@ pub struct PostgresCache {
     clock: SharedClock,
     limits: (u64, usize),
     above: i64,
-    /// Whether the server has the extension; asked when the tables are made.
+    /// Whether the server has the extension; determined when the tables are created.
     vectors: AsyncMutex<Option<bool>>,
     large: Mutex<HashSet<Place>>,
     puts: AtomicU64,
@@ -94,7 +95,7 @@ impl std::fmt::Debug for PostgresCache {
 type Args<'a> = &'a [&'a (dyn ToSql + Sync)];
 
 impl PostgresCache {
-    /// The same, giving places an index of their own above this many vectors: for tests.
+    /// Sets the number of vectors beyond which a place gets an index of its own: for tests.
     #[doc(hidden)]
     #[must_use]
     pub fn index_above(mut self, vectors: u32) -> Self {
@@ -102,14 +103,14 @@ impl PostgresCache {
         self
     }
 
-    /// The same, waiting longer or shorter than [`PATIENCE`] for the server.
+    /// Sets how long to wait for the server, instead of [`PATIENCE`].
     #[must_use]
     pub fn patient(mut self, patience: Duration) -> Self {
         self.wire = Wire::new(patience);
         self
     }
 
-    /// A store in this database, of this many bytes, and of this many vectors in one place. Nothing is asked yet.
+    /// Creates a store in this database with limits of bytes, and of vectors in one place. Does not connect yet.
     ///
     /// # Errors
     /// A sentence that says what is wrong with the address.
@@ -142,10 +143,10 @@ impl PostgresCache {
         })
     }
 
-    /// True if the server compares vectors, false if that is done here.
+    /// Returns whether the server compares vectors; otherwise that is done here.
     ///
     /// # Errors
-    /// It cannot be asked.
+    /// The server cannot be asked.
     pub async fn vectors(&self) -> Result<bool, Away> {
         self.wire.ask(async { self.session().await.map(|(_, vectors)| vectors) }).await
     }
@@ -160,12 +161,12 @@ impl PostgresCache {
         Ok((session, known))
     }
 
-    /// Makes the tables; true if the server compares vectors.
+    /// Creates the tables; returns whether the server compares vectors.
     async fn prepare(&self, session: &Session) -> Result<bool, Away> {
-        // WHY: two nodes that start at once must not both make them.
+        // WHY: two nodes that start at once must not both create them.
         let script = format!("SELECT pg_advisory_xact_lock(7230114); {TABLES}");
         session.script(&script).await.map_err(|fault| told(&fault))?;
-        // Without the right or the files it is not there, and the vectors are compared here.
+        // Without the right or the files the extension is missing, and vectors are compared here.
         let _absent = session.script("CREATE EXTENSION IF NOT EXISTS vector").await;
         let there = "SELECT COUNT(*) FROM pg_extension WHERE extname = 'vector'";
         let count: i64 = session
@@ -191,7 +192,7 @@ impl PostgresCache {
                 Err(told(&fault))
             }
             Err(fault) => {
-                // Perhaps the tables are gone: look again next time.
+                // The tables may be gone: check again next time.
                 *self.vectors.lock().await = None;
                 Err(told(&fault))
             }
@@ -211,7 +212,7 @@ impl PostgresCache {
         let count = i64::try_from(count).unwrap_or(i64::MAX);
         let rows = if vectors {
             let large = self.large.lock().unwrap_or_else(PoisonError::into_inner).contains(place);
-            // The planner takes an index of one place only if the place stands in the text; it is a digest of ours.
+            // The planner uses an index of one place only if the place is in the text; it is a digest made here.
             let here = if large {
                 format!("place = '\\x{place}'::bytea AND $1::bytea IS NOT NULL")
             } else {
@@ -269,13 +270,13 @@ impl PostgresCache {
         Ok(())
     }
 
-    /// Keeps the bounds: what is over goes, then the oldest of the place, then the oldest of all. Later, and only
-    /// once at a time, so that no question waits for it.
+    /// Enforces the limits: removes expired records, then the oldest of the place, then the oldest of all. In the
+    /// background, and only once at a time, so that no question waits for it.
     fn tidy(&self, place: &Place) {
         let now = self.clock.now().0;
         let old = now.saturating_sub(i64::try_from(LONGEST.0).unwrap_or(0));
         let (bytes, most) = self.limits;
-        // Only numbers and a digest of ours stand in the text.
+        // The text contains only numbers and a digest made here.
         let bounds = format!(
             "DO $$ BEGIN IF pg_try_advisory_xact_lock(7230115) THEN
              DELETE FROM cardea_cache WHERE until <= {now};
@@ -287,7 +288,8 @@ impl PostgresCache {
                WHERE held <= {bytes});
              END IF; END $$"
         );
-        // WHY the lock's timeout: dropping waits for an index that is being made, and whoever asks next would wait behind it.
+        // WHY the lock timeout: dropping waits for an index that is being built, and later queries would wait behind
+        // it.
         let dropped = format!(
             "SET lock_timeout = 100; DO $$ DECLARE old TEXT; BEGIN
              FOR old IN SELECT indexname FROM pg_indexes
@@ -301,8 +303,8 @@ impl PostgresCache {
         self.link.later("cache-tidy", vec![bounds, dropped]);
     }
 
-    /// Gives the place an index of its own if it is large; what the server has is asked each time, since each node makes and
-    /// drops them.
+    /// Gives the place an index of its own if it is large. The existing indexes are queried each time, since each node
+    /// creates and drops them.
     async fn index(&self, place: &Place) -> Result<(), Away> {
         let name = format!("{INDEX}{}", hex(place.0.get(..12).unwrap_or_default()));
         let sql = "SELECT COUNT(*), COUNT(*) FILTER (WHERE indexname = $2), \
@@ -319,7 +321,7 @@ impl PostgresCache {
                 return Ok(());
             }
         }
-        // WHY concurrently, and so as a statement of its own: else nobody could write until it is made.
+        // WHY concurrently, and so as a statement of its own: otherwise no one could write until it is built.
         let make = format!(
             "CREATE INDEX CONCURRENTLY IF NOT EXISTS {name} ON cardea_cache USING hnsw (vec vector_cosine_ops) \
              WHERE place = '\\x{place}'::bytea"
@@ -328,7 +330,7 @@ impl PostgresCache {
         Ok(())
     }
 
-    /// The count of clearings, of marks that have a beginning.
+    /// Returns the count of clearings, of marks that have a beginning.
     async fn count(&self) -> Result<u64, Away> {
         let mut rows = self.rows(COUNT, &[]).await?;
         if !rows.first().is_some_and(|row| row.get(1)) {
@@ -348,7 +350,7 @@ fn told(fault: &Fault) -> Away {
     Away(fault.to_string())
 }
 
-/// A vector as the extension reads it.
+/// Formats a vector for the extension.
 fn spelled(vector: &Vector) -> String {
     let numbers: Vec<String> = vector.codes().iter().map(ToString::to_string).collect();
     format!("[{}]", numbers.join(","))

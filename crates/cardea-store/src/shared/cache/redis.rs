@@ -1,9 +1,10 @@
 //! Records in Redis or Valkey, with plain commands: no module, no script.
 //!
 //! `NAME:e:PLACE:KEY` is one record, with its time to live. `NAME:s:PLACE` is the shelf of a place: a sorted set of
-//! key ‖ vector, its score a number that only grows, so that a node which has read up to a number asks for what came
+//! key ‖ vector. Its score is a number that only grows, so a node that has read up to a number asks for what came
 //! after it and compares its own copy. `NAME:c` is a sorted set of the count of clearings (`clock`), the least count
-//! that still counts (`floor`), the number of the newest vector (`seq`), and the count at which each tag was cleared.
+//! that is still valid (`floor`), the number of the newest vector (`seq`), and the count at which each tag was
+//! cleared.
 //!
 //! WHY one set for all counts: a server that loses it (a flush, an eviction) loses all of it, and a new one starts
 //! with a floor above every older count, so that no record outlives the memory of its clearing.
@@ -31,20 +32,20 @@ use super::{
     Answer, Away, CacheStore, Held, Key, LONGEST, PATIENCE, Place, Record, Tag, address, wire::Wire,
 };
 
-/// Members of the counts that are no tags. Tags are 16 bytes, these are not.
+/// Members of the counts that are not tags. Tags have 16 bytes, these have not.
 const CLOCK: &[u8] = b"clock";
 const FLOOR: &[u8] = b"floor";
 const SEQ: &[u8] = b"seq";
-/// Cleared tags that are remembered; beyond it the oldest go and the floor rises over them.
+/// Limit of remembered cleared tags; beyond it the oldest are removed and the floor rises above them.
 const MARKS: u64 = 200_000;
 /// Numbers that are read again, since two nodes may write theirs in another order than they drew them.
 const OVERLAP: f64 = 8.0;
-/// Vectors of one place that are read at one time.
+/// Size of a shelf entry.
 const ENTRY: usize = 32 + DIMS;
-/// Bytes of copied shelves that a node keeps, unless it is told ([`RedisCache::copying`]).
+/// Limit of bytes of copied shelves in a node, unless set by [`RedisCache::copying`].
 const COPIES: u64 = 64 << 20;
 
-/// [`CacheStore`] on a Redis or Valkey server. Bytes are bounded by the server (`maxmemory`); every key has an end.
+/// [`CacheStore`] on a Redis or Valkey server. The server bounds the bytes (`maxmemory`); every key expires.
 pub struct RedisCache {
     client: Client,
     line: AsyncMutex<Option<MultiplexedConnection>>,
@@ -53,7 +54,7 @@ pub struct RedisCache {
     name: String,
     per_place: usize,
     copies: Copies,
-    /// The highest count of clearings that was seen.
+    /// Highest count of clearings seen so far.
     highest: AtomicU64,
 }
 
@@ -64,26 +65,26 @@ impl std::fmt::Debug for RedisCache {
 }
 
 fn away(error: &RedisError) -> Away {
-    // Never the address: it may carry a user's name.
+    // Never the address: it may contain a user name.
     Away(format!("{:?}: {}", error.kind(), error.code().unwrap_or("no code")))
 }
 
 impl RedisCache {
-    /// The same, with at most this many bytes of copied shelves in this process.
+    /// Sets the limit of bytes of copied shelves in this process.
     #[must_use]
     pub fn copying(mut self, bytes: u64) -> Self {
         self.copies = Copies::within(bytes);
         self
     }
 
-    /// The same, waiting longer or shorter than [`PATIENCE`] for the server.
+    /// Sets how long to wait for the server, instead of [`PATIENCE`].
     #[must_use]
     pub fn patient(mut self, patience: Duration) -> Self {
         self.wire = Wire::new(patience);
         self
     }
 
-    /// A store below this name on the server. Nothing is asked yet.
+    /// Creates a store with this key prefix on the server. Does not connect yet.
     ///
     /// # Errors
     /// A sentence that says what is wrong with the address.
@@ -108,7 +109,7 @@ impl RedisCache {
 
     async fn line(&self) -> Result<MultiplexedConnection, Away> {
         let mut line = self.line.lock().await;
-        // WHY: whoever gives a question up drops it, so nobody else sees that its connection says nothing.
+        // WHY: a caller that gives up drops its query, so nothing else notices that its connection is silent.
         let silent = self.wire.fell_silent();
         if let Some(line) = line.as_ref().filter(|_| !silent) {
             return Ok(line.clone());
@@ -121,7 +122,7 @@ impl RedisCache {
         self.tell(pipe).await?
     }
 
-    /// The same; the inner error is the server's own: it is there, and refuses.
+    /// Does the same; the inner error is the server's own: it is available, and refuses.
     async fn tell<T: FromRedisValue>(&self, pipe: &redis::Pipeline) -> Result<Result<T, Away>, Away> {
         let mut line = self.line().await?;
         let answer = pipe.query_async(&mut line).await;
@@ -151,18 +152,18 @@ impl RedisCache {
         format!("{}:s:{place}", self.name)
     }
 
-    /// The count of clearings and the floor; made if they are not there.
+    /// Returns the count of clearings and the floor; creates them if they are missing.
     async fn count(&self) -> Result<(u64, u64), Away> {
         let ask = || cmd("ZMSCORE").arg(self.counts()).arg(CLOCK).arg(FLOOR).to_owned();
         let mut found: Vec<Option<f64>> = self.one(ask()).await?;
         if found.iter().any(Option::is_none) {
-            // INVARIANT: above every earlier count, as long as fewer than one a millisecond were made.
+            // INVARIANT: above every earlier count, as long as there was less than one clearing per millisecond.
             let now = u64::try_from(self.clock.now().0).unwrap_or_default();
             let start = now.max(self.highest.load(Ordering::Relaxed) + 1);
             let mut pipe = redis::pipe();
             pipe.atomic();
             for member in [CLOCK, FLOOR, SEQ] {
-                // GT and not NX: somebody may have counted on from nothing meanwhile.
+                // GT and not NX: another node may have started counting from zero meanwhile.
                 pipe.cmd("ZADD").arg(self.counts()).arg("GT").arg(start).arg(member).ignore();
             }
             self.run::<()>(&pipe).await?;
@@ -181,7 +182,7 @@ impl RedisCache {
         }
     }
 
-    /// Those of the records that nothing has cleared.
+    /// Returns those of the records that are not cleared.
     async fn fresh(&self, found: Vec<(Key, Record)>) -> Result<Vec<(Key, Record)>, Away> {
         if found.is_empty() {
             return Ok(found);
@@ -193,7 +194,7 @@ impl RedisCache {
         }
         let scores: Vec<Option<f64>> = self.one(ask).await?;
         let mut scores = scores.into_iter();
-        // Without them the counts are gone, and nobody knows what was cleared.
+        // Without them the counts are gone, and it is unknown what was cleared.
         let mut count = || scores.next().flatten().map(whole);
         let (Some(clock), Some(floor)) = (count(), count()) else { return Ok(Vec::new()) };
         if self.went_back(clock).await? {
@@ -251,7 +252,7 @@ impl RedisCache {
         Ok(found)
     }
 
-    /// Takes vectors off the shelf whose records are gone or stale.
+    /// Removes vectors from the shelf whose records are gone or stale.
     async fn unshelve<'a>(
         &self,
         place: &Place,
@@ -274,7 +275,8 @@ impl RedisCache {
         if some { self.one(rem).await } else { Ok(()) }
     }
 
-    /// The inner error is of a server that is there and takes nothing: it is full, or a copy of another.
+    /// Writes a record. The inner error is that of a server that is available and accepts no writes: it is full, or a
+    /// replica.
     async fn write(&self, place: &Place, key: &Key, record: Record) -> Result<Result<(), Away>, Away> {
         let left = record.until.since(self.clock.now()).0;
         let Some(bytes) = record.to_bytes().filter(|_| left > 0) else { return Ok(Ok(())) };
@@ -311,7 +313,7 @@ impl RedisCache {
         pipe.cmd("ZCARD").arg(&counts);
         let (held,): (u64,) = self.run(&pipe).await?;
         if held > MARKS + 3 {
-            // The oldest marks go; the floor rises over them, so what they had cleared stays cleared.
+            // The oldest marks are removed; the floor rises above them, so that what they had cleared stays cleared.
             let gone: Vec<(Vec<u8>, f64)> = self
                 .one(cmd("ZRANGE").arg(&counts).arg(0).arg(held / 4).arg("WITHSCORES").to_owned())
                 .await?;
@@ -331,7 +333,7 @@ impl RedisCache {
     }
 }
 
-/// What stands on a shelf.
+/// Returns the entry on a shelf.
 fn member(key: &Key, vector: &Vector) -> Vec<u8> {
     [key.0.as_slice(), &vector.to_bytes()].concat()
 }
@@ -368,7 +370,7 @@ impl CacheStore for RedisCache {
     }
 
     fn put<'a>(&'a self, place: &'a Place, key: &'a Key, record: Record) -> Answer<'a, ()> {
-        // WHY: a server that takes nothing more can still be read.
+        // WHY: a server that accepts no more writes can still be read.
         let work = async {
             let answer = self.wire.ask(self.write(place, key, record)).await?;
             self.wire.took(&answer);

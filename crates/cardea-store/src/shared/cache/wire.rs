@@ -1,4 +1,4 @@
-//! What is common to stores on the other side of a wire: patience, and not asking again at once.
+//! Shared by remote stores: time limits, and a pause after a failure.
 
 use std::{
     future::Future,
@@ -13,10 +13,10 @@ use tokio::time::Instant;
 
 use super::Away;
 
-/// How long a store that was away is not asked again.
+/// How long an unavailable store is not asked again.
 const PAUSE: Duration = Duration::from_secs(1);
 
-/// Remembers that a store is away.
+/// Remembers that a store is unavailable.
 #[derive(Debug)]
 pub(super) struct Wire {
     patience: Duration,
@@ -37,17 +37,17 @@ impl Wire {
         }
     }
 
-    /// How long a question waits.
+    /// Returns how long a question waits.
     pub(super) const fn patience(&self) -> Duration {
         self.patience
     }
 
-    /// True if a question was given up since this was last asked: the connection it went over may be dead.
+    /// Returns whether a question was given up since the last call: its connection may be dead.
     pub(super) fn fell_silent(&self) -> bool {
         self.silent.swap(false, Ordering::Relaxed)
     }
 
-    /// Tells once of a store that is there and takes nothing more, and once that it takes again.
+    /// Logs once that a store is available but accepts no writes, and once that it does again.
     pub(super) fn took(&self, answer: &Result<(), Away>) {
         match answer {
             Err(why) if !self.full.swap(true, Ordering::Relaxed) => {
@@ -60,7 +60,7 @@ impl Wire {
         }
     }
 
-    /// Asks, unless the store was just found to be away.
+    /// Asks, unless the store was just found to be unavailable.
     pub(super) async fn ask<T>(&self, work: impl Future<Output = Result<T, Away>>) -> Result<T, Away> {
         let away_until = *self.away_until.lock().unwrap_or_else(PoisonError::into_inner);
         if away_until.is_some_and(|until| Instant::now() < until) {
@@ -69,12 +69,12 @@ impl Wire {
         self.insist(work).await
     }
 
-    /// Asks, whatever happened before.
+    /// Asks in any case.
     pub(super) async fn insist<T>(&self, work: impl Future<Output = Result<T, Away>>) -> Result<T, Away> {
         self.insist_for(self.patience, work).await
     }
 
-    /// Asks, whatever happened before, and waits this long.
+    /// Asks in any case, with this time limit.
     pub(super) async fn insist_for<T>(
         &self,
         patience: Duration,
@@ -95,7 +95,7 @@ impl Wire {
             }
             Err(away) => {
                 *away_until = Some(Instant::now() + PAUSE);
-                // Once for each time that it goes away, not for each question.
+                // Once per outage, not per question.
                 if !self.told.swap(true, Ordering::Relaxed) {
                     tracing::warn!(error.cause = %away, "answers are not cached until the server is back");
                 }

@@ -1,4 +1,4 @@
-//! A node's copies of the shelves that stand in Redis, bounded by bytes.
+//! A node's copies of the shelves in Redis, bounded by bytes.
 
 use std::{
     collections::{HashMap, VecDeque},
@@ -10,10 +10,10 @@ use moka::{policy::EvictionPolicy, sync::Cache};
 
 use super::super::{Key, Place};
 
-/// Bytes of one vector in a copy: its codes, signs and length, and its key in three collections.
+/// Size of one vector in a copy: its codes, signs and length, and its key in three collections.
 const EACH: u32 = 640;
 const _: () = assert!(EACH as usize > DIMS + DIMS / 8 + 3 * 32, "a vector takes more than it is counted for");
-/// Bytes of a copy without vectors.
+/// Size of a copy without vectors.
 const EMPTY: u32 = 512;
 
 /// A node's copy of a shelf.
@@ -23,7 +23,7 @@ pub(super) struct Copied {
     pub(super) upto: f64,
     pub(super) vectors: Partition<Key>,
     pub(super) known: HashMap<Key, usize>,
-    /// In the order in which they came, the oldest first; those that left meanwhile are passed over.
+    /// Keys in order of arrival, oldest first; keys that were removed meanwhile are skipped.
     order: VecDeque<Key>,
 }
 
@@ -53,30 +53,30 @@ impl Copied {
     }
 }
 
-/// The copies of the places that were used last. One that is wanted again is read again.
+/// The copies of the places used last. A copy that was dropped is read again when needed.
 #[derive(Debug)]
 pub(super) struct Copies(Cache<Place, Arc<Mutex<Copied>>>);
 
 impl Copies {
-    /// None yet, of at most this many bytes.
+    /// Creates an empty set with a limit of bytes.
     pub(super) fn within(bytes: u64) -> Self {
         let cache = Cache::builder().eviction_policy(EvictionPolicy::lru()).max_capacity(bytes);
         Self(cache.weigher(|_, copy: &Arc<Mutex<Copied>>| weight(copy)).build())
     }
 
-    /// That of the place; empty if there was none.
+    /// Returns the copy of the place; empty if there was none.
     pub(super) fn of(&self, place: &Place) -> Arc<Mutex<Copied>> {
         self.0.get_with(*place, Arc::default)
     }
 
-    /// Counts the bytes of this copy anew. One that was drained meanwhile stays away.
+    /// Recounts the bytes of this copy. A copy that was drained meanwhile stays dropped.
     pub(super) fn grown(&self, place: &Place, copy: &Arc<Mutex<Copied>>) {
         if self.0.get(place).is_some_and(|held| Arc::ptr_eq(&held, copy)) {
             self.0.insert(*place, Arc::clone(copy));
         }
     }
 
-    /// Forgets all of them; the highest number up to which one was read.
+    /// Drops all copies; returns the highest number up to which one was read.
     pub(super) fn drain(&self) -> f64 {
         let upto =
             |(_, copy): (_, Arc<Mutex<Copied>>)| copy.lock().unwrap_or_else(PoisonError::into_inner).upto;
@@ -111,7 +111,7 @@ mod tests {
                 copy.lock().unwrap().add(&member(vector), 1_000);
             }
             copies.grown(&place(number), &copy);
-            copies.of(&place(0)); // somebody asks there all the time
+            copies.of(&place(0)); // this place is in constant use
             copies.0.run_pending_tasks();
         }
         assert_eq!(copies.0.entry_count(), 10);

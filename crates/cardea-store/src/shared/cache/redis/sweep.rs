@@ -1,4 +1,4 @@
-//! Everything with a tag taken out, wherever it lies.
+//! Removes all records with a tag, wherever they are.
 
 use redis::cmd;
 
@@ -20,12 +20,12 @@ impl RedisCache {
                 let (mut pipe, mut some) = (redis::pipe(), false);
                 for (name, bytes) in names.iter().zip(bytes) {
                     let Some(record) = bytes.as_deref().map(Record::from_bytes) else { continue };
-                    // What cannot be read may be anybody's: it goes as well.
+                    // A record that cannot be read may belong to anyone: it is removed as well.
                     if record.as_ref().is_none_or(|record| record.tags.contains(tag)) {
                         pipe.cmd("UNLINK").arg(name).ignore();
                         some = true;
                     }
-                    // The vector tells of the question: it must not stay behind.
+                    // The vector reveals the question: it must not stay behind.
                     let vector =
                         record.filter(|record| record.tags.contains(tag)).and_then(|record| record.vector);
                     if let (Some(vector), Some((shelf, key))) = (vector, self.shelf_of(name)) {
@@ -43,7 +43,7 @@ impl RedisCache {
         }
     }
 
-    /// The shelf and the key of a record with this name.
+    /// Returns the shelf and the key of a record with this name.
     fn shelf_of(&self, name: &str) -> Option<(String, Key)> {
         let rest = name.strip_prefix(&self.name)?.strip_prefix(":e:")?;
         let (place, key) = rest.split_once(':')?;
@@ -56,7 +56,7 @@ impl RedisCache {
     }
 }
 
-/// A name as a pattern that matches only itself.
+/// Escapes a name as a pattern that matches only itself.
 fn escaped(name: &str) -> String {
     name.chars().fold(String::new(), |mut all, c| {
         if matches!(c, '*' | '?' | '[' | ']' | '\\' | '^') {
