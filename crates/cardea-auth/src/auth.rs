@@ -1,4 +1,4 @@
-//! The room itself.
+//! The room `auth`: verifies credentials.
 
 use std::{collections::HashMap, net::IpAddr, sync::Arc};
 
@@ -29,10 +29,10 @@ use crate::{
 const MOST_LEEWAY: Millis = Millis::from_secs(60);
 const LARGEST_TOKEN: usize = 8 * 1024;
 
-/// Key sets are not fetched more often than this by schedule.
+/// Shortest interval of scheduled fetches of key sets.
 const OFTENEST: Millis = Millis::from_secs(30);
 
-/// Turns credentials into a [`Caller`]. Cheap to clone.
+/// Verifies credentials and makes a [`Caller`]. Cheap to clone.
 #[derive(Clone)]
 pub struct Auth(Arc<Inner>);
 
@@ -47,7 +47,7 @@ struct Inner {
     refresh: Millis,
 }
 
-/// What a token says of itself, verified. It proves nothing about who sent it.
+/// Verified facts of a token. They prove nothing about who sent it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TokenFacts {
     /// The organisation.
@@ -58,26 +58,26 @@ pub struct TokenFacts {
     pub user: UserId,
     /// Its [`Caller::token_id`].
     pub id: String,
-    /// When it ends.
+    /// Its expiry.
     pub expires_at: Option<Timestamp>,
 }
 
-/// What a token calls itself, unchecked: for taking it back.
+/// Unverified identity of a token, for its revocation.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TokenName {
     /// The issuer that it names.
     pub issuer: Option<String>,
     /// Its [`Caller::token_id`].
     pub id: String,
-    /// When it says that it ends.
+    /// The expiry that it states.
     pub expires_at: Option<Timestamp>,
 }
 
 impl Auth {
-    /// Builds the room. Key sets behind addresses are fetched by [`Auth::keep_fresh`], or with the first token.
+    /// Builds the room. Key sets behind URLs are fetched by [`Auth::keep_fresh`], or with the first token.
     ///
     /// # Errors
-    /// `misconfigured` names the key that is wrong.
+    /// `misconfigured`, naming the wrong key.
     pub fn new(
         config: AuthConfig,
         net: Net,
@@ -107,12 +107,12 @@ impl Auth {
         })))
     }
 
-    /// Checks the credential of a request.
+    /// Verifies the credential of a request.
     ///
     /// # Errors
-    /// `not_signed_in` without one, `token_expired` for one that is over, `token_invalid` for any other; the
-    /// [`Reason`] is in the cause, for the log. An error of the key directory is passed on. `store_unavailable` if this
-    /// node is told of revocations and has not been for half a minute.
+    /// `not_signed_in` without one, `token_expired` for an expired one, `token_invalid` for any other; the [`Reason`]
+    /// is in the cause, for the log. Errors of the key directory are passed on. `store_unavailable` if this node is
+    /// informed of revocations and has not been for half a minute.
     pub async fn authenticate(&self, credentials: &Credentials) -> Result<Caller> {
         let caller = match &credentials.shown {
             Shown::Nothing => return Err(Error::new(Code::NotSignedIn)),
@@ -149,7 +149,8 @@ impl Auth {
         Ok(caller)
     }
 
-    /// Whoever sends a token that is bound to a key must hold the key. Asked for each request, remembered or not.
+    /// Checks that the sender of a key-bound token holds the key. Done for each request, even if the token is
+    /// remembered.
     fn held(&self, caller: &Caller, credentials: &Credentials) -> Result<(), Reason> {
         match (caller.binding(), &credentials.shown, &credentials.target) {
             (None, Shown::Bound(..), _) => Err(Reason::Proof("unbound token")),
@@ -170,7 +171,7 @@ impl Auth {
         issuer.verify(parts, now, self.0.leeway).await
     }
 
-    /// What a token says of itself, if it is good now; for somebody who wants it revoked.
+    /// Verifies a token that is to be revoked, and returns its facts.
     ///
     /// # Errors
     /// As [`Self::authenticate`].
@@ -185,7 +186,7 @@ impl Auth {
         })
     }
 
-    /// What a token calls itself, if it is a token at all; nothing of it is checked.
+    /// Returns the identity that a token states, if it is a token at all; nothing of it is verified.
     #[must_use]
     pub fn name_of(token: &SecretString) -> Option<TokenName> {
         let parts = claims::parts(token.expose_secret()).ok()?;
@@ -196,10 +197,10 @@ impl Auth {
         })
     }
 
-    /// Checks again, right before something is done, that the credential was not revoked since.
+    /// Checks again, right before an effect, that the credential was not revoked since.
     ///
     /// # Errors
-    /// `token_invalid` if it was, `token_expired` for an API key that is over; errors of the key directory.
+    /// `token_invalid` if it was, `token_expired` for an expired API key; errors of the key directory.
     pub async fn still(&self, caller: &Caller) -> Result<()> {
         match (caller.proof, caller.key_id()) {
             (Proof::Jwt, _) if self.0.revoked.is_stale() => Err(unsure()),
@@ -214,10 +215,11 @@ impl Auth {
         Ok(directory.find_by_id(id).await?.ok_or(Reason::ApiKey)?)
     }
 
-    /// The caller for a user that the embedding program vouches for.
+    /// Returns the caller for a user that the embedding program vouches for.
     ///
     /// # Errors
-    /// `bad_request` for names that no token may have either: empty, longer than 256 bytes, or with control characters.
+    /// `bad_request` for names that a token may not have either: empty, longer than 256 bytes, or with control
+    /// characters.
     pub fn embedded(&self, claims: VerifiedClaims) -> Result<Caller> {
         let texts = [("tenant", claims.tenant.as_str()), ("user", claims.user.as_str())];
         let client = claims.client.as_ref().map(|client| ("client", client.as_str()));
@@ -247,7 +249,7 @@ impl Auth {
         }))
     }
 
-    /// A caller that proved nothing and has no rights; only for servers that were told to take such callers.
+    /// Returns an unauthenticated caller without rights; only for servers that are configured to accept such callers.
     #[must_use]
     pub fn anonymous(&self, address: Option<IpAddr>) -> Caller {
         Caller::of(Principal {
@@ -264,9 +266,9 @@ impl Auth {
         })
     }
 
-    /// The caller of a turn that began at `since` and goes on after a pause. A token is not shown again, so what can
-    /// still be checked is: that its issuer is still trusted and its user was not revoked since; that an API key is
-    /// still good, with the rights that it has now.
+    /// Returns the caller of a turn that began at `since` and continues after a pause. The token is not sent again, so
+    /// only the rest can be checked: that its issuer is still trusted and its user was not revoked since, or that an
+    /// API key is still valid, with its present rights.
     ///
     /// # Errors
     /// `token_invalid` or `token_expired`; errors of the key directory.
@@ -274,7 +276,7 @@ impl Auth {
         match principal.proof {
             Proof::Jwt if !self.0.issuers.contains_key(&principal.issuer) => Err(Reason::Issuer.into()),
             Proof::Jwt => {
-                // WHY: the token was good when the turn began, so it was issued by then.
+                // WHY: the token was valid when the turn began, so it was issued before that.
                 let caller = Caller::of(principal).began(since);
                 self.still(&caller).await.map(|()| caller)
             }
@@ -292,37 +294,37 @@ impl Auth {
         }
     }
 
-    /// Refuses this from now on, on this node.
+    /// Applies a revocation on this node from now on.
     pub fn revoke(&self, revocation: &Revocation) {
         self.0.revoked.add(revocation, self.0.clock.now());
     }
 
-    /// Notes that this node knows everything that was revoked anywhere until now. From the first time on, tokens are
-    /// refused if that was too long ago.
+    /// Records that this node knows all revocations up to now. After the first call, tokens are refused if the last
+    /// one was too long ago.
     pub fn revocations_known(&self) {
         self.0.revoked.heard();
     }
 
-    /// Fetches all key sets now, at the same time.
+    /// Fetches all key sets now, concurrently.
     pub async fn refresh(&self) {
         join_all(self.remotes().map(|remote| remote.refresh(Asked::BySchedule))).await;
     }
 
-    /// Fetches all key sets now and then at the configured interval, sooner where that failed. Runs for ever; give it to
-    /// a task.
+    /// Fetches all key sets now and then at the configured interval, sooner after a failure. Runs for ever: spawn it
+    /// as a task.
     pub async fn keep_fresh(self) {
         join_all(self.remotes().map(|remote| keep(remote, self.0.refresh))).await;
         // There is none.
         std::future::pending().await
     }
 
-    /// True if the keys of all issuers are there.
+    /// Returns whether the keys of all issuers are available.
     #[must_use]
     pub fn is_ready(&self) -> bool {
         self.remotes().all(Remote::is_ready)
     }
 
-    /// The issuers whose tokens are accepted.
+    /// Returns the issuers whose tokens are accepted.
     #[must_use]
     pub fn issuers(&self) -> Vec<String> {
         let mut names: Vec<String> = self.0.issuers.keys().cloned().collect();
@@ -330,8 +332,8 @@ impl Auth {
         names
     }
 
-    /// Those of [`Self::issuers`] at which people can sign in, as far as anybody can tell: they publish their keys. Who
-    /// signs with a shared secret or a key in a file is a program.
+    /// Returns those of [`Self::issuers`] at which people can sign in, as far as is known: those that publish their
+    /// keys. A shared secret or a key in a file is used by programs.
     #[must_use]
     pub fn sign_in_issuers(&self) -> Vec<String> {
         let published = self.0.issuers.values().filter(|issuer| issuer.remote().is_some());
@@ -352,7 +354,7 @@ async fn keep(remote: &Remote, usual: Millis) {
     }
 }
 
-/// Nobody can say what was revoked, so nobody can say what a token is worth.
+/// Returns the error for unknown revocations: without them a token cannot be trusted.
 fn unsure() -> Error {
     Error::new(Code::StoreUnavailable)
         .retry_after(Millis::from_secs(1))

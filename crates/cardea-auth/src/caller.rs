@@ -1,4 +1,4 @@
-//! The proof that somebody was authenticated.
+//! The proof of authentication.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -14,7 +14,7 @@ use cardea_core::{
 };
 use serde_json::{Map, Value};
 
-/// Proof that a credential was checked for this request. Only this crate makes one.
+/// Proof that a credential was verified for this request. Only this crate makes one.
 ///
 /// ```compile_fail,E0451
 /// # use cardea_auth::Caller;
@@ -24,7 +24,7 @@ use serde_json::{Map, Value};
 /// }
 /// ```
 ///
-/// Cheap to clone. Reads like the [`Principal`] that it proves.
+/// Cheap to clone. Dereferences to the [`Principal`] that it proves.
 #[derive(Debug, Clone)]
 pub struct Caller {
     principal: Arc<Principal>,
@@ -62,7 +62,7 @@ impl Caller {
         self
     }
 
-    /// Of a caller whose turn goes on: when it began, by the clock of this installation.
+    /// Sets when the turn of a resumed caller began, by the clock of this installation.
     pub(crate) fn began(mut self, at: Timestamp) -> Self {
         self.began_at = Some(at);
         self.issued(Some(at))
@@ -88,7 +88,7 @@ impl Caller {
         self
     }
 
-    /// The thumbprint of the key that must prove each use of the token.
+    /// Returns the thumbprint of the key that must prove each use of the token.
     pub(crate) fn binding(&self) -> Option<&str> {
         self.bound_to.as_deref()
     }
@@ -100,37 +100,37 @@ impl Caller {
         self
     }
 
-    /// The facts about the caller, to be stored with a turn.
+    /// Returns the facts about the caller, to be stored with a turn.
     #[must_use]
     pub fn principal(&self) -> &Principal {
         &self.principal
     }
 
-    /// All claims of the verified token; empty for other proofs.
+    /// Returns all claims of the verified token; empty for other credentials.
     #[must_use]
     pub fn claims(&self) -> &Map<String, Value> {
         &self.claims
     }
 
-    /// When the token was issued, as far as it tells; of a caller whose turn goes on, not later than this.
+    /// Returns when the token was issued, if it says so. For the caller of a resumed turn, an upper limit of that.
     #[must_use]
     pub const fn issued_at(&self) -> Option<Timestamp> {
         self.issued_at
     }
 
-    /// The name of the token, if it was one: its `jti`, or a digest of what was signed.
+    /// Returns the id of the token, if it was one: its `jti`, or a digest of the signed text.
     #[must_use]
     pub fn token_id(&self) -> Option<&str> {
         self.token.as_deref()
     }
 
-    /// When the credential ends, if it does.
+    /// Returns the expiry of the credential.
     #[must_use]
     pub const fn expires_at(&self) -> Option<Timestamp> {
         self.expires_at
     }
 
-    /// The API key that was used, if it was one.
+    /// Returns the API key, if it was one.
     #[must_use]
     pub const fn key_id(&self) -> Option<KeyId> {
         self.key
@@ -145,27 +145,27 @@ impl Deref for Caller {
     }
 }
 
-/// What a program that embeds Cardea knows about its user and vouches for.
+/// Facts about a user that an embedding program vouches for.
 #[derive(Debug, Clone, PartialEq)]
 pub struct VerifiedClaims {
     /// The organisation.
     pub tenant: TenantId,
     /// The user.
     pub user: UserId,
-    /// The client through which the user came.
+    /// The client that the user came with.
     pub client: Option<ClientId>,
     /// Roles.
     pub roles: BTreeSet<String>,
     /// Scopes.
     pub scopes: BTreeSet<String>,
-    /// From where, if known.
+    /// Client address, if known.
     pub address: Option<IpAddr>,
     /// Further facts for policies.
     pub metadata: BTreeMap<String, Value>,
 }
 
 impl VerifiedClaims {
-    /// A user without roles or scopes.
+    /// Creates a user without roles or scopes.
     pub fn new(tenant: impl Into<TenantId>, user: impl Into<UserId>) -> Self {
         Self {
             tenant: tenant.into(),

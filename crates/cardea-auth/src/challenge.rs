@@ -1,4 +1,4 @@
-//! How a refusal tells a client what to do next (RFC 6750, RFC 9449, RFC 9728).
+//! Challenges, which tell a refused client what to do next (RFC 6750, RFC 9449, RFC 9728).
 
 use std::error::Error as _;
 
@@ -8,7 +8,7 @@ use serde::Serialize;
 
 use crate::{dpop::ALGORITHMS, reason::Reason};
 
-/// A `WWW-Authenticate` header of the scheme `Bearer`, or `DPoP` where the proof of a key is what is missing.
+/// A `WWW-Authenticate` header of the scheme `Bearer`, or `DPoP` if the proof of a key is missing.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Challenge {
     algorithms: Option<&'static str>,
@@ -19,13 +19,13 @@ pub struct Challenge {
 }
 
 impl Challenge {
-    /// The challenge for a request without a credential: it names no error.
+    /// Creates the challenge for a request without a credential; it names no error.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// The challenge that belongs to an error, or `None` if the error is not about the credential.
+    /// Returns the challenge for an error, or `None` if the error is not about the credential.
     #[must_use]
     pub fn for_error(error: &Error) -> Option<Self> {
         let named = match error.code() {
@@ -44,14 +44,14 @@ impl Challenge {
         })
     }
 
-    /// Where the metadata of this resource stands.
+    /// Adds the URL of the metadata of this resource.
     #[must_use]
     pub fn resource_metadata(mut self, url: impl Into<String>) -> Self {
         self.resource_metadata = Some(url.into());
         self
     }
 
-    /// All scopes that the call needs, in one challenge.
+    /// Adds all scopes that the call needs.
     #[must_use]
     pub fn scope<S: AsRef<str>>(mut self, scopes: impl IntoIterator<Item = S>) -> Self {
         let scopes: Vec<String> = scopes.into_iter().map(|scope| scope.as_ref().to_owned()).collect();
@@ -59,7 +59,7 @@ impl Challenge {
         self
     }
 
-    /// The header value.
+    /// Returns the header value.
     #[must_use]
     pub fn header(&self) -> HeaderValue {
         let scheme = if self.algorithms.is_some() { "DPoP" } else { "Bearer" };
@@ -80,34 +80,34 @@ impl Challenge {
     }
 }
 
-/// Only what may stand in a quoted string; a quote cannot end it early.
+/// Removes characters that a quoted string may not contain; a quote cannot end it early.
 fn quotable(text: &str) -> String {
     text.chars().filter(|c| matches!(c, ' '..='~') && !matches!(c, '"' | '\\')).collect()
 }
 
-/// The metadata of a protected resource (RFC 9728).
+/// Metadata of a protected resource (RFC 9728).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct ProtectedResource {
-    /// The resource's own address; tokens carry it as audience.
+    /// Identifier of the resource, the audience of its tokens.
     pub resource: String,
-    /// The issuers whose tokens it takes, by address. Left out where none has one.
+    /// URLs of the issuers whose tokens are accepted. Left out if none has one.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub authorization_servers: Vec<String>,
-    /// Scopes that make sense here.
+    /// Scopes that are meaningful here.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub scopes_supported: Vec<String>,
-    /// Where a token may stand: in the header only.
+    /// Where a token may be sent: in the header only.
     pub bearer_methods_supported: Vec<&'static str>,
-    /// What the proofs of bound tokens may be signed with. Empty where no proofs are taken.
+    /// Algorithms for the proofs of key-bound tokens. Empty if no proofs are accepted.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub dpop_signing_alg_values_supported: Vec<&'static str>,
-    /// A name for people.
+    /// Name for people.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub resource_name: Option<String>,
 }
 
 impl ProtectedResource {
-    /// Metadata of a resource that takes tokens of these issuers.
+    /// Creates the metadata of a resource that accepts tokens of these issuers.
     #[must_use]
     pub fn new(resource: impl Into<String>, issuers: Vec<String>) -> Self {
         Self {
@@ -120,7 +120,7 @@ impl ProtectedResource {
         }
     }
 
-    /// Adds scopes. `offline_access` is for the issuer, not for the resource, and is left out.
+    /// Adds scopes. `offline_access` concerns the issuer, not the resource, and is left out.
     #[must_use]
     pub fn scopes<S: Into<String>>(mut self, scopes: impl IntoIterator<Item = S>) -> Self {
         self.scopes_supported
@@ -128,14 +128,14 @@ impl ProtectedResource {
         self
     }
 
-    /// Says that tokens bound to a key are taken, with their proof ([`crate::Credentials::of_request`]).
+    /// Declares that key-bound tokens are accepted, with their proof ([`crate::Credentials::of_request`]).
     #[must_use]
     pub fn proofs(mut self) -> Self {
         self.dpop_signing_alg_values_supported = ALGORITHMS.split(' ').collect();
         self
     }
 
-    /// The path at which the metadata of a resource with this path stands.
+    /// Returns the path of the metadata for a resource with this path.
     #[must_use]
     pub fn well_known(resource_path: &str) -> String {
         format!("/.well-known/oauth-protected-resource{}", resource_path.trim_end_matches('/'))

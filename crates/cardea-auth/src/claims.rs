@@ -1,4 +1,4 @@
-//! What stands in a token: reading it, and finding claims by path.
+//! Claims of a token: parsing, and access by path.
 
 use std::collections::BTreeSet;
 
@@ -12,19 +12,19 @@ use serde_json::{Map, Value};
 
 use crate::{config::TokenKind, json, reason::Reason};
 
-/// Roles or scopes in one token; more is not a token but an attack on policy.
+/// Limit of roles or scopes in a token; more is an attack on policy.
 const MOST_NAMES: usize = 256;
 
-/// A longer name of a user, tenant or client is not one.
+/// Length limit of the name of a user, tenant or client.
 const LONGEST_NAME: usize = 256;
 
-/// The chain of actors that is kept.
+/// Length limit of the chain of actors.
 const MOST_ACTORS: usize = 8;
 
-/// Headers that bring a key along, or ask for processing that is not done here.
+/// Headers that bring a key along, or ask for processing that is not supported.
 const REFUSED_HEADERS: [&str; 8] = ["jku", "jwk", "x5u", "x5c", "crit", "b64", "zip", "enc"];
 
-/// A token taken apart, nothing of it checked.
+/// A parsed token; nothing is verified.
 pub(crate) struct Parts<'a> {
     pub(crate) signed: &'a str,
     pub(crate) signature: &'a str,
@@ -32,7 +32,7 @@ pub(crate) struct Parts<'a> {
     pub(crate) claims: Map<String, Value>,
 }
 
-/// Takes a compact JWS apart.
+/// Parses a compact JWS.
 pub(crate) fn parts(token: &str) -> Result<Parts<'_>, Reason> {
     let (signed, signature) = token.rsplit_once('.').ok_or(Reason::Malformed)?;
     let (header, payload) = signed.split_once('.').ok_or(Reason::Malformed)?;
@@ -43,8 +43,8 @@ pub(crate) fn parts(token: &str) -> Result<Parts<'_>, Reason> {
     Ok(Parts { signed, signature, header: read(header)?, claims: read(payload)? })
 }
 
-/// The name of a token: its `jti` if it has a usable one, else a digest of what was signed. The signature is left out,
-/// since some algorithms have several for the same text.
+/// Returns the id of a token: its `jti` if it has a usable one, else a digest of the signed text. The signature is
+/// left out, since some algorithms have several for the same text.
 pub(crate) fn token_id(parts: &Parts<'_>) -> String {
     match parts.claims.get("jti").map(|jti| name(jti, "jti")) {
         Some(Ok(jti)) => jti,
@@ -52,7 +52,7 @@ pub(crate) fn token_id(parts: &Parts<'_>) -> String {
     }
 }
 
-/// Checks the header apart from its algorithm and key id.
+/// Checks the header except its algorithm and key id.
 pub(crate) fn check_header(header: &Map<String, Value>, kind: TokenKind) -> Result<(), Reason> {
     if REFUSED_HEADERS.iter().any(|name| header.contains_key(*name)) {
         return Err(Reason::Header);
@@ -69,10 +69,10 @@ pub(crate) fn check_header(header: &Map<String, Value>, kind: TokenKind) -> Resu
     }
 }
 
-/// Claims that stand in ID tokens, logout tokens and security events, and never in an access token.
+/// Claims of ID tokens, logout tokens and security events that an access token never has.
 const NEVER: [&str; 4] = ["at_hash", "c_hash", "s_hash", "events"];
 
-/// Refuses what is recognisably no access token: an ID token, a refresh token, a logout token, a security event.
+/// Refuses tokens that are recognisably not access tokens: ID tokens, refresh tokens, logout tokens, security events.
 pub(crate) fn check_kind(
     header: &Map<String, Value>,
     claims: &Map<String, Value>,
@@ -81,7 +81,8 @@ pub(crate) fn check_kind(
     let other = NEVER.iter().any(|name| claims.contains_key(*name))
         || claims.get("token_use").is_some_and(|usage| usage == "id")
         || claims.get("typ").is_some_and(|kind| kind == "ID" || kind == "Refresh" || kind == "Logout");
-    // WHY: some issuers write the `nonce` of the sign-in into access tokens as well; those have scopes or say what they are.
+    // WHY: some issuers also write the `nonce` of the sign-in into access tokens; those have scopes, or declare their
+    // type.
     let says = header
         .get("typ")
         .and_then(Value::as_str)
@@ -91,7 +92,7 @@ pub(crate) fn check_kind(
     if other || claims.contains_key("nonce") && !says { Err(Reason::Kind) } else { Ok(()) }
 }
 
-/// Checks `exp`, `nbf` and `iat`, and returns when the token ends.
+/// Checks `exp`, `nbf` and `iat`, and returns the expiry.
 pub(crate) fn check_times(
     claims: &Map<String, Value>,
     now: Timestamp,
@@ -99,7 +100,7 @@ pub(crate) fn check_times(
 ) -> Result<Timestamp, Reason> {
     let expires_at = time(claims, "exp")?.ok_or(Reason::Claim("exp"))?;
     let (not_before, issued_at) = (time(claims, "nbf")?, time(claims, "iat")?);
-    // INVARIANT: `since` is zero where the order is the other way round, so each line tests one direction.
+    // INVARIANT: `since` is zero if the order is reversed, so each line tests one direction.
     if now >= expires_at && now.since(expires_at) >= leeway.max(Millis(1)) {
         return Err(Reason::Expired);
     }
@@ -109,7 +110,7 @@ pub(crate) fn check_times(
     Ok(expires_at)
 }
 
-/// A point in time (RFC 7519 NumericDate): a number that is not negative.
+/// Parses a point in time (RFC 7519 NumericDate): a number that is not negative.
 pub(crate) fn time(claims: &Map<String, Value>, name: &'static str) -> Result<Option<Timestamp>, Reason> {
     let Some(value) = claims.get(name) else { return Ok(None) };
     let Value::Number(number) = value else { return Err(Reason::Claim(name)) };
@@ -125,7 +126,7 @@ pub(crate) fn time(claims: &Map<String, Value>, name: &'static str) -> Result<Op
     }
 }
 
-/// True if `aud` names one of ours.
+/// Returns whether `aud` names one of ours.
 pub(crate) fn audience_fits(claims: &Map<String, Value>, ours: &[String]) -> Result<bool, Reason> {
     let is_ours = |value: &Value| value.as_str().map(|name| ours.iter().any(|audience| audience == name));
     match claims.get("aud") {
@@ -138,7 +139,8 @@ pub(crate) fn audience_fits(claims: &Map<String, Value>, ours: &[String]) -> Res
     }
 }
 
-/// The claim at a path such as `realm_access.roles`. A claim whose own name has dots (a URL) is found as it is.
+/// Returns the claim at a path such as `realm_access.roles`. A claim whose own name contains dots (a URL) is found as
+/// it is.
 pub(crate) fn at<'a>(claims: &'a Map<String, Value>, path: &str) -> Option<&'a Value> {
     claims.get(path).or_else(|| {
         let mut steps = path.split('.');
@@ -147,7 +149,7 @@ pub(crate) fn at<'a>(claims: &'a Map<String, Value>, path: &str) -> Option<&'a V
     })
 }
 
-/// A name that must be a text of sensible length without control characters.
+/// Parses a name: a text of limited length without control characters.
 pub(crate) fn name(value: &Value, claim: &'static str) -> Result<String, Reason> {
     match value.as_str() {
         Some(text) if is_name(text) => Ok(text.to_owned()),
@@ -155,12 +157,12 @@ pub(crate) fn name(value: &Value, claim: &'static str) -> Result<String, Reason>
     }
 }
 
-/// True of a text that may name somebody or something.
+/// Returns whether a text may be the name of something.
 pub(crate) fn is_name(text: &str) -> bool {
     !text.is_empty() && text.len() <= LONGEST_NAME && !text.chars().any(char::is_control)
 }
 
-/// A set of names: a list of texts, or one text with spaces between them.
+/// Parses a set of names: a list of texts, or one text separated by spaces.
 pub(crate) fn names(value: Option<&Value>, claim: &'static str) -> Result<BTreeSet<String>, Reason> {
     let found: BTreeSet<String> = match value {
         None | Some(Value::Null) => return Ok(BTreeSet::new()),
@@ -175,7 +177,7 @@ pub(crate) fn names(value: Option<&Value>, claim: &'static str) -> Result<BTreeS
     if found.len() > MOST_NAMES { Err(Reason::Claim(claim)) } else { Ok(found) }
 }
 
-/// The chain of `act` (RFC 8693 section 4.1), outermost first.
+/// Returns the chain of `act` (RFC 8693 section 4.1), outermost first.
 pub(crate) fn actors(claims: &Map<String, Value>) -> Result<Vec<String>, Reason> {
     let mut chain = Vec::new();
     let mut next = claims.get("act");

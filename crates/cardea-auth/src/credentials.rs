@@ -1,4 +1,4 @@
-//! What a request shows to prove who sends it.
+//! Credentials of a request.
 
 use std::{fmt, net::IpAddr, sync::Arc};
 
@@ -8,7 +8,7 @@ use secrecy::SecretString;
 
 use crate::{dpop::Target, reason::Reason};
 
-/// The largest credential. A token of the usual kind has less than one KiB.
+/// Size limit of a credential. A typical token has less than one KiB.
 const LARGEST: usize = 8 * 1024;
 
 const API_KEY: HeaderName = HeaderName::from_static("x-api-key");
@@ -23,10 +23,10 @@ pub(crate) enum Shown {
     Key(SecretString),
 }
 
-/// The one credential of a request, not checked yet.
+/// The single credential of a request, not verified yet.
 ///
-/// Read from the `Authorization` header (`Bearer`, or `DPoP` with a proof) or from `X-API-Key`. A token in the
-/// address, in a form or in a cookie is never looked at, so it can neither sign anybody in nor reach a log from here.
+/// Read from the `Authorization` header (`Bearer`, or `DPoP` with a proof) or from `X-API-Key`. A token in the URL, in
+/// a form or in a cookie is never read, so it can neither sign a user in nor reach a log from here.
 #[derive(Clone)]
 pub struct Credentials {
     pub(crate) shown: Shown,
@@ -74,46 +74,46 @@ impl Credentials {
         })
     }
 
-    /// No credential at all.
+    /// Creates an empty value: no credential.
     #[must_use]
     pub const fn none(peer: Option<IpAddr>) -> Self {
         Self { shown: Shown::Nothing, peer, target: None }
     }
 
-    /// A token that came by another way than HTTP headers.
+    /// Wraps a token that did not come in HTTP headers.
     #[must_use]
     pub fn token(token: &str, peer: Option<IpAddr>) -> Self {
         Self { shown: Shown::Token(SecretString::from(token)), ..Self::none(peer) }
     }
 
-    /// An API key that came by another way than HTTP headers.
+    /// Wraps an API key that did not come in HTTP headers.
     #[must_use]
     pub fn key(key: &str, peer: Option<IpAddr>) -> Self {
         Self { shown: Shown::Key(SecretString::from(key)), ..Self::none(peer) }
     }
 
-    /// The request that they came with, its address as clients write it. Without it no token counts that is bound to
-    /// a key, since nobody could tell what its proof was made for. A proof counts once: authenticate once.
+    /// Adds the method and the URL of the request, as clients write it. Without them no key-bound token is accepted,
+    /// since its proof could not be checked. A proof counts once: authenticate once.
     #[must_use]
     pub fn of_request(mut self, method: &Method, url: impl Into<Arc<str>>) -> Self {
         self.target = Some(Target::new(method, url.into()));
         self
     }
 
-    /// True if nothing was shown.
+    /// Returns whether there is no credential.
     #[must_use]
     pub const fn is_none(&self) -> bool {
         matches!(self.shown, Shown::Nothing)
     }
 
-    /// From where the request came.
+    /// Returns the client address.
     #[must_use]
     pub const fn peer(&self) -> Option<IpAddr> {
         self.peer
     }
 }
 
-/// The one proof of a request.
+/// Returns the single proof of a request.
 fn proof(headers: &HeaderMap) -> Result<String> {
     let mut found = headers.get_all(PROOF).iter();
     match (found.next().map(|value| value.to_str()), found.next()) {

@@ -1,9 +1,8 @@
-//! Tokens that are bound to a key of their holder (RFC 9449): the proof that comes with each request.
+//! Key-bound tokens (RFC 9449): verification of the proof that comes with each request.
 //!
-//! A proof is a small token, signed with the holder's key, that names one request: its method, its address, the
-//! access token and the time. It counts once, for a minute, on this node. Nodes do not tell each other of the proofs
-//! they have seen: somebody who reads a request inside its TLS connection could repeat it to another node within
-//! that minute.
+//! A proof is a small token, signed with the holder's key, that names one request: its method, its URL, the access
+//! token and the time. It counts once, for a minute, on this node. Nodes do not share the proofs that they have seen,
+//! so someone who reads a request inside its TLS connection could repeat it to another node within that minute.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -23,22 +22,22 @@ use subtle::ConstantTimeEq as _;
 
 use crate::{claims, keyset::algorithm_of, reason::Reason};
 
-/// What a proof may be signed with, as challenges name it.
+/// Algorithms of proofs, as named in challenges.
 pub(crate) const ALGORITHMS: &str = "ES256 EdDSA ES384 PS256 RS256";
 
-/// How far the time of a proof may be from now, either way.
+/// Largest difference between the time of a proof and now, either way.
 const WINDOW: Millis = Millis::from_secs(60);
 
-/// Proofs that are remembered in each half of the memory. When they come faster, nobody is let in by one for a while.
+/// Limit of proofs in each half of the memory. When they come faster, proofs are refused for a while.
 const MOST: usize = 500_000;
 
-/// Proofs of the holder of one key among them: 160 a second, and all can be in use at once.
+/// Limit of proofs of one key's holder among them: 160 a second, and all can be used at once.
 const MOST_OF_ONE: u32 = 20_000;
 
 const LARGEST: usize = 8 * 1024;
 const LONGEST_ID: usize = 256;
 
-/// Members that only a private or a shared key has.
+/// Members of private and shared keys.
 const PRIVATE: [&str; 8] = ["d", "p", "q", "dp", "dq", "qi", "oth", "k"];
 
 /// The request that a credential came with.
@@ -54,26 +53,26 @@ impl Target {
     }
 }
 
-/// The key that a token is bound to (`cnf.jkt`); `None` if it is bound to nothing.
+/// Returns the key that a token is bound to (`cnf.jkt`); `None` if it is bound to none.
 pub(crate) fn binding(claims: &Map<String, Value>) -> Result<Option<String>, Reason> {
     let Some(confirmation) = claims.get("cnf") else { return Ok(None) };
     let members = confirmation.as_object().ok_or(Reason::Claim("cnf"))?;
     match (members.get("jkt"), members.len()) {
         (Some(Value::String(thumbprint)), 1) => Ok(Some(thumbprint.clone())),
         (Some(_), 1) => Err(Reason::Claim("cnf")),
-        // WHY: a certificate, or a second key beside the first: whoever bound the token meant both.
+        // WHY: a certificate, or a second key beside the first: the issuer that bound the token meant both.
         _ => Err(Reason::Bound),
     }
 }
 
-/// What a proof must be made for, and by the holder of which key.
+/// The request that a proof must be made for, and the key that it must be made with.
 pub(crate) struct Expected<'a> {
     pub(crate) target: &'a Target,
     pub(crate) token: &'a str,
     pub(crate) thumbprint: &'a str,
 }
 
-/// Checks that this proof was made for this request and token by the holder of this key.
+/// Checks that this proof was made for this request and token, with this key.
 pub(crate) fn check(proof: &str, expected: &Expected<'_>, now: Timestamp, seen: &Seen) -> Result<(), Reason> {
     let Expected { target, token, thumbprint } = *expected;
     if proof.len() > LARGEST {
@@ -109,7 +108,7 @@ pub(crate) fn check(proof: &str, expected: &Expected<'_>, now: Timestamp, seen: 
     }
 }
 
-/// The header's algorithm and key, and the thumbprint of that key.
+/// Returns the algorithm and the key in the header, and the thumbprint of that key.
 fn header(header: &Map<String, Value>) -> Result<(Algorithm, DecodingKey, String), Reason> {
     let kind = header.get("typ").and_then(Value::as_str).map(str::to_ascii_lowercase);
     let kind = kind.as_deref().map(|name| name.strip_prefix("application/").unwrap_or(name));
@@ -125,7 +124,7 @@ fn header(header: &Map<String, Value>) -> Result<(Algorithm, DecodingKey, String
     let jwk: Jwk = serde_json::from_value(shown.clone()).map_err(|_| Reason::Proof("key"))?;
     let member = |name: &str| members.get(name).and_then(Value::as_str).ok_or(Reason::Proof("key"));
     use Algorithm::{ES256, ES384, EdDSA, PS256, RS256};
-    // The members that RFC 7638 asks for, in the order of the alphabet: so `json!` writes them, however its maps are made.
+    // The members that RFC 7638 requires, in lexicographic order: `json!` keeps it, whatever its map type.
     let (fits, canonical): (&[Algorithm], Value) = match &jwk.algorithm {
         AlgorithmParameters::EllipticCurve(key) => {
             let fits: &[Algorithm] = match key.curve {
@@ -154,7 +153,7 @@ fn header(header: &Map<String, Value>) -> Result<(Algorithm, DecodingKey, String
     Ok((algorithm, key, print))
 }
 
-/// An address without query and fragment, and without what does not tell two places apart (RFC 3986 section 6.2).
+/// Normalises a URL: without query, fragment and differences that do not matter (RFC 3986 section 6.2).
 fn place(url: &str) -> Option<(String, String, Option<u16>, String)> {
     let url = url.split('#').next()?;
     let uri: Uri = url.parse().ok()?;
@@ -169,32 +168,32 @@ fn place(url: &str) -> Option<(String, String, Option<u16>, String)> {
     Some((scheme, authority.host().to_ascii_lowercase(), authority.port_u16().or(usual), path.to_owned()))
 }
 
-/// The proofs that were used, for as long as they could be used again.
+/// The used proofs, for as long as they could be used again.
 #[derive(Default)]
 pub(crate) struct Seen(Mutex<Halves>);
 
-/// Two halves, of which the older one is dropped as a whole when all in it are too old to count.
+/// Two halves, of which the older one is dropped as a whole once all of its proofs have expired.
 #[derive(Default)]
 struct Halves {
     new: HashSet<[u8; 32]>,
     old: HashSet<[u8; 32]>,
-    /// How many of the new half each holder has.
+    /// Number of proofs of each holder in the new half.
     of_one: HashMap<[u8; 32], u32>,
     turned: Timestamp,
-    /// Those of before the clock was set back, until it has come as far again.
+    /// Proofs from before the clock was set back, until it has caught up.
     ahead: HashSet<[u8; 32]>,
     ahead_until: Timestamp,
 }
 
 impl Halves {
-    /// Turns, when it is time to.
+    /// Swaps the halves when it is time to.
     fn turn(&mut self, now: Timestamp) {
-        // INVARIANT: a proof counts for at most two windows after it was first seen (it may have come from the
-        // future), and a half is kept for at least that long after the last proof was put into it.
+        // INVARIANT: a proof counts for at most two windows after it was first seen (its time may be in the future),
+        // and a half is kept for at least that long after the last proof was added to it.
         let half = Millis(WINDOW.0 * 2);
         if self.turned.since(now) > WINDOW && self.ahead.len() <= MOST {
-            // WHY: the time of a half is over only when the clock is there again, and until then all would be put into one.
-            // Its proofs count again by then.
+            // WHY: the time of a half ends only when the clock has caught up, and until then all proofs would go into
+            // one half. Proofs from before count again by then.
             self.ahead_until = self.ahead_until.max(self.turned.plus(Millis(half.0 * 2)));
             self.ahead.extend(self.old.drain().chain(self.new.drain()));
             self.of_one.clear();
@@ -216,7 +215,7 @@ impl Halves {
 }
 
 impl Seen {
-    /// Notes a proof, or refuses it if it was noted before.
+    /// Records a proof, or refuses it if it is recorded already.
     fn first(&self, thumbprint: &str, id: &str, now: Timestamp) -> Result<(), Reason> {
         let hash = |text: &str| {
             let mut print = [0; 32];
@@ -318,7 +317,7 @@ mod tests {
             let again = seen.first("k", &n.to_string(), at(20_000));
             assert_eq!(again, Err(Reason::Proof("used before")), "{n}");
         }
-        // The clock comes to where it was: what counts again was used.
+        // The clock has caught up: proofs that count again are known to be used.
         for (id, late) in [("before", 0), ("before", 120), ("the future", 121), ("the future", 239)] {
             let at = before.plus(Millis::from_secs(late));
             assert_eq!(seen.first("k", id, at), Err(Reason::Proof("used before")), "{id} at {late}");

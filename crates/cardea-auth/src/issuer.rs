@@ -1,4 +1,4 @@
-//! One issuer: its keys, its rules, and what its claims mean here.
+//! An issuer: its keys, its rules, and the mapping of its claims.
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -23,7 +23,7 @@ use crate::{
     remote::Remote,
 };
 
-/// Further claims that are handed to policies, and the size of each.
+/// Limits of further claims that are passed to policies: their number, and the size of each.
 const MOST_METADATA: usize = 32;
 const LARGEST_METADATA: usize = 1_024;
 
@@ -63,7 +63,7 @@ impl Issuer {
         Ok(Self { config, algorithms, keys })
     }
 
-    /// The `iss` of its tokens.
+    /// Returns the `iss` of its tokens.
     pub(crate) fn name(&self) -> &str {
         &self.config.issuer
     }
@@ -75,7 +75,7 @@ impl Issuer {
         }
     }
 
-    /// Checks a token that says it is of this issuer.
+    /// Verifies a token that names this issuer.
     pub(crate) async fn verify(
         &self,
         parts: Parts<'_>,
@@ -102,7 +102,7 @@ impl Issuer {
             candidates.any(|key| crypto::verify(signature, signed, key, algorithm).unwrap_or(false))
         };
         if !is_signed(&keys) {
-            // WHY: where no id says which key it was, only newer keys can show that it is none of them.
+            // WHY: if no id says which key it was, only newer keys can show that it is none of them.
             let newer = match &self.keys {
                 Keys::Remote(remote) if !keys.names(kid) => remote.newer(|keys| is_signed(keys)).await?,
                 _ => return Err(Reason::Signature),
@@ -145,7 +145,7 @@ impl Issuer {
             (None, None, Some(_)) => return Err(Reason::Claim("tenant")),
         };
         let foreign = !config.tenants.is_empty() && !config.tenants.contains(&tenant);
-        // Only the installation's own tokens, for its upstreams, speak for it.
+        // Only the installation's own tokens, for its upstreams, may speak for it.
         if foreign || (tenant == INSTALLATION && config.issuer != INSTALLATION) {
             return Err(Reason::Tenant);
         }
@@ -208,10 +208,10 @@ fn keys(config: &IssuerConfig, net: &Net, clock: &SharedClock) -> Result<Keys, S
 }
 
 impl IssuerConfig {
-    /// Checks, without asking anybody, that tokens could be verified: the keys that are given, and the algorithms.
+    /// Checks, without network access, that tokens could be verified: the given keys, and the algorithms.
     ///
     /// # Errors
-    /// The key of this part that is wrong, and what is wrong with it.
+    /// The wrong key of this section, and what is wrong with it.
     pub fn check(&self) -> Result<(), (&'static str, String)> {
         algorithms(self).map_err(|message| ("algorithms", message.to_owned()))?;
         if self.secret.is_none() && self.jwks_url.is_none() {
@@ -221,7 +221,7 @@ impl IssuerConfig {
     }
 }
 
-/// The public keys in the configuration or in a file that it names.
+/// Returns the public keys in the configuration or in a file that it names.
 fn key_set(config: &IssuerConfig) -> Result<KeySet, (&'static str, String)> {
     const PEM: &str = "holds no public key in PEM: RSA, EC on P-256 or P-384, or Ed25519";
     const JWKS: &str = "holds no key set with a usable public key: {\"keys\": [...]} with RSA, EC or Ed25519 keys for signing";
@@ -246,7 +246,7 @@ fn algorithms(config: &IssuerConfig) -> Result<Vec<Algorithm>, &'static str> {
         (true, []) => Ok(vec![HS256]),
         (false, []) => Ok(vec![RS256, PS256, ES256, ES384, EdDSA]),
         (true, listed) if listed.iter().all(symmetric) => Ok(listed.to_vec()),
-        // WHY: a public key used as a shared secret is the classic confusion of algorithms.
+        // WHY: using a public key as a shared secret is the classic algorithm confusion.
         (false, listed) if !listed.iter().any(symmetric) => Ok(listed.to_vec()),
         _ => Err("mixes `secret` and public keys in `algorithms`"),
     }

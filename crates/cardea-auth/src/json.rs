@@ -1,15 +1,15 @@
-//! JSON as tokens may carry it: one object, no member twice, not deep.
+//! Strict JSON of tokens: one object, no duplicate members, limited depth.
 
 use std::fmt;
 
 use serde::de::{DeserializeSeed, Deserializer, Error, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Number, Value};
 
-/// Deeper than any claim set in use.
+/// Depth limit, beyond any claim set in use.
 const DEPTH: u8 = 12;
 
-/// Reads one object, refusing duplicate members (a second `sub` must not be seen by one reader and not by another)
-/// and deep nesting.
+/// Parses one object. Refuses duplicate members, since parsers could differ about which `sub` counts, and deep
+/// nesting.
 pub(crate) fn object(text: &[u8]) -> Option<Map<String, Value>> {
     let mut reader = serde_json::Deserializer::from_slice(text);
     let value = Strict(DEPTH).deserialize(&mut reader).ok()?;

@@ -1,4 +1,4 @@
-//! API keys: their form, how they are checked, and who knows them.
+//! API keys: their format, their verification, and directories of them.
 
 use std::{
     collections::{BTreeSet, HashMap},
@@ -23,19 +23,19 @@ use subtle::ConstantTimeEq;
 
 use crate::{caller::Caller, reason::Reason};
 
-/// How every API key begins.
+/// Prefix of every API key.
 pub(crate) const PREFIX: &str = "ck_";
 
-/// What `Principal::issuer` says for API keys.
+/// The `Principal::issuer` of API keys.
 pub(crate) const ISSUER: &str = "cardea:keys";
 
 const ID_DIGITS: usize = 16;
 const SECRET_DIGITS: usize = 64;
 
-/// What is known about one API key. The key itself is not known to anybody but its holder.
+/// Facts about an API key. The key itself is known only to its holder.
 #[derive(Clone, PartialEq, Eq)]
 pub struct KeyRecord {
-    /// The key's id.
+    /// Id of the key.
     pub id: KeyId,
     /// The public part between `ck_` and the second underscore.
     pub prefix: String,
@@ -43,17 +43,17 @@ pub struct KeyRecord {
     pub hash: [u8; 32],
     /// The organisation.
     pub tenant: TenantId,
-    /// The user for whom the key acts.
+    /// The user that the key authenticates.
     pub user: UserId,
-    /// The client that holds the key, as guards and logs name it. Absent: the key's id.
+    /// The client that holds the key, as named in guards and logs. If absent: the id of the key.
     pub client: Option<ClientId>,
     /// Its roles.
     pub roles: BTreeSet<String>,
     /// Its scopes.
     pub scopes: BTreeSet<String>,
-    /// When it ends.
+    /// Expiry.
     pub expires_at: Option<Timestamp>,
-    /// When it was taken back.
+    /// Time of revocation.
     pub revoked_at: Option<Timestamp>,
 }
 
@@ -64,7 +64,7 @@ impl fmt::Debug for KeyRecord {
 }
 
 impl KeyRecord {
-    /// The record for an existing key.
+    /// Creates the record of an existing key.
     ///
     /// # Errors
     /// `bad_request` if the text is not of the form `ck_<16 digits>_<64 digits>` (hexadecimal, lower case).
@@ -86,8 +86,8 @@ impl KeyRecord {
         })
     }
 
-    /// Names the client that holds the key. Such a key is good for calls, not for turns that go on without it
-    /// ([`crate::Auth::resume`] finds keys by their id).
+    /// Names the client that holds the key. Such a key can be used for calls, but not for turns that continue without
+    /// it ([`crate::Auth::resume`] finds keys by their id).
     #[must_use]
     pub fn client(mut self, client: impl Into<ClientId>) -> Self {
         self.client = Some(client.into());
@@ -108,7 +108,7 @@ impl KeyRecord {
         self
     }
 
-    /// Sets when it ends.
+    /// Sets the expiry.
     #[must_use]
     pub fn expires_at(mut self, at: Timestamp) -> Self {
         self.expires_at = Some(at);
@@ -142,7 +142,7 @@ impl KeyRecord {
     }
 }
 
-/// A key that was just made. The only moment at which it can be shown.
+/// A key that was just created. It can be shown only now.
 #[derive(Debug)]
 pub struct NewKey {
     /// The whole key, for its holder.
@@ -154,7 +154,7 @@ pub struct NewKey {
 }
 
 impl NewKey {
-    /// A key with 256 random bits.
+    /// Creates a key with 256 random bits.
     ///
     /// # Errors
     /// `internal` if the operating system gives no random numbers.
@@ -169,16 +169,16 @@ impl NewKey {
     }
 }
 
-/// Knows API keys by their public part. Records may be remembered by the directory, but a revocation must show
-/// within seconds.
+/// A directory of API keys by their public part. It may remember records, but a revocation must take effect within
+/// seconds.
 pub trait KeyDirectory: Send + Sync {
-    /// The key with this public part, revoked ones too.
+    /// Returns the key with this public part, even if revoked.
     fn find<'a>(&'a self, prefix: &'a str) -> BoxFuture<'a, Result<Option<Arc<KeyRecord>>>>;
 
-    /// The key with this id, revoked ones too; read anew, never from memory.
+    /// Returns the key with this id, even if revoked; always read anew, never from memory.
     fn find_by_id(&self, id: KeyId) -> BoxFuture<'_, Result<Option<Arc<KeyRecord>>>>;
 
-    /// Is told of each use. Must not block.
+    /// Notified of each use. Must not block.
     fn used(&self, id: KeyId, at: Timestamp) {
         let _ = (id, at);
     }
@@ -198,7 +198,7 @@ impl KeyDirectory for NoKeys {
     }
 }
 
-/// A directory of keys that are known at start: for tool servers and tests.
+/// A directory of fixed keys: for tool servers and tests.
 #[derive(Debug, Clone, Default)]
 pub struct StaticKeys(HashMap<String, Arc<KeyRecord>>);
 
@@ -221,7 +221,7 @@ impl KeyDirectory for StaticKeys {
     }
 }
 
-/// Checks a key against a directory.
+/// Verifies a key against a directory.
 pub(crate) async fn check(
     directory: &dyn KeyDirectory,
     key: &SecretString,

@@ -1,4 +1,4 @@
-//! Public keys, and which algorithm each may verify.
+//! Public keys, and the algorithm that each may verify.
 
 use jsonwebtoken::{
     Algorithm, DecodingKey,
@@ -6,13 +6,13 @@ use jsonwebtoken::{
 };
 use serde_json::Value;
 
-/// More keys than any issuer publishes.
+/// Limit of keys in a set.
 const MOST_KEYS: usize = 64;
 
-/// Keys without an id that are tried for a token without an id.
+/// Limit of keys without an id that are tried for a token without an id.
 const MOST_TRIED: usize = 4;
 
-/// One key.
+/// A key.
 #[derive(Clone)]
 pub(crate) struct Key {
     kid: Option<String>,
@@ -25,13 +25,13 @@ pub(crate) struct Key {
 pub(crate) struct KeySet(Vec<Key>);
 
 impl KeySet {
-    /// A shared secret. The caller has checked its strength.
+    /// Creates a set of one shared secret. The caller has checked its strength.
     pub(crate) fn secret(secret: &str) -> Self {
         let algorithms = vec![Algorithm::HS256, Algorithm::HS384, Algorithm::HS512];
         Self(vec![Key { kid: None, algorithms, key: DecodingKey::from_secret(secret.as_bytes()) }])
     }
 
-    /// One public key in PEM form; `None` if it is of no known kind.
+    /// Parses one public key in PEM format; `None` if it is of an unknown kind.
     pub(crate) fn pem(pem: &str) -> Option<Self> {
         let pem = pem.as_bytes();
         let rsa = || DecodingKey::from_rsa_pem(pem).map(|key| (rsa_algorithms(), key));
@@ -41,8 +41,8 @@ impl KeySet {
         Some(Self(vec![Key { kid: None, algorithms, key }]))
     }
 
-    /// A JSON key set. Keys of unknown kinds, for encryption, and symmetric ones are left out; `None` if the text is
-    /// no key set or none of its keys is usable.
+    /// Parses a JSON Web Key Set. Keys of unknown kinds, encryption keys and symmetric keys are left out; `None` if
+    /// the text is not a key set or has no usable key.
     pub(crate) fn jwks(text: &[u8]) -> Option<Self> {
         let document = crate::json::object(text)?;
         let Some(Value::Array(listed)) = document.get("keys") else { return None };
@@ -50,8 +50,8 @@ impl KeySet {
         (!keys.is_empty()).then_some(Self(keys))
     }
 
-    /// The keys that may have signed a token with this header. With a key id only those of that id, or, where the
-    /// set has no ids at all, the few there are.
+    /// Returns the keys that may have signed a token with this header: with a key id only those of that id or, if the
+    /// set has no ids at all, the few that there are.
     pub(crate) fn candidates(&self, kid: Option<&str>, algorithm: Algorithm) -> Vec<&DecodingKey> {
         let fits = |key: &&Key| {
             key.algorithms.contains(&algorithm)
@@ -63,18 +63,18 @@ impl KeySet {
         self.0.iter().filter(fits).take(MOST_TRIED).map(|key| &key.key).collect()
     }
 
-    /// True if a key of the set has this id.
+    /// Returns whether a key of the set has this id.
     pub(crate) fn names(&self, kid: Option<&str>) -> bool {
         kid.is_some_and(|kid| self.0.iter().any(|key| key.kid.as_deref() == Some(kid)))
     }
 
-    /// True if some key could verify one of these algorithms.
+    /// Returns whether a key can verify one of these algorithms.
     pub(crate) fn serves(&self, algorithms: &[Algorithm]) -> bool {
         self.0.iter().any(|key| key.algorithms.iter().any(|algorithm| algorithms.contains(algorithm)))
     }
 }
 
-/// The algorithm of this name. RFC 9864 calls EdDSA on the one curve that is known here `Ed25519`.
+/// Returns the algorithm with this name. RFC 9864 calls EdDSA on the one curve supported here `Ed25519`.
 pub(crate) fn algorithm_of(name: &str) -> Option<Algorithm> {
     if name == "Ed25519" { Some(Algorithm::EdDSA) } else { name.parse().ok() }
 }
@@ -103,7 +103,7 @@ fn one(value: &Value) -> Option<Key> {
         AlgorithmParameters::OctetKeyPair(key) if key.curve == EllipticCurve::Ed25519 => {
             vec![Algorithm::EdDSA]
         }
-        // WHY: a symmetric key in a published set is no secret, and other kinds are unknown.
+        // WHY: a symmetric key in a published set is not secret, and other kinds are unknown.
         _ => return None,
     };
     if let Some(Value::String(named)) = value.get("alg") {

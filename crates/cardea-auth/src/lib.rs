@@ -1,15 +1,15 @@
-//! Who is it: credentials in, a [`Caller`] out.
+//! Room `auth`: credentials in, a [`Caller`] out.
 //!
-//! The room promises that a `Caller` exists only if a credential was checked in this process: a signed token of a
-//! configured issuer, or an API key of this installation. It fixes tenant, user, actors, roles and scopes for the
-//! request. Tokens are read strictly: one algorithm list per issuer, keys only from the configuration, no duplicate
-//! members, times that are numbers, an audience that is ours.
+//! Promises: a `Caller` exists only if a credential was verified in this process: a signed token of a configured
+//! issuer, or an API key of this installation. It fixes tenant, user, actors, roles and scopes for the request. Tokens
+//! are parsed strictly: one algorithm list per issuer, keys only from the configuration, no duplicate members, numeric
+//! times, an audience that is ours.
 //!
-//! It refuses what it does not know: two credentials at once, tokens outside the header, tokens that are bound to a
-//! key without the proof of it (RFC 9449) or to a certificate, ID tokens, and tokens whose issuer it cannot verify right now. It never asks what
-//! the caller wants; that is for the rooms below.
+//! Refuses: two credentials at once, tokens outside the header, tokens bound to a key without its proof (RFC 9449) or
+//! to a certificate, ID tokens, and tokens whose issuer cannot be verified right now. It never asks what the caller
+//! wants; that is for the rooms below.
 //!
-//! Callers: every flow, first line; and tool servers on `cardea-mcp`.
+//! Called by: every flow, in its first line, and tool servers on `cardea-mcp`.
 
 mod auth;
 mod caller;

@@ -1,4 +1,4 @@
-//! Why a credential was refused: for the log, never for the client.
+//! Reasons why a credential was refused: for the log, never for the client.
 
 use cardea_core::{Code, Error, time::Millis};
 
@@ -12,62 +12,61 @@ pub enum Reason {
     /// Not three parts of base64url, or not strict JSON in them.
     #[error("malformed")]
     Malformed,
-    /// A header that brings its own key, or asks for an extension.
+    /// The header brings its own key, or asks for an extension.
     #[error("header")]
     Header,
-    /// An algorithm that this issuer does not use.
+    /// The algorithm is not one of this issuer.
     #[error("algorithm")]
     Algorithm,
     /// Not an access token.
     #[error("token kind")]
     Kind,
-    /// No such issuer here.
+    /// The issuer is not configured here.
     #[error("issuer")]
     Issuer,
-    /// No key with this id.
+    /// There is no key with this id.
     #[error("unknown key")]
     UnknownKey,
-    /// The keys of the issuer have not been fetched, or are too old.
-    /// Worth another try after this.
+    /// The keys of the issuer have not been fetched, or are too old. Retry after this time.
     #[error("no keys of the issuer")]
     NoKeys(Millis),
-    /// No key with this id among those that were fetched, and whether there is one now cannot be asked until this is over.
+    /// The fetched keys have none with this id, and the issuer cannot be asked again before this time is over.
     #[error("unknown key, and the issuer cannot be asked now")]
     OldKeys(Millis),
-    /// The signature does not fit.
+    /// The signature is wrong.
     #[error("signature")]
     Signature,
-    /// A claim that must be there is missing or of the wrong type.
+    /// A required claim is missing or has the wrong type.
     #[error("claim `{0}`")]
     Claim(&'static str),
-    /// Meant for somebody else.
+    /// The audience is someone else.
     #[error("audience")]
     Audience,
-    /// Of a tenant that its issuer may not name.
+    /// The issuer may not name this tenant.
     #[error("tenant")]
     Tenant,
-    /// Over.
+    /// Expired.
     #[error("expired")]
     Expired,
-    /// Not yet.
+    /// Not valid yet.
     #[error("not yet valid")]
     NotYet,
-    /// Bound to something of which no proof is taken here.
+    /// Bound to something for which no proof is supported.
     #[error("sender-constrained")]
     Bound,
-    /// The proof that the sender holds the token's key is missing, or this part of it does not fit.
+    /// The proof that the sender holds the token's key is missing, or this part of it is wrong.
     #[error("proof: {0}")]
     Proof(&'static str),
-    /// More proofs came than can be remembered. Worth another try after this.
+    /// More proofs came than can be remembered. Retry after this time.
     #[error("proof: too many of all holders")]
     ManyProofs(Millis),
-    /// More proofs came of the holder of this key than of one are remembered. Worth another try after this.
+    /// More proofs came from the holder of this key than are remembered of one. Retry after this time.
     #[error("proof: too many of this holder")]
     ManyProofsOfOne(Millis),
-    /// Taken back.
+    /// Revoked.
     #[error("revoked")]
     Revoked,
-    /// Issued so soon after its user was signed out that it may be from before.
+    /// Issued so soon after its user's tokens were revoked that it may be from before.
     #[error("issued within the leeway after its user was signed out")]
     TooSoon,
     /// Not an API key of this installation.
@@ -80,7 +79,7 @@ impl From<Reason> for Error {
         match reason {
             // WHY: `token_expired` says what helps in both cases: get a new one.
             Reason::Expired | Reason::TooSoon => Self::new(Code::TokenExpired).because(reason),
-            // WHY: that nobody can say whether a token is good is no reason for its owner to throw it away.
+            // WHY: that a token cannot be verified at the moment is no reason for its owner to discard it.
             Reason::NoKeys(again) | Reason::OldKeys(again) => {
                 Self::new(Code::IssuerAway).retry_after(again).because(reason)
             }

@@ -1,4 +1,4 @@
-//! Tokens that were verified a moment ago.
+//! A cache of tokens that were verified recently.
 
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use crate::caller::Caller;
 
 const MOST_TOKENS: u64 = 20_000;
 
-/// SHA-256 of a token: what is remembered cannot be used to sign in.
+/// SHA-256 of a token. It cannot be used to sign in.
 pub(crate) type Fingerprint = [u8; 32];
 
 pub(crate) fn fingerprint(token: &str) -> Fingerprint {
@@ -32,7 +32,7 @@ impl Remembered {
         Self { verified }
     }
 
-    /// A caller that was verified before, if its token has not ended since.
+    /// Returns the caller of a remembered token that has not expired.
     pub(crate) fn get(&self, token: &Fingerprint, now: Timestamp) -> Option<Caller> {
         let caller = self.verified.get(token)?;
         if caller.expires_at().is_some_and(|at| now < at) {

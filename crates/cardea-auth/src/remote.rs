@@ -1,4 +1,4 @@
-//! The key set of an issuer behind an address: fetched in the background, kept when a fetch fails.
+//! The key set of an issuer behind a URL: fetched in the background, kept when a fetch fails.
 
 use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
@@ -12,23 +12,23 @@ use tokio::sync::watch;
 
 use crate::{keyset::KeySet, reason::Reason};
 
-/// Tokens with unknown key ids make us fetch this often at most, over time,
+/// Average interval of fetches that are caused by tokens with unknown key ids.
 const EVERY: Millis = Millis::from_secs(10);
 
-/// and this many times in a row: made-up key ids must not hold back the fetch for a good token.
+/// Number of such fetches in a row: made-up key ids must not delay the fetch for a valid token.
 const IN_A_ROW: u64 = 5;
 
-/// How soon a key set is tried again that could not be fetched: at first, and at most.
+/// Pause before a failed fetch is tried again: at first, and at most.
 const RETRY: (Millis, Millis) = (Millis::from_secs(1), Millis::from_secs(30));
 
-/// When to come again if a fetch is still on its way.
+/// Retry delay while a fetch is in progress.
 const SOON: Millis = Millis::from_secs(1);
 
-/// Keys that could not be confirmed for this long are not trusted any more.
+/// Age of unconfirmed keys after which they are not trusted any more.
 const OLDEST: Millis = Millis::from_secs(24 * 3_600);
 
 const FETCH_TIMEOUT: Duration = Duration::from_secs(5);
-/// The largest key set that is read, in bytes.
+/// Size limit of a key set in bytes.
 pub const LARGEST_KEY_SET: usize = 256 * 1024;
 
 /// A fetched key set. Cheap to clone.
@@ -40,29 +40,29 @@ struct Inner {
     net: Net,
     clock: SharedClock,
     state: Mutex<State>,
-    /// Counts finished fetches; those who wait for one watch it.
+    /// Count of finished fetches, watched by those who wait for one.
     finished: watch::Sender<u64>,
 }
 
 #[derive(Default)]
 struct State {
     keys: Option<(Arc<KeySet>, Timestamp)>,
-    /// Until when the fetches that tokens have caused are paid for, at one in `EVERY`.
+    /// Time until which fetches caused by tokens are accounted for, at one per `EVERY`.
     paid_until: Timestamp,
-    /// How many fetches in a row have failed, and before when none is tried because a token asks.
+    /// Number of failed fetches in a row, and the time before which tokens cause no further one.
     failed: u32,
     not_before: Timestamp,
-    /// How many fetches brought keys.
+    /// Number of successful fetches.
     fetched: u64,
     running: Option<Fetch>,
 }
 
-/// How far a fetch is.
+/// Progress of a fetch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Fetch {
-    /// The issuer will be asked.
+    /// The issuer has not been asked yet.
     Begun,
-    /// The issuer was asked; the keys may be from before anything that comes now.
+    /// The issuer was asked; its keys may be older than anything that comes now.
     Sent,
 }
 
@@ -70,15 +70,15 @@ enum Fetch {
 struct Claim {
     fetch: Fetch,
     finished: watch::Receiver<u64>,
-    /// How many had brought keys before.
+    /// Number of successful fetches before it.
     fetched: u64,
 }
 
 impl State {
-    /// How long a token must wait before it may cause a fetch.
+    /// Returns how long a token must wait before it may cause a fetch.
     fn wait(&self, now: Timestamp) -> Millis {
         let row = Millis(EVERY.0.saturating_mul(IN_A_ROW - 1));
-        // WHY: bounded, so that a clock that was put back holds up nothing for longer.
+        // WHY: bounded, so that a clock that was set back delays nothing for longer.
         let paid = self.paid_until.since(now.plus(row)).min(EVERY);
         paid.max(self.not_before.since(now).min(RETRY.1))
     }
@@ -95,7 +95,7 @@ impl State {
     }
 }
 
-/// The pause after so many failures in a row and one more.
+/// Returns the pause after this many failures in a row and one more.
 fn back_off(failed: u32) -> Millis {
     Millis(RETRY.0.0.saturating_mul(1 << failed.min(16))).min(RETRY.1)
 }
@@ -106,9 +106,9 @@ impl Remote {
         Self(Arc::new(Inner { url, net, clock, state: Mutex::default(), finished }))
     }
 
-    /// The keys, if one of them may have signed a token with this header. An unknown key id causes a fetch, which
-    /// all who need it share. It is unknown for good only if a fetch after it was met did not bring it: a token of a key
-    /// that is new must not be called bad because the issuer could not be asked.
+    /// Returns the keys, if one of them may have signed a token with this header. An unknown key id causes a fetch,
+    /// which concurrent callers share. The id is unknown for good only if a fetch that began after the token came did
+    /// not bring it: a token of a new key must not be called invalid because the issuer could not be asked.
     pub(crate) async fn keys_for(
         &self,
         kid: Option<&str>,
@@ -125,15 +125,15 @@ impl Remote {
         }
     }
 
-    /// The keys as they are now with the issuer, if it can be asked: those of a fetch that began after this call, or of one
-    /// that was on its way, if they fit.
+    /// Returns the issuer's present keys, if it can be asked: those of a fetch that began after this call, or of one
+    /// in progress, if they fit.
     pub(crate) async fn newer(&self, fits: impl Fn(&Arc<KeySet>) -> bool) -> Result<Arc<KeySet>, Reason> {
         let mut waited = self.refresh(Asked::ByToken).await;
         if let Waited::Over { earlier: true, .. } = waited {
             if let Some(keys) = self.current().filter(fits) {
                 return Ok(keys);
             }
-            // WHY: the issuer may have answered it before the key was published that this token is signed with.
+            // WHY: the issuer may have answered before it published the key that this token is signed with.
             waited = self.refresh(Asked::ByToken).await;
         }
         let again = match (waited, self.current()) {
@@ -153,7 +153,7 @@ impl Remote {
             .map(|(keys, _)| Arc::clone(keys))
     }
 
-    /// Fetches, unless somebody does so already (then waits for that), and returns when it is over.
+    /// Fetches, or waits for a fetch in progress, and returns when it is over.
     pub(crate) async fn refresh(&self, asked: Asked) -> Waited {
         let Claim { fetch, mut finished, fetched } = match self.claim(asked) {
             Ok(claim) => claim,
@@ -165,7 +165,7 @@ impl Remote {
         }
     }
 
-    /// How long to wait before the next scheduled fetch: less than usual after one that failed.
+    /// Returns the pause before the next scheduled fetch: shorter after a failure.
     pub(crate) fn pause(&self, usual: Millis) -> Millis {
         match self.state().failed {
             0 => usual,
@@ -173,16 +173,18 @@ impl Remote {
         }
     }
 
-    /// Starts a fetch if none is on its way and one is due, and tells how far it is; else says when one may be.
+    /// Starts a fetch if none is in progress and one is due, and returns its progress; else returns when one may be
+    /// made.
     fn claim(&self, asked: Asked) -> Result<Claim, Millis> {
         let now = self.0.clock.now();
         let mut state = self.state();
-        // INVARIANT: made while the state is held, as the end of a fetch is told, so it hears the end of this one only.
+        // INVARIANT: subscribed while the state is locked, as the end of a fetch is announced, so it sees the end of
+        // this fetch only.
         let (finished, fetched) = (self.0.finished.subscribe(), state.fetched);
         if let Some(fetch) = state.running {
             return Ok(Claim { fetch, finished, fetched });
         }
-        // WHY: only what tokens cause is counted; an issuer may change its keys right after a scheduled fetch.
+        // WHY: only fetches caused by tokens are counted; an issuer may change its keys right after a scheduled fetch.
         if asked == Asked::ByToken {
             let wait = state.wait(now);
             if wait > Millis(0) {
@@ -233,7 +235,7 @@ impl Remote {
         keys
     }
 
-    /// True once keys are there and not too old.
+    /// Returns whether there are keys that are not too old.
     pub(crate) fn is_ready(&self) -> bool {
         self.current().is_some()
     }
@@ -243,7 +245,7 @@ impl Remote {
     }
 }
 
-/// A fetch on its way. However it ends, by a panic too, the next one may start and those who wait go on.
+/// A fetch in progress. However it ends, even by a panic, the next one may start and waiting callers continue.
 struct Running(Remote);
 
 impl Drop for Running {
@@ -257,21 +259,21 @@ impl Drop for Running {
 /// How waiting for a fetch ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Waited {
-    /// It is over, one way or the other.
+    /// The fetch is over, successful or not.
     Over {
-        /// It brought keys.
+        /// Whether it brought keys.
         brought: bool,
-        /// The issuer had been asked before.
+        /// Whether the issuer had been asked before the call.
         earlier: bool,
     },
-    /// There was none, or it is still on its way; worth another try after this.
+    /// There was no fetch, or it is still in progress; retry after this time.
     NotYet(Millis),
 }
 
-/// Who wants a fetch.
+/// Cause of a fetch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Asked {
-    /// A token with an unknown key id: only so many at a time.
+    /// A token with an unknown key id: limited in number.
     ByToken,
     /// Start or interval.
     BySchedule,

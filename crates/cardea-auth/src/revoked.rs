@@ -1,4 +1,4 @@
-//! What was taken back: single tokens, and all tokens that a user was issued until some moment.
+//! Revocations: single tokens, and all tokens issued to a user before some time.
 
 use std::{
     collections::HashMap,
@@ -13,57 +13,58 @@ use cardea_core::{
 
 use crate::{caller::Caller, reason::Reason};
 
-/// How long a token that was taken back is remembered after its own end: longer than any leeway that can be configured,
-/// now or later, and than the clocks of nodes are apart.
+/// How long a revoked token is remembered after its own expiry: longer than any leeway that can be configured, now or
+/// later, and than the clock difference of nodes.
 pub const REMEMBERED_AFTER_END: Millis = Millis::from_secs(5 * 60);
 
-/// So many tokens of a tenant may stay, ended or not.
+/// Number of tokens of a tenant that may stay without a sweep, expired or not.
 const FEW: usize = 64;
 
-/// After this long without news of what was revoked elsewhere nobody knows what a token is worth.
+/// Time without news of revocations after which no token can be trusted.
 const STALE: Duration = Duration::from_secs(30);
 
-/// Something that is no longer accepted, in one tenant.
+/// A revocation in one tenant.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Revocation {
     /// One token.
     Token {
         /// The tenant.
         tenant: TenantId,
-        /// The issuer that gave it that id; absent: whichever.
+        /// Issuer of the token; absent: any.
         issuer: Option<String>,
         /// Its [`Caller::token_id`].
         id: String,
-        /// When it ends by itself, if that is known.
+        /// Its expiry, if known.
         until: Option<Timestamp>,
     },
-    /// All tokens that a user was issued until a moment. A token that does not tell when it was issued may be older.
+    /// All tokens issued to a user before some time. A token that does not say when it was issued may be older.
     User {
         /// The tenant.
         tenant: TenantId,
-        /// The issuer that vouches for the user; absent: whichever.
+        /// Issuer that vouches for the user; absent: any.
         issuer: Option<String>,
         /// The user.
         user: UserId,
-        /// The moment.
+        /// The time.
         at: Timestamp,
     },
 }
 
 #[derive(Default)]
 struct Tenant {
-    /// Id to issuer (empty: any) to the end of the token, if that is known.
+    /// Id to issuer (empty: any) to the expiry of the token, if known.
     tokens: HashMap<String, HashMap<String, Option<Timestamp>>>,
-    /// How many were left when those that had ended were last taken out.
+    /// Number of tokens left after the last sweep.
     swept: usize,
-    /// User to issuer (empty: any) to the moment until which tokens are refused.
+    /// User to issuer (empty: any) to the time up to which tokens are refused.
     users: HashMap<String, HashMap<String, Timestamp>>,
 }
 
 impl Tenant {
-    /// Takes out tokens that have ended.
+    /// Removes expired tokens.
     fn sweep(&mut self, now: Timestamp) {
-        // WHY: only when there are twice as many; a walk for each one makes reading many of them at the start quadratic.
+        // WHY: only when the number has doubled; a sweep for each one makes reading many of them at the start
+        // quadratic.
         if self.tokens.len() < self.swept.saturating_mul(2).max(FEW) {
             return;
         }
@@ -84,19 +85,19 @@ impl Tenant {
             return Ok(());
         };
         match (caller.began_at(), caller.issued_at()) {
-            // By the clock of this installation, which the moment is told by as well.
+            // By the clock of this installation, as is the time of the revocation.
             (Some(began), _) if began > *out => Ok(()),
             (Some(_), _) => Err(Reason::Revoked),
             (None, Some(issued)) if issued > out.plus(leeway) => Ok(()),
-            // WHY: an issuer's clock may be ahead by as much as is allowed on the way in, so this may be from before.
+            // WHY: an issuer's clock may be ahead by as much as the leeway allows, so this token may be older.
             (None, Some(issued)) if issued > *out => Err(Reason::TooSoon),
-            // WHY: a token that does not tell when it was issued may be from before.
+            // WHY: a token that does not say when it was issued may be older.
             (None, _) => Err(Reason::Revoked),
         }
     }
 }
 
-/// Everything that was taken back, as far as this node knows.
+/// All revocations that this node knows.
 pub(crate) struct Revoked {
     tenants: RwLock<HashMap<String, Tenant>>,
     heard: Mutex<Option<Instant>>,
@@ -132,12 +133,12 @@ impl Revoked {
         tenants.get(caller.tenant.as_str()).map_or(Ok(()), |tenant| tenant.check(caller, self.leeway))
     }
 
-    /// Notes that everything that was revoked anywhere until now has been added.
+    /// Records that all revocations up to now have been added.
     pub(crate) fn heard(&self) {
         *self.heard.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
     }
 
-    /// True if somebody tells this node what was revoked elsewhere, and has not done so for too long.
+    /// Returns whether this node is informed of revocations elsewhere, and has not been for too long.
     pub(crate) fn is_stale(&self) -> bool {
         let heard = *self.heard.lock().unwrap_or_else(PoisonError::into_inner);
         heard.is_some_and(|at| at.elapsed() > STALE)

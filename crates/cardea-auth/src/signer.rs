@@ -1,4 +1,4 @@
-//! Tokens that we issue ourselves: EdDSA, short-lived, marked as access tokens.
+//! Tokens issued by Cardea: EdDSA, short-lived, marked as access tokens.
 
 use std::collections::BTreeSet;
 
@@ -17,12 +17,12 @@ use serde::Serialize;
 use serde_json::{Map, Value, json};
 use zeroize::Zeroizing;
 
-/// How long tokens of a signer may live.
+/// Limit of the lifetime of a signer's tokens.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Lifetime {
     /// At most fifteen minutes.
     Short,
-    /// At most a day: for the issuer that is only there to try things out.
+    /// At most a day: for the local issuer.
     TryOut,
 }
 
@@ -35,12 +35,12 @@ impl Lifetime {
     }
 }
 
-/// What a token of ours says.
+/// Claims of a token.
 #[derive(Debug, Clone)]
 pub struct Claims {
     /// The user.
     pub subject: UserId,
-    /// For whom it is.
+    /// The audience.
     pub audience: String,
     /// The organisation.
     pub tenant: TenantId,
@@ -50,9 +50,9 @@ pub struct Claims {
     pub scopes: BTreeSet<String>,
     /// The client.
     pub client: Option<String>,
-    /// Who acts for the user, outermost first.
+    /// Actors on behalf of the user, outermost first.
     pub actors: Vec<String>,
-    /// How long it lives.
+    /// Lifetime.
     pub lifetime: Millis,
 }
 
@@ -88,7 +88,7 @@ pub struct Signer {
 }
 
 impl Signer {
-    /// A new key, in the form in which it is kept.
+    /// Creates a new key, in the form in which it is stored.
     ///
     /// # Errors
     /// `internal` if the operating system gives no random numbers.
@@ -98,7 +98,7 @@ impl Signer {
         Ok(Zeroizing::new(document.as_ref().to_vec()))
     }
 
-    /// A signer with a kept key.
+    /// Creates a signer with a stored key.
     ///
     /// # Errors
     /// `internal` if the bytes are not such a key.
@@ -109,19 +109,19 @@ impl Signer {
         Ok(Self { issuer: issuer.into(), pair, header, kid, longest: lifetime.most() })
     }
 
-    /// The `iss` of its tokens.
+    /// Returns the `iss` of its tokens.
     #[must_use]
     pub fn issuer(&self) -> &str {
         &self.issuer
     }
 
-    /// The id of its key.
+    /// Returns the id of its key.
     #[must_use]
     pub fn kid(&self) -> &str {
         &self.kid
     }
 
-    /// The key set with its public key.
+    /// Returns the key set with its public key.
     #[must_use]
     pub fn jwks(&self) -> Value {
         let x = public(&self.pair);
@@ -136,7 +136,7 @@ impl Signer {
         self.sign_with(claims, Map::new(), now)
     }
 
-    /// As [`Self::sign`], with further claims beside those.
+    /// Works like [`Self::sign`], with further claims.
     ///
     /// # Errors
     /// As [`Self::sign`].
@@ -189,7 +189,7 @@ fn public(pair: &Ed25519KeyPair) -> String {
     URL_SAFE_NO_PAD.encode(pair.public_key())
 }
 
-/// RFC 7638: the members in this order, without spaces.
+/// Returns the thumbprint of RFC 7638: the members in this order, without spaces.
 fn thumbprint(x: &str) -> String {
     let canonical = format!(r#"{{"crv":"Ed25519","kty":"OKP","x":"{x}"}}"#);
     URL_SAFE_NO_PAD.encode(digest(&SHA256, canonical.as_bytes()))

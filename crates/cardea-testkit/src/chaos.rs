@@ -1,4 +1,4 @@
-//! A wire that misbehaves: a TCP proxy between Cardea and a neighbour.
+//! A chaos proxy: a TCP proxy between Cardea and a neighbour that misbehaves on demand.
 
 use std::{
     net::SocketAddr,
@@ -20,27 +20,27 @@ use tokio::{
     time::sleep,
 };
 
-/// What the wire does from now on, to open connections as well.
+/// Behaviour of the proxy from now on, also for open connections.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub enum Weather {
     /// Passes everything on.
     #[default]
     Fair,
-    /// Passes every piece on, this much later.
+    /// Passes every piece on with this delay.
     Slow(Duration),
-    /// Passes one byte at a time, this far apart.
+    /// Passes one byte at a time, with this pause between them.
     Drip(Duration),
-    /// Takes everything and passes nothing on, in both directions.
+    /// Accepts everything and passes nothing on, in both directions.
     BlackHole,
-    /// Passes what goes to the neighbour on, and nothing of what comes back: the work is done, the answer is lost.
+    /// Passes requests on but no answers: the work is done, the answer is lost.
     LoseAnswers,
-    /// Closes a connection once this many bytes have come back from the neighbour on it.
+    /// Closes a connection once this many bytes have come back on it.
     CutAfter(u64),
     /// Ends open connections and resets new ones.
     Refuse,
 }
 
-/// What went over the wire so far.
+/// Traffic so far.
 #[derive(Debug, Default)]
 struct Counted {
     connections: AtomicU64,
@@ -48,7 +48,7 @@ struct Counted {
     answered: AtomicU64,
 }
 
-/// A TCP proxy with a changing [`Weather`]. It ends when dropped.
+/// A TCP proxy with a changing [`Weather`]. It stops when dropped.
 #[derive(Debug)]
 pub struct ChaosProxy {
     address: SocketAddr,
@@ -56,7 +56,7 @@ pub struct ChaosProxy {
     counted: Arc<Counted>,
 }
 
-/// One connection's two ways.
+/// The two directions of a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Way {
     There,
@@ -64,10 +64,10 @@ enum Way {
 }
 
 impl ChaosProxy {
-    /// A proxy in front of this neighbour, on a port of its own.
+    /// Starts a proxy in front of this neighbour, on a port of its own.
     ///
     /// # Errors
-    /// If no port can be had, or the jobs are being drained.
+    /// If no port is available, or the jobs are being drained.
     pub async fn start(jobs: &Jobs, target: SocketAddr) -> std::io::Result<Self> {
         let listener = TcpListener::bind("127.0.0.1:0").await?;
         let address = listener.local_addr()?;
@@ -90,18 +90,18 @@ impl ChaosProxy {
         Ok(Self { address, weather, counted })
     }
 
-    /// Where to connect instead of to the neighbour.
+    /// Returns the address to connect to instead of the neighbour's.
     #[must_use]
     pub const fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// Changes the weather, for open connections as well.
+    /// Changes the behaviour, also for open connections.
     pub fn set(&self, weather: Weather) {
         self.weather.send_replace(weather);
     }
 
-    /// Connections that were taken, bytes that went there, bytes that came back.
+    /// Returns accepted connections, bytes sent to the neighbour, and bytes received from it.
     #[must_use]
     pub fn counted(&self) -> (u64, u64, u64) {
         let get = |count: &AtomicU64| count.load(Ordering::SeqCst);
@@ -109,15 +109,15 @@ impl ChaosProxy {
     }
 }
 
-/// Waits until the proxy's owner has dropped it.
+/// Waits until the proxy is dropped.
 async fn gone(mut forecast: watch::Receiver<Weather>) {
     while forecast.changed().await.is_ok() {}
 }
 
-/// Waits until the weather is such that no connection survives it.
+/// Waits for weather in which no connection survives.
 async fn storm(mut forecast: watch::Receiver<Weather>) {
     if forecast.wait_for(|weather| *weather == Weather::Refuse).await.is_err() {
-        // The proxy itself is gone: so are its connections.
+        // The proxy itself is gone, and so are its connections.
     }
 }
 
@@ -134,7 +134,7 @@ async fn wire(
         return;
     }
     let Ok(server) = TcpStream::connect(target).await else { return };
-    // A proxy that holds back small pieces would be blamed on Cardea.
+    // A proxy that delays small pieces would be blamed on Cardea.
     if client.set_nodelay(true).and_then(|()| server.set_nodelay(true)).is_err() {
         return;
     }
@@ -144,7 +144,7 @@ async fn wire(
     let back = copy(from_server, to_client, (Way::Back, forecast.clone()), &counted.answered);
     tokio::pin!(there, back);
     let both = async {
-        // One way may end long before the other: a client that has sent all still waits for its answer.
+        // One direction may end long before the other: a client that has sent everything still waits for its answer.
         tokio::select! {
             cut = &mut back => return cut,
             cut = &mut there => if cut { return true },
@@ -157,7 +157,7 @@ async fn wire(
     }
 }
 
-/// Copies one way. `true` if the connection is to be cut, `false` if this way has ended by itself.
+/// Copies one direction. Returns `true` if the connection is to be cut, `false` if this direction has ended by itself.
 async fn copy(
     mut from: OwnedReadHalf,
     mut to: OwnedWriteHalf,
@@ -188,7 +188,7 @@ async fn copy(
                     rest.len().min(usize::try_from(most - passed).unwrap_or(usize::MAX))
                 }
                 Weather::BlackHole | Weather::LoseAnswers => {
-                    // Held back until the weather changes; the proxy's end ends it too.
+                    // Held back until the weather changes; the end of the proxy ends it too.
                     if forecast.changed().await.is_err() {
                         return true;
                     }
@@ -213,7 +213,7 @@ async fn copy(
 mod tests {
     use super::*;
 
-    /// A neighbour that answers each byte with its successor and counts what it was sent.
+    /// Starts a neighbour that answers each byte with its successor and counts what it receives.
     async fn neighbour(jobs: &Jobs) -> (SocketAddr, Arc<AtomicU64>) {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let (address, seen) = (listener.local_addr().unwrap(), Arc::new(AtomicU64::new(0)));

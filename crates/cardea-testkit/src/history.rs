@@ -1,7 +1,7 @@
-//! The checker: what clients saw, what upstreams were sent, what the database and its audit chain hold.
+//! The checker: compares what clients saw and upstreams received with the database and its audit chain.
 //!
-//! It reads the tables with its own eyes and shares no code with the rooms that write them. Each violation begins
-//! with the number of the invariant that is broken.
+//! It reads the tables by itself and shares no code with the rooms that write them. Each violation begins with the
+//! number of the broken invariant.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -18,38 +18,38 @@ use cardea_core::{
 use cardea_store::{Db, args};
 use serde_json::Value;
 
-/// The end of a turn that a client was told of.
+/// The end of a turn as reported to a client.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Acknowledged {
     /// The turn.
     pub turn: TurnId,
-    /// The receipt's status, such as `answered`.
+    /// Status of the receipt, such as `answered`.
     pub status: String,
     /// The answer, if there was one.
     pub answer: Option<String>,
 }
 
-/// One thing that an upstream did.
+/// An effect at an upstream.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Effect {
-    /// The step, as its idempotency key named it. Empty for a call that came without one.
+    /// The step, as named by its idempotency key. Empty for a call without one.
     pub step: String,
     /// When the upstream did it.
     pub at: Timestamp,
 }
 
-/// What was seen from outside.
+/// Observations from outside.
 #[derive(Debug, Clone, Default)]
 pub struct History {
-    /// By clients.
+    /// Receipts that clients got.
     pub acknowledged: Vec<Acknowledged>,
-    /// By upstreams. A call that was recognised by its key and did nothing more is not in it.
+    /// Effects at upstreams. A call that was recognised by its key and did nothing more is not included.
     pub effects: Vec<Effect>,
-    /// By upstreams, to take a step back: the step is named by the key of the undo.
+    /// Undo calls at upstreams; the step is named by the key of the undo.
     pub undone: Vec<Effect>,
 }
 
-/// One entry of the audit log, as far as the checker cares.
+/// The part of an audit entry that the checker needs.
 struct Told {
     at: i64,
     event: String,
@@ -57,10 +57,10 @@ struct Told {
 }
 
 impl History {
-    /// Every invariant that does not hold at this time. None is what a test wants.
+    /// Returns every invariant that does not hold at this time. A test expects none.
     ///
     /// # Errors
-    /// What the store says.
+    /// Store errors.
     pub async fn check(&self, db: &Db, key: &ChainKey, now: Timestamp) -> Result<Vec<String>> {
         let mut broken = Vec::new();
         self.acknowledged_is_there(db, &mut broken).await?;
@@ -72,7 +72,7 @@ impl History {
         Ok(broken)
     }
 
-    /// I1: whatever a client was told is readable.
+    /// I1: everything reported to a client can be read.
     async fn acknowledged_is_there(&self, db: &Db, broken: &mut Vec<String>) -> Result<()> {
         for seen in &self.acknowledged {
             let sql = "SELECT state, receipt, conversation FROM turns WHERE id = $1";
@@ -107,8 +107,8 @@ impl History {
     }
 }
 
-/// I2 and I3: at most one effect for each step, and each announced in the audit log, by this event, before it happened.
-/// An upstream knows the step by its key, which begins so.
+/// I2 and I3: at most one effect per step, each announced in the audit log by this event before it happened. An
+/// upstream knows the step by its key, which begins with the prefix.
 fn single_and_announced(
     effects: &[Effect],
     (event, begins): (&str, &str),
@@ -137,7 +137,7 @@ fn single_and_announced(
     }
 }
 
-/// I4, first half: every chain holds from its first entry to the head that is kept for it.
+/// I4, first half: every chain holds from its first entry to the head that is stored for it.
 async fn log(db: &Db, key: &ChainKey, broken: &mut Vec<String>) -> Result<Vec<Told>> {
     type Row = (String, u64, i64, Vec<u8>, Vec<u8>);
     let rows: Vec<Row> =
@@ -169,7 +169,7 @@ async fn intents_have_ends(db: &Db, told: &[Told], broken: &mut Vec<String>) -> 
                WHERE s.ended_at IS NULL AND t.ended_at IS NULL";
     let open: Vec<(String,)> = db.rows(sql, args![]).await?;
     let open: BTreeSet<String> = open.into_iter().map(|(id,)| id).collect();
-    // WHY not in their order: one node begins what another ends, and clocks may jump.
+    // WHY not in order: one node begins what another ends, and clocks may jump.
     let of = |events: &[&str]| -> BTreeSet<&String> {
         told.iter()
             .filter(|one| events.contains(&one.event.as_str()))
@@ -199,7 +199,7 @@ async fn nobody_is_forgotten(db: &Db, now: Timestamp, broken: &mut Vec<String>) 
     Ok(())
 }
 
-/// I7: files under a folder that hold one of these secrets, as it is, as hexadecimal or as base64.
+/// I7: finds files under a folder that contain one of these secrets, plainly, as hexadecimal or as base64.
 ///
 /// # Errors
 /// If a file cannot be read.
@@ -209,7 +209,7 @@ pub fn leaks(folder: &Path, canaries: &[&str]) -> io::Result<Vec<String>> {
         let hex: String = canary.bytes().map(|byte| format!("{byte:02x}")).collect();
         needles.push((*canary, canary.as_bytes().to_vec()));
         needles.push((*canary, hex.into_bytes()));
-        // The first and last letters of base64 depend on what stands around it; its middle does not.
+        // The first and last characters of base64 depend on what surrounds the text; its middle does not.
         for shift in 0..3 {
             needles.push((*canary, base64_middle(canary.as_bytes(), shift)));
         }
@@ -225,7 +225,7 @@ pub fn leaks(folder: &Path, canaries: &[&str]) -> io::Result<Vec<String>> {
             }
             let bytes = match fs::read(&path) {
                 Ok(bytes) => bytes,
-                // WHY: the shop beside the server still runs, and takes its journal away when it pleases.
+                // WHY: the shop beside the server is still running, and removes its journal at any time.
                 Err(gone) if gone.kind() == io::ErrorKind::NotFound => continue,
                 Err(error) => return Err(error),
             };
@@ -241,7 +241,7 @@ pub fn leaks(folder: &Path, canaries: &[&str]) -> io::Result<Vec<String>> {
     Ok(found)
 }
 
-/// The letters of the base64 of these bytes that are the same whatever `shift` bytes stand before them.
+/// Returns the part of the base64 encoding of these bytes that is the same whatever `shift` bytes precede them.
 fn base64_middle(bytes: &[u8], shift: usize) -> Vec<u8> {
     const LETTERS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
     let skip = (3 - shift) % 3;

@@ -1,11 +1,11 @@
-//! Killing a child process at a moment of one's choosing, and at random ones that can be repeated.
+//! Kills child processes, at a chosen moment or at random ones that can be repeated.
 
 use std::{
     io::{self, BufRead, BufReader, Lines},
     process::{Child, ChildStdout, Command, ExitStatus, Stdio},
 };
 
-/// A child process whose lines are read, and whose end is violent.
+/// A child process whose output is read, and which is killed.
 #[derive(Debug)]
 pub struct Victim {
     child: Child,
@@ -23,7 +23,7 @@ impl Victim {
         Ok(Self { child, lines: BufReader::new(out).lines() })
     }
 
-    /// Starts it so that it ends itself at one of `cardea_store::crash::POINTS`, for the `count`th time there.
+    /// Starts it so that it ends itself at one of `cardea_store::crash::POINTS`, at the `count`th pass.
     ///
     /// # Errors
     /// As [`Victim::start`].
@@ -31,18 +31,18 @@ impl Victim {
         Self::start(command.env("CRASH_AT", format!("{point}:{count}")))
     }
 
-    /// Its process id.
+    /// Returns the process id.
     #[must_use]
     pub fn id(&self) -> u32 {
         self.child.id()
     }
 
-    /// The next line that it prints; `None` once it has ended.
+    /// Returns the next line that it prints; `None` once it has ended.
     pub fn line(&mut self) -> Option<String> {
         self.lines.next().and_then(Result::ok)
     }
 
-    /// Reads lines up to one that contains the word, which is given back; `None` if it ended before.
+    /// Reads lines up to one that contains the word and returns that; `None` if the process ended before.
     pub fn until(&mut self, word: &str) -> Option<String> {
         loop {
             let line = self.line()?;
@@ -52,7 +52,7 @@ impl Victim {
         }
     }
 
-    /// Ends it with SIGKILL and gives the lines that were still on their way: they had been printed.
+    /// Kills it with SIGKILL and returns the lines that it had printed and that were still unread.
     ///
     /// # Errors
     /// If it cannot be killed.
@@ -63,16 +63,16 @@ impl Victim {
         Ok(rest)
     }
 
-    /// Tells it to stop, as an operator does (SIGTERM), and waits for its end.
+    /// Stops it as an operator does (SIGTERM), and waits for its end.
     ///
     /// # Errors
-    /// If it cannot be told or waited for.
+    /// If it cannot be signalled or waited for.
     pub fn terminate(self) -> io::Result<(Vec<String>, bool)> {
         Command::new("kill").arg("-TERM").arg(self.id().to_string()).status()?;
         self.wait()
     }
 
-    /// Waits for its own end, and tells which.
+    /// Waits for its end, and returns the exit status.
     ///
     /// # Errors
     /// If it cannot be waited for.
@@ -81,7 +81,7 @@ impl Victim {
         self.child.wait()
     }
 
-    /// Waits for its own end: the remaining lines, and whether it ended well.
+    /// Waits for its end: the remaining lines, and whether it succeeded.
     ///
     /// # Errors
     /// If it cannot be waited for.
@@ -93,24 +93,24 @@ impl Victim {
 
 impl Drop for Victim {
     fn drop(&mut self) {
-        // A test that failed must not leave its child behind. One that has ended cannot be killed, which is well.
+        // A failed test must not leave its child behind. Killing one that has ended fails, which is fine.
         drop(self.child.kill());
         drop(self.child.wait());
     }
 }
 
-/// Random numbers that a seed repeats (SplitMix64). A failed run prints its seed.
+/// Random numbers from a seed (SplitMix64). A failed run prints its seed.
 #[derive(Debug, Clone)]
 pub struct Dice(u64);
 
 impl Dice {
-    /// The dice of this seed.
+    /// Creates the dice of this seed.
     #[must_use]
     pub const fn seeded(seed: u64) -> Self {
         Self(seed)
     }
 
-    /// A number from 0 up to, and without, `below`; 0 if `below` is 0.
+    /// Returns a number from 0 up to but excluding `below`; 0 if `below` is 0.
     pub fn below(&mut self, below: u64) -> u64 {
         self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
         let mut mixed = self.0;

@@ -1,5 +1,5 @@
-//! What tests need around Cardea: a whole one with its users, neighbours that misbehave, wires that break, processes
-//! that die, and a checker of what came of it all.
+//! Test environment of Cardea: a complete installation with users, neighbours that misbehave, a chaos proxy, processes
+//! to kill, and a checker of the results.
 
 pub mod chaos;
 pub mod history;

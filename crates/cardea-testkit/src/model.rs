@@ -1,7 +1,7 @@
-//! A model provider that says what it is told to and misbehaves on demand.
+//! A fake model provider that follows a script and misbehaves on demand.
 //!
 //! It speaks the three wire formats on their own paths, so one script serves them all. Each request takes the next
-//! [`Act`] of the script; when the script is over, the last act is played again. Requests are kept for the test to
+//! [`Act`] of the script; after the end of the script, the last act is repeated. Requests are kept for the test to
 //! read. Dropping the server closes its port.
 //!
 //! This file stands alone on purpose: `cardea-model` includes it in its own tests, since the testkit as a whole
@@ -28,10 +28,10 @@ use futures::{Stream, StreamExt, stream};
 use serde_json::{Value, json};
 use tokio::{net::TcpListener, task::JoinSet, time};
 
-/// What was said must have left before a connection breaks, or the server's library keeps it back.
+/// Time for the text to be sent before a connection breaks; otherwise the server's library holds it back.
 const LEAVES: Duration = Duration::from_millis(50);
 
-/// The wire format of a request, known by its path.
+/// The wire format of a request, recognised by its path.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Wire {
     /// `/chat/completions`.
@@ -46,7 +46,7 @@ impl Wire {
     /// All formats.
     pub const ALL: [Self; 3] = [Self::OpenAi, Self::Anthropic, Self::Gemini];
 
-    /// The word for `kind` in a configuration.
+    /// Returns the value of `kind` in a configuration.
     #[must_use]
     pub const fn kind(self) -> &'static str {
         match self {
@@ -67,49 +67,49 @@ impl Wire {
     }
 }
 
-/// What the server does with one request.
+/// Reaction of the server to one request.
 #[derive(Debug, Clone)]
 pub enum Act {
-    /// Says this, a word at a time.
+    /// Sends this text, a word at a time.
     Say(String),
     /// Asks for these tools: name and arguments.
     Call(Vec<(String, Value)>),
-    /// Says this one byte at a time, with a pause after each.
+    /// Sends this text one byte at a time, with a pause after each.
     Drip(String, Duration),
     /// Answers with this status, `Retry-After` and body.
     Status(u16, Option<String>, String),
-    /// Takes the request and never answers.
+    /// Accepts the request and never answers.
     Silent,
     /// Sends the head of an answer and nothing more.
     SilentAfterHead,
-    /// Says this and then nothing, without an end.
+    /// Sends this text and then nothing, without an end.
     SilentAfter(String),
-    /// Thinks this aloud and then says nothing, without an end.
+    /// Sends these thoughts and then nothing, without an end.
     SilentAfterThoughts(String),
-    /// Sends comments forever, and never an event.
+    /// Sends comments for ever, and never an event.
     KeepAlive(Duration),
-    /// Says this, and then the connection is lost.
+    /// Sends this text, and then loses the connection.
     LostAfter(String),
-    /// Says this, and then the answer ends in good order, but without its end event.
+    /// Sends this text, and then ends the answer in good order, but without its end event.
     EndsEarly(String),
-    /// Says this, and then sends these bytes.
+    /// Sends this text, and then these bytes.
     Then(String, Vec<u8>),
-    /// Says this and announces more bytes than come.
+    /// Sends this text and announces more bytes than come.
     WrongLength(String),
-    /// Says this and reports an error inside the stream.
+    /// Sends this text and reports an error inside the stream.
     Reports(String),
-    /// Says so many bytes in one event.
+    /// Sends this many bytes in one event.
     HugeEvent(usize),
-    /// Says so many bytes in many events.
+    /// Sends this many bytes in many events.
     HugeAnswer(usize),
     /// Sends this document with this content type.
     Document(&'static str, String),
-    /// An answer with nothing in it.
+    /// Sends an empty answer.
     Empty,
 }
 
 impl Act {
-    /// Says this.
+    /// Sends this text.
     #[must_use]
     pub fn say(text: &str) -> Self {
         Self::Say(text.to_owned())
@@ -121,14 +121,14 @@ impl Act {
         Self::Call(vec![(tool.to_owned(), arguments)])
     }
 
-    /// Too many requests.
+    /// Answers that there are too many requests.
     #[must_use]
     pub fn busy(retry_after: Option<&str>) -> Self {
         Self::Status(429, retry_after.map(str::to_owned), r#"{"error":{"message":"slow down"}}"#.to_owned())
     }
 }
 
-/// One request that came.
+/// A received request.
 #[derive(Debug, Clone)]
 pub struct Seen {
     /// Path and query.
@@ -159,12 +159,12 @@ impl FakeModel {
     /// Starts on a free port of the loopback interface, with a script.
     ///
     /// # Errors
-    /// If no port can be had.
+    /// If no port is available.
     pub async fn start(acts: impl IntoIterator<Item = Act>) -> io::Result<Self> {
         Self::serve(Script { acts: acts.into_iter().collect(), ..Script::default() }).await
     }
 
-    /// Starts with a rule that knows from the body of a request what to do with it.
+    /// Starts with a rule that derives the reaction from the body of a request.
     ///
     /// # Errors
     /// As [`FakeModel::start`].
@@ -179,19 +179,19 @@ impl FakeModel {
         let app = Router::new().fallback(any(answer)).with_state(Arc::clone(&script));
         let mut server = JoinSet::new();
         server.spawn(async move {
-            // A server that cannot go on shows in the test that waits for it.
+            // A server that cannot continue shows in the test that waits for it.
             let _ = axum::serve(listener, app).await;
         });
         Ok(Self { address, script, _server: server })
     }
 
-    /// What goes into `base_url`.
+    /// Returns the value for `base_url`.
     #[must_use]
     pub fn base_url(&self) -> String {
         format!("http://{}/v1", self.address)
     }
 
-    /// What goes into the allow list of the outbound client.
+    /// Returns the entry for the allow list of the outbound client.
     #[must_use]
     pub fn target(&self) -> String {
         self.address.to_string()
@@ -203,7 +203,7 @@ impl FakeModel {
         self
     }
 
-    /// The requests so far.
+    /// Returns the requests so far.
     #[must_use]
     pub fn seen(&self) -> Vec<Seen> {
         self.lock().seen.clone()
@@ -314,7 +314,7 @@ fn now(text: &str) -> impl Stream<Item = Result<Bytes, io::Error>> + Send + use<
         .map(|piece| piece.map_err(|never| match never {}))
 }
 
-/// A text in the format's events, a word in each.
+/// Returns a text in the format's events, one word in each.
 fn said(wire: Wire, text: &str) -> String {
     let start = if wire == Wire::Anthropic {
         let usage = json!({ "input_tokens": 11, "output_tokens": 1 });

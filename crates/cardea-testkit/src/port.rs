@@ -1,17 +1,17 @@
-//! Ports for processes that are started, stopped and started again on the same one.
+//! Ports for processes that are started, stopped and started again on the same port.
 
 use std::{
     net::{SocketAddr, TcpListener},
     sync::atomic::{AtomicU16, Ordering},
 };
 
-/// Below it the system gives no port to whoever only connects (`ip_local_port_range` begins at 32,768).
+/// Below it the system assigns no ports to outgoing connections (`ip_local_port_range` begins at 32,768).
 const LAST: u16 = 32_000;
 const FIRST: u16 = 12_000;
 
-/// An address of the loopback interface on which nobody listens, and on which nobody will but who was given it.
+/// Returns an address of the loopback interface on which nothing listens, and which is given to no one else.
 ///
-/// WHY: a port that the system gives and takes back goes to the next connection that anybody makes; a process that
+/// WHY: a port that was assigned by the system and released goes to the next outgoing connection; a process that
 /// should listen there, now or after its next start, then does not come up.
 ///
 /// # Panics

@@ -1,4 +1,4 @@
-//! A PostgreSQL server of one's own, in a folder of its own, stopped when dropped.
+//! A private PostgreSQL server in a folder of its own, stopped when dropped.
 //!
 //! This file and `port.rs` stand alone on purpose: `cardea-store` includes them in its own tests, since the testkit as
 //! a whole depends on it.
@@ -28,7 +28,7 @@ impl Server {
     /// Starts a server.
     ///
     /// # Errors
-    /// Why there is none on this machine; a test says so loudly and passes.
+    /// Why there is none on this machine; a test reports it and passes.
     pub fn start() -> Result<Self, String> {
         Self::start_from(binaries().ok_or("no PostgreSQL (initdb, pg_ctl) on this machine")?)
     }
@@ -58,7 +58,7 @@ impl Server {
     /// Starts it again.
     ///
     /// # Errors
-    /// What `pg_ctl` says.
+    /// The message of `pg_ctl`.
     pub fn up(&self) -> Result<(), String> {
         let sockets = self.folder.path().display();
         let options = format!(
@@ -72,15 +72,15 @@ impl Server {
     /// Stops it at once, as a crash would.
     ///
     /// # Errors
-    /// What `pg_ctl` says.
+    /// The message of `pg_ctl`.
     pub fn down(&self) -> Result<(), String> {
         self.run("pg_ctl", &["-D", &self.data(), "-w", "-s", "-m", "immediate", "stop"])
     }
 
-    /// From now on speaks only encrypted, with this certificate and key.
+    /// Makes it accept only encrypted connections from now on, with this certificate and key.
     ///
     /// # Errors
-    /// What the files or the server say.
+    /// Messages of the file system or the server.
     pub fn only_encrypted(&self, certificate: &Path, key: &Path) -> Result<(), String> {
         let words = |error: std::io::Error| error.to_string();
         let data = PathBuf::from(self.data());
@@ -98,7 +98,7 @@ impl Server {
         self.up()
     }
 
-    /// Where it listens, on this machine.
+    /// Returns its port on this machine.
     #[must_use]
     pub const fn port(&self) -> u16 {
         self.port
@@ -126,10 +126,10 @@ impl Server {
         command.args(args).current_dir("/tmp").output().map_err(|error| error.to_string())
     }
 
-    /// The address of a new, empty database.
+    /// Returns the address of a new, empty database.
     ///
     /// # Errors
-    /// What the server says.
+    /// The message of the server.
     pub fn fresh(&self) -> Result<String, String> {
         let name = format!("t{}", self.next.fetch_add(1, Ordering::Relaxed));
         self.say(&format!("CREATE DATABASE {name}"))?;
@@ -139,9 +139,9 @@ impl Server {
     /// Runs one statement as an administrator.
     ///
     /// # Errors
-    /// What the server says.
+    /// The message of the server.
     pub fn say(&self, sql: &str) -> Result<(), String> {
-        // By the wire: not every installation brings `createdb` or `psql`.
+        // Over the wire: not every installation has `createdb` or `psql`.
         let words = |error: std::io::Error| error.to_string();
         let mut wire = TcpStream::connect(("127.0.0.1", self.port)).map_err(words)?;
         let hello = b"\0\x03\0\0user\0postgres\0database\0postgres\0\0";
@@ -152,13 +152,13 @@ impl Server {
     }
 }
 
-/// A message of PostgreSQL's protocol: its kind, its length with the four bytes of the length itself, its body.
+/// Builds a message of PostgreSQL's protocol: its kind, its length including the length field, its body.
 fn framed(kind: &[u8], body: &[u8]) -> Vec<u8> {
     let length = u32::try_from(body.len() + 4).unwrap_or(u32::MAX).to_be_bytes();
     [kind, &length, body].concat()
 }
 
-/// Reads up to "ready for the next", and whether there was an error before.
+/// Reads up to "ready for query", and returns an error that came before.
 fn answered(wire: &mut TcpStream) -> Result<(), String> {
     let mut told = Ok(());
     loop {
@@ -177,7 +177,7 @@ fn answered(wire: &mut TcpStream) -> Result<(), String> {
 
 impl Drop for Server {
     fn drop(&mut self) {
-        // There is nobody to tell; the folder goes with it.
+        // The result is of no interest; the folder is removed with it.
         drop(self.down());
     }
 }

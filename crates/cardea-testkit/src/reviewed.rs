@@ -1,14 +1,14 @@
-//! Texts that are made from the source and reviewed by people: a changed line is a question to the reviewer.
+//! Generated texts that people review: a changed line is a question to the reviewer.
 
 #![expect(clippy::panic, reason = "a test fails by it")]
 
 use std::{env, fs, path::Path};
 
-/// Fails unless the file, its path from the root of the project, holds this text. With `CARDEA_TEST_BLESS` set (`just
-/// bless`) it is written first.
+/// Fails unless the file, given by its path from the root of the project, contains this text. With `CARDEA_TEST_BLESS`
+/// set (`just bless`) it is written first.
 ///
 /// # Panics
-/// If it holds another text, or cannot be written.
+/// If it contains another text, or cannot be written.
 pub fn reviewed(file: &str, text: &str) {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").join(file);
     if env::var_os("CARDEA_TEST_BLESS").is_some() {

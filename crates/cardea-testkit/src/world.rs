@@ -1,7 +1,8 @@
-//! A whole Cardea for one test: every room, the shop's tool server, users with tokens, and a clock that stands still.
+//! A complete Cardea for one test: every room, the shop's tool server, users with tokens, and a clock that stands
+//! still.
 //!
-//! It is built as `cardea serve` builds it, from files in a folder of its own, and is asked over a real socket. What
-//! a story says of it is asserted here, so that a failed sentence names what came instead.
+//! It is built as `cardea serve` builds it, from files in a folder of its own, and is asked over a real socket. The
+//! assertions of a story are made here, so that a failed one names what came instead.
 #![expect(
     clippy::expect_used,
     clippy::panic,
@@ -61,14 +62,14 @@ const POLICIES: &str = include_str!("../../../policies/shop.cedar");
 /// The secret of the connector `demo`.
 pub const SECRET: &str = "canary-7f3a1c-of-the-connector";
 
-/// The tenant of everybody who is not said to be of another.
+/// The default tenant.
 pub const TENANT: &str = "acme";
 
 /// The environment variable that names a folder of empty databases: each file holds the address of one, and belongs to
 /// the world that removes it. Without it, a world has a SQLite file of its own.
 pub const DATABASES: &str = "CARDEA_TEST_DATABASES";
 
-/// The address of a database for one world, if the test run brings any.
+/// Returns the address of a database for one world, if the test run provides any.
 fn database() -> Option<String> {
     let folder = std::env::var_os(DATABASES)?;
     let entries = std::fs::read_dir(folder).expect("a folder of databases").flatten();
@@ -79,7 +80,7 @@ fn database() -> Option<String> {
     Some(free.next().expect("a database for each world"))
 }
 
-/// An agent that does whatever its model says, as far as it is let.
+/// An agent that does whatever its model says, as far as it is allowed.
 const SCRIPTED: &str = r#"
 about = "Obeys its model."
 model = "scripted"
@@ -91,14 +92,14 @@ tools = ["*"]
 reflections = 6
 "#;
 
-/// A whole Cardea.
+/// A complete Cardea.
 #[derive(Debug)]
 pub struct World {
-    /// The building itself, for what no client can see.
+    /// The application itself, for what no client can see.
     pub app: App,
-    /// Its time. It stands still until a test moves it.
+    /// Its clock. It stands still until a test moves it.
     pub clock: Arc<ManualClock>,
-    /// Where it listens.
+    /// Its public URL.
     pub url: String,
     dir: TempDir,
     shop: Shop,
@@ -111,7 +112,7 @@ pub struct World {
     _tasks: JoinSet<()>,
 }
 
-/// What is otherwise in a world than usual.
+/// Deviations of a world from the default one.
 #[derive(Default)]
 pub struct Plan {
     variables: Vec<(String, String)>,
@@ -139,7 +140,7 @@ impl Plan {
         self
     }
 
-    /// Adds the agent `scripted`, whose model knows from the body of a request what to do with it.
+    /// Adds the agent `scripted`, whose model derives its reaction from the body of a request.
     #[must_use]
     pub fn ruled(mut self, rule: fn(&Value) -> Act) -> Self {
         self.rule = Some(rule);
@@ -153,36 +154,37 @@ impl Plan {
         self
     }
 
-    /// Does not take the shop's own word on what its tools do; `effects` is a TOML table of what the operator says.
+    /// Distrusts the shop's declarations of its tools' effects; `effects` is a TOML table of the operator's
+    /// declarations.
     #[must_use]
     pub fn distrusted_shop(mut self, effects: &str) -> Self {
         self.distrusted = Some(effects.to_owned());
         self
     }
 
-    /// Puts a wire between Cardea and the shop whose weather can be changed: [`World::wire`].
+    /// Puts a chaos proxy between Cardea and the shop: [`World::wire`].
     #[must_use]
     pub fn wire_to_shop(mut self) -> Self {
         self.wired = true;
         self
     }
 
-    /// The same, and the wire is down when Cardea starts.
+    /// Does the same, with the proxy down when Cardea starts.
     #[must_use]
     pub fn shop_is_away(mut self) -> Self {
         self.away = true;
         self.wire_to_shop()
     }
 
-    /// Puts this service behind the connector `demo`, described by this file, in which `BASE` stands for where it
-    /// listens. Its secret is [`SECRET`].
+    /// Puts this service behind the connector `demo`, described by this file, in which `BASE` stands for its address.
+    /// Its secret is [`SECRET`].
     #[must_use]
     pub fn connector(self, service: Service, manifest: &str) -> Self {
         let target = service.target();
         Self { service: Some(service), ..self }.connector_to(target, manifest)
     }
 
-    /// The same for a service of the test's own, which listens at `target`.
+    /// Does the same for a service of the test's own, which listens at `target`.
     #[must_use]
     pub fn connector_to(mut self, target: String, manifest: &str) -> Self {
         self.manifest = Some((target, manifest.to_owned()));
@@ -203,7 +205,7 @@ impl Plan {
         self
     }
 
-    /// Lets Cardea reach this inner address.
+    /// Lets Cardea reach this private address.
     #[must_use]
     pub fn allow(mut self, target: &str) -> Self {
         self.targets.push(target.to_owned());
@@ -231,14 +233,14 @@ impl Plan {
         self
     }
 
-    /// Guards everything by a profile with these rules, and by nothing else.
+    /// Guards everything by a profile with only these rules.
     #[must_use]
     pub fn guard(mut self, rules: &str) -> Self {
         self.guard = Some(format!("name = \"own\"\n{rules}"));
         self.set("CARDEA_GUARD__PROFILE", "own")
     }
 
-    /// The wire to the shop, if there is one, in its first weather.
+    /// Starts the chaos proxy to the shop, if there is one.
     async fn chaos(&self, jobs: &Jobs, shop: SocketAddr) -> Option<ChaosProxy> {
         if !self.wired {
             return None;
@@ -250,7 +252,7 @@ impl Plan {
         Some(wire)
     }
 
-    /// Writes the profile and the scripted agent, as far as there are any.
+    /// Writes the profile and the scripted agent, if there are any.
     fn put_agent(&self, dir: &Path, has_model: bool) {
         let mut scripted = SCRIPTED.to_owned();
         if let Some(profile) = &self.guard {
@@ -262,7 +264,7 @@ impl Plan {
         }
     }
 
-    /// Builds it and sets it going.
+    /// Builds and starts the world.
     pub async fn start(mut self) -> World {
         if let Some(address) = database() {
             self = self.set("CARDEA_DB__URL", &address);
@@ -346,23 +348,23 @@ impl Plan {
 }
 
 impl World {
-    /// The usual world: the agent `support` with the rehearsal model, the shop and its policies.
+    /// Starts the default world: the agent `support` with the rehearsal model, the shop and its policies.
     pub async fn start() -> Self {
         Self::plan().start().await
     }
 
-    /// A world whose model plays these acts.
+    /// Starts a world whose model plays these acts.
     pub async fn with_model(script: impl IntoIterator<Item = Act>) -> Self {
         Self::plan().model(script).start().await
     }
 
-    /// A world that is otherwise than usual.
+    /// Plans a world that differs from the default one.
     #[must_use]
     pub fn plan() -> Plan {
         Plan::default()
     }
 
-    /// A user named after the role, with the scopes that go with it in the shop.
+    /// Returns a user named after the role, with the scopes that go with it in the shop.
     #[must_use]
     pub fn user(&self, role: &str) -> User {
         let scopes: &[&str] = match role {
@@ -372,7 +374,7 @@ impl World {
         self.person((TENANT, role), &[role], scopes)
     }
 
-    /// A user of this tenant and name.
+    /// Returns a user with this tenant and name.
     #[must_use]
     pub fn person(&self, (tenant, name): (&str, &str), roles: &[&str], scopes: &[&str]) -> User {
         let mint = Mint::new(tenant, name).roles(roles.iter().copied()).scopes(scopes.iter().copied());
@@ -380,50 +382,50 @@ impl World {
         self.holder(token.expose_secret())
     }
 
-    /// Whoever holds this credential.
+    /// Returns the holder of this credential.
     #[must_use]
     pub fn holder(&self, token: &str) -> User {
         let agent = if self.model.is_some() { "scripted" } else { "support" };
         User::new(self.wire.clone(), Some(token), agent)
     }
 
-    /// Somebody without a credential.
+    /// Returns a user without a credential.
     #[must_use]
     pub fn stranger(&self) -> User {
         User::new(self.wire.clone(), None, "support")
     }
 
-    /// The shop behind the tools.
+    /// Returns the shop behind the tools.
     #[must_use]
     pub fn shop(&self) -> &Shop {
         &self.shop
     }
 
-    /// The wire to the shop, in a world that was planned with one.
+    /// Returns the chaos proxy to the shop, in a world that was planned with one.
     #[must_use]
     pub fn wire(&self) -> &ChaosProxy {
         self.chaos.as_ref().expect("a world with a wire to the shop")
     }
 
-    /// The scripted model.
+    /// Returns the scripted model.
     #[must_use]
     pub fn model(&self) -> &FakeModel {
         self.model.as_ref().expect("a world with a scripted model")
     }
 
-    /// The service behind the connector.
+    /// Returns the service behind the connector.
     #[must_use]
     pub fn service(&self) -> &Service {
         self.service.as_ref().expect("a world with a connector")
     }
 
-    /// The folder that the configuration stands in.
+    /// Returns the folder of the configuration.
     #[must_use]
     pub fn folder(&self) -> &Path {
         self.dir.path()
     }
 
-    /// What the audit log of the usual tenant says.
+    /// Returns the audit log of the default tenant.
     pub async fn audit(&self) -> Audit {
         let found =
             self.app.observe.search(&TenantId::from(TENANT), &Place::START, Wanted::ALL, Limit::MOST).await;
@@ -431,21 +433,21 @@ impl World {
     }
 }
 
-/// The audit log as it stands.
+/// A snapshot of the audit log.
 #[derive(Debug)]
 pub struct Audit {
-    /// The bodies, the oldest first.
+    /// The bodies, oldest first.
     pub entries: Vec<Value>,
 }
 
 impl Audit {
-    /// The names of what happened, in order.
+    /// Returns the names of the events, in order.
     #[must_use]
     pub fn events(&self) -> Vec<&str> {
         self.entries.iter().filter_map(|entry| entry.get("event")?.as_str()).collect()
     }
 
-    /// Asserts that these happened in this order; others may stand between them.
+    /// Asserts that these events happened in this order; others may be between them.
     pub fn tells<const N: usize>(&self, wanted: [&str; N]) {
         let events = self.events();
         let mut rest = events.iter();
@@ -455,7 +457,7 @@ impl Audit {
     }
 }
 
-/// The configuration: the demo's, with the addresses of this world.
+/// Builds the configuration: the demo's, with the addresses of this world.
 fn config(
     (cardea, shop, way): (SocketAddr, SocketAddr, SocketAddr),
     believed: &str,

@@ -10,7 +10,7 @@ fn key() -> ChainKey {
     ChainKey::new(&[1; 32])
 }
 
-/// A turn with one step, all as it should be: each test breaks one thing.
+/// A consistent turn with one step: each test breaks one thing.
 struct Sound {
     db: Db,
     turn: TurnId,

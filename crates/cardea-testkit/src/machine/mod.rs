@@ -1,6 +1,6 @@
-//! A machine that fails: syncs that report an error or take long, a disk without room, a wall clock that jumps, a power
-//! cut. For processes under test only, by a small library that is loaded before the C library and compiled on the
-//! spot (`faults.c`); the database believes that the kernel said so.
+//! A faulty machine: syncs that fail or are slow, a full disk, a wall clock that jumps, a power cut. Only for
+//! processes under test, through a small library that is loaded before the C library and compiled on the spot
+//! (`faults.c`); to the database the errors seem to come from the kernel.
 
 mod power;
 
@@ -15,37 +15,37 @@ use tempfile::TempDir;
 
 pub use self::power::Trace;
 
-/// The machine of one process.
+/// The faulty machine of one process.
 #[derive(Debug)]
 pub struct Machine {
     folder: TempDir,
     board: File,
 }
 
-/// What may be wrong with it. Zero is health.
+/// Faults. The value zero means healthy.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Wrong {
-    /// Syncs of database files answer this error number.
+    /// Syncs of database files fail with this error number.
     Sync = 0,
-    /// Each of them takes so many milliseconds.
+    /// Syncs take this many milliseconds.
     SlowSync = 1,
-    /// Writes to database files answer this error number.
+    /// Writes to database files fail with this error number.
     Write = 2,
-    /// The wall clock is so many seconds off.
+    /// The wall clock is off by this many seconds.
     Clock = 3,
 }
 
-/// "Input/output error", as a dying disk says it.
+/// "Input/output error", as of a dying disk.
 pub const EIO: i64 = 5;
 
 /// "No space left on device".
 pub const ENOSPC: i64 = 28;
 
 impl Machine {
-    /// Prepares one.
+    /// Prepares a machine.
     ///
     /// # Errors
-    /// Why it cannot be had here; a test says so loudly and passes.
+    /// Why that is not possible here; a test reports it and passes.
     pub fn new() -> Result<Self, String> {
         if !cfg!(all(target_os = "linux", target_env = "gnu")) {
             return Err("faults of the machine can be played on Linux with glibc only".to_owned());
@@ -67,18 +67,19 @@ impl Machine {
         Ok(Self { folder, board })
     }
 
-    /// Lets this command run on it.
+    /// Runs a command on the machine.
     pub fn under<'a>(&self, command: &'a mut Command) -> &'a mut Command {
         let file = |name: &str| self.folder.path().join(name);
         command.env("LD_PRELOAD", file("faults.so")).env("FAULT_BOARD", file("board"))
     }
 
-    /// The same, and every write and sync of a database file, and every line of standard output, is noted in order.
+    /// Does the same and records, in order, every write and sync of a database file, and every line of standard
+    /// output.
     pub fn traced<'a>(&self, command: &'a mut Command) -> &'a mut Command {
         self.under(command).env("FAULT_TRACE", self.trace_file())
     }
 
-    /// What was noted.
+    /// Returns what was recorded.
     ///
     /// # Errors
     /// If nothing was.
@@ -90,23 +91,23 @@ impl Machine {
         self.folder.path().join("trace")
     }
 
-    /// From now on this is so.
+    /// Sets a fault from now on.
     ///
     /// # Errors
-    /// If the board cannot be written.
+    /// If the control file cannot be written.
     pub fn set(&self, wrong: Wrong, to: i64) -> std::io::Result<()> {
         self.board.write_all_at(&to.to_ne_bytes(), wrong as u64 * 8)
     }
 }
 
-/// What a running process uses up, as Linux tells it.
+/// Returns the resource usage of a running process, as reported by Linux.
 ///
 /// # Errors
 /// If there is no such process.
 pub fn used(pid: u32) -> std::io::Result<Used> {
     let folder = Path::new("/proc").join(pid.to_string());
     let stat = std::fs::read_to_string(folder.join("stat"))?;
-    // The name in brackets may hold anything; the numbers come after it.
+    // The name in brackets may contain anything; the numbers come after it.
     let fields: Vec<u64> = stat
         .rsplit(')')
         .next()
@@ -120,12 +121,12 @@ pub fn used(pid: u32) -> std::io::Result<Used> {
     Ok(Used { cpu_ms: (at(11) + at(12)) * 10, resident_kib: at(21) * 4, descriptors })
 }
 
-/// What a process uses up.
+/// Resource usage of a process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Used {
-    /// Time on a processor since its start.
+    /// CPU time since its start.
     pub cpu_ms: u64,
-    /// Memory.
+    /// Resident memory.
     pub resident_kib: u64,
     /// Open descriptors.
     pub descriptors: usize,

@@ -1,4 +1,5 @@
-//! A power cut, modelled: what was written after the last sync of its file may be there, or not, or half.
+//! A model of a power cut: what was written after the last sync of its file may be on the disk completely, in part, or
+//! not at all.
 
 use std::{
     collections::BTreeMap,
@@ -11,7 +12,7 @@ use crate::kill::Dice;
 /// Disks write whole sectors.
 const SECTOR: usize = 512;
 
-/// One thing that a process did.
+/// An operation of a process.
 #[derive(Debug, Clone)]
 enum Did {
     Write {
@@ -26,11 +27,11 @@ enum Did {
     Sync {
         file: PathBuf,
     },
-    /// It told the world something.
+    /// Output that the outside world has seen.
     Said(Vec<u8>),
 }
 
-/// Everything that a process did to its database files, and said, in order.
+/// All operations of a process on its database files, and its output, in order.
 #[derive(Debug, Clone)]
 pub struct Trace(Vec<Did>);
 
@@ -39,27 +40,27 @@ impl Trace {
         let bytes = std::fs::read(file)?;
         let mut rest = bytes.as_slice();
         let mut did = Vec::new();
-        // The process was killed, so the last line may be half a line: it ends the list.
+        // The process was killed, so the last line may be incomplete: it ends the list.
         while let Some(one) = next(&mut rest) {
             did.push(one);
         }
         Ok(Self(did))
     }
 
-    /// How many moments there are at which the power may go.
+    /// Returns the number of moments at which the power may fail.
     #[must_use]
     pub fn moments(&self) -> u64 {
         self.0.len() as u64
     }
 
-    /// How many syncs it holds: a trace without any proves nothing.
+    /// Returns the number of syncs: a trace without any proves nothing.
     #[must_use]
     pub fn syncs(&self) -> usize {
         self.0.iter().filter(|did| matches!(did, Did::Sync { .. })).count()
     }
 
-    /// Takes the files of `from` (as they were before the process started), lets the power go at this moment, and
-    /// leaves in `to` what the disk may then hold. Gives what had been said until then.
+    /// Takes the files of `from` (in their state before the process started), cuts the power at this moment, and
+    /// writes to `to` what the disk may then contain. Returns the output up to that moment.
     ///
     /// # Errors
     /// If a file cannot be read or written.
@@ -100,7 +101,7 @@ impl Trace {
     }
 }
 
-/// The bytes of a file that the disk holds for sure.
+/// Returns the bytes of a file that are on the disk for certain.
 fn held<'a, 'f>(
     files: &'a mut BTreeMap<&'f Path, Vec<u8>>,
     file: &'f Path,
@@ -114,7 +115,7 @@ fn held<'a, 'f>(
     Ok(files.entry(file).or_default())
 }
 
-/// Does it to the bytes; with dice, each sector of a write by itself arrives or not.
+/// Applies an operation to the bytes; with dice, each sector of a write arrives or not.
 fn apply(held: &mut Vec<u8>, did: &Did, mut dice: Option<&mut Dice>) {
     match did {
         Did::Cut { length, .. } => held.resize(*length, 0),
@@ -137,7 +138,7 @@ fn apply(held: &mut Vec<u8>, did: &Did, mut dice: Option<&mut Dice>) {
     }
 }
 
-/// Reads one line of the trace, as `faults.c` writes it.
+/// Parses one line of the trace, as written by `faults.c`.
 fn next(rest: &mut &[u8]) -> Option<Did> {
     let (head, tail) = rest.split_at_checked(21)?;
     let number = |from: usize| Some(u64::from_ne_bytes(head.get(from..from + 8)?.try_into().ok()?));

@@ -1,5 +1,5 @@
-//! A Cardea that is a process of its own, to be killed: the binary over a folder, the shop beside it, and people whose
-//! tokens were made before. Several nodes may run over one PostgreSQL database.
+//! A Cardea in a process of its own, to be killed: the binary on a folder, the shop beside it, and users whose tokens
+//! were made before. Several nodes may run on one PostgreSQL database.
 
 use std::{
     collections::BTreeMap,
@@ -23,7 +23,7 @@ use tokio::{net::TcpListener, task::JoinSet};
 use super::{Shop, User, config, put, wire::Wire, write};
 use crate::port;
 
-/// Somebody who is known before the process starts.
+/// A user who is known before the process starts.
 #[derive(Debug, Clone, Copy)]
 pub struct Who {
     /// The tenant.
@@ -36,20 +36,20 @@ pub struct Who {
     pub scopes: &'static [&'static str],
 }
 
-/// What stands in the folder beside the usual.
+/// Additions to the folder.
 #[derive(Debug, Default)]
 pub struct Inside {
-    /// Added to the configuration.
+    /// Text added to the configuration.
     pub config: String,
-    /// Files by their names.
+    /// Files by name.
     pub files: Vec<(&'static str, String)>,
-    /// `host:port` that may be reached, beside the shop.
+    /// `host:port` targets that may be reached, beside the shop.
     pub allow: Vec<String>,
-    /// The address of the database; a SQLite file if absent.
+    /// Address of the database; if absent, a SQLite file.
     pub database: Option<String>,
 }
 
-/// One process over the folder: its name and where it listens.
+/// One process on the folder: its node name and its address.
 #[derive(Debug, Clone)]
 pub struct Seat {
     name: &'static str,
@@ -58,14 +58,14 @@ pub struct Seat {
 }
 
 impl Seat {
-    /// A node on a port of its own, which its process takes each time that it starts.
+    /// Creates a node on a port of its own, which its process takes each time it starts.
     #[must_use]
     pub fn named(name: &'static str) -> Self {
         let address = port::free();
         Self { name, address, wire: Wire::to(&format!("http://{address}")) }
     }
 
-    /// Where it listens.
+    /// Returns its address.
     #[must_use]
     pub const fn address(&self) -> SocketAddr {
         self.address
@@ -117,12 +117,12 @@ impl House {
         Self { program: program.to_owned(), dir, shop, main, database, key, tokens, _tasks: tasks }
     }
 
-    /// `cardea serve` over this folder; what it logs is added to `serve.log`.
+    /// Returns the command `cardea serve` for this folder; its log is appended to `serve.log`.
     #[must_use]
     pub fn command(&self) -> Command {
         let log = OpenOptions::new().create(true).append(true).open(self.log_file());
         let mut command = Command::new(&self.program);
-        // What a test run is told by its environment is not for the process: unknown keys would stop it.
+        // The environment of the test run is not for the process: unknown keys would stop it.
         let ours = std::env::vars_os().map(|(name, _)| name);
         ours.filter(|name| name.to_string_lossy().starts_with("CARDEA_")).for_each(|name| {
             command.env_remove(name);
@@ -132,7 +132,7 @@ impl House {
         command
     }
 
-    /// The same as another node.
+    /// Returns the command for another node.
     #[must_use]
     pub fn command_of(&self, node: &Seat) -> Command {
         let mut command = self.command();
@@ -140,50 +140,50 @@ impl House {
         command
     }
 
-    /// What the process said.
+    /// Returns the log file of the process.
     #[must_use]
     pub fn log_file(&self) -> PathBuf {
         self.dir.path().join("serve.log")
     }
 
-    /// One of the people.
+    /// Returns one of the users.
     #[must_use]
     pub fn user(&self, name: &str) -> User {
         self.user_of(&self.main, name)
     }
 
-    /// One of the people, at the door of this node.
+    /// Returns one of the users, as a client of this node.
     #[must_use]
     pub fn user_of(&self, node: &Seat, name: &str) -> User {
         User::new(node.wire.clone(), self.tokens.get(name).map(String::as_str), "support")
     }
 
-    /// The node that the folder's configuration describes.
+    /// Returns the node that the folder's configuration describes.
     #[must_use]
     pub fn node(&self) -> &Seat {
         &self.main
     }
 
-    /// The shop behind the tools.
+    /// Returns the shop behind the tools.
     #[must_use]
     pub fn shop(&self) -> &Shop {
         &self.shop
     }
 
-    /// Everything that the installation has written.
+    /// Returns the folder with everything that the installation has written.
     #[must_use]
     pub fn folder(&self) -> &Path {
         self.dir.path()
     }
 
-    /// The database, for the checker; the process must have ended.
+    /// Opens the database, for the checker; the process must have ended.
     pub async fn database(&self) -> Db {
         let file = || format!("sqlite:{}", self.dir.path().join("data/cardea.db").display());
         let url = self.database.clone().unwrap_or_else(file);
         Db::open(DbConfig::at(url), self.key.clone()).await.expect("the database")
     }
 
-    /// The key of the audit chains.
+    /// Returns the key of the audit chains.
     #[must_use]
     pub fn key(&self) -> &ChainKey {
         &self.key

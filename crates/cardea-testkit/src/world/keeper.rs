@@ -1,8 +1,8 @@
-//! A service that keeps state: whatever a connector's file says of it, it is a store of things with marks.
+//! A fake service with state for any connector: a store of things with marks.
 //!
-//! It knows HTTP and nothing of the file: POST makes a thing or does something to one, PUT marks it, DELETE takes it
-//! away, and a key that it has seen gets the first answer again. So a call and what takes it back can be held
-//! against each other: afterwards its state must be as it was before.
+//! It knows HTTP and nothing of the connector's file: POST creates a thing or acts on one, PUT marks it, DELETE
+//! removes it, and a known key gets its first answer again. A call can thus be tested together with its undo:
+//! afterwards the state must be as before.
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
@@ -21,7 +21,7 @@ use cardea_core::time::{Clock as _, SystemClock, Timestamp};
 use serde_json::{Value, json};
 use tokio::{net::TcpListener, task::JoinSet};
 
-/// Verbs that take another one back. A service whose verbs are not here teaches them by a new line.
+/// Verbs and their opposites. A service with other verbs needs a new line here.
 const OPPOSITES: [(&str, &str); 12] = [
     ("reopen", "close"),
     ("open", "close"),
@@ -37,10 +37,10 @@ const OPPOSITES: [(&str, &str); 12] = [
     ("unsubscribe", "subscribe"),
 ];
 
-/// One thing that it did. A call that was recognised by its key and did nothing more is not in the list.
+/// One operation. A call that was recognised by its key and did nothing more is not in the list.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Deed {
-    /// The idempotency key that it came with; empty without one.
+    /// Idempotency key of the call; empty without one.
     pub key: String,
     /// Method and path.
     pub line: String,
@@ -48,14 +48,14 @@ pub struct Deed {
     pub at: Timestamp,
 }
 
-/// What a creation answers: status and body, and where in the body the new thing's name stands.
+/// Answer to a creation: status and body, and where in the body the id of the new thing is.
 #[derive(Debug, Clone)]
 pub struct Shape {
     /// The status.
     pub status: u16,
     /// The body.
     pub body: Value,
-    /// JSON pointer to the name.
+    /// JSON pointer to the id.
     pub name: String,
 }
 
@@ -95,31 +95,31 @@ impl Keeper {
         self.address.to_string()
     }
 
-    /// POST to this path makes a thing, and answers so.
+    /// Makes POST to this path create a thing, with this answer.
     pub fn makes(&self, path: &str, shape: Shape) -> &Self {
         self.lock().shapes.insert(path.to_owned(), shape);
         self
     }
 
-    /// This method and path are refused.
+    /// Makes this method and path fail.
     pub fn refuses(&self, line: &str, status: u16, body: Value) -> &Self {
         self.lock().refusals.insert(line.to_owned(), (status, body));
         self
     }
 
-    /// There is such a thing from the start.
+    /// Adds a thing that exists from the start.
     pub fn has(&self, path: &str) -> &Self {
         self.lock().things.insert(path.to_owned(), BTreeSet::new());
         self
     }
 
-    /// Everything that is there, with its marks.
+    /// Returns all things with their marks.
     #[must_use]
     pub fn state(&self) -> BTreeMap<String, BTreeSet<String>> {
         self.lock().things.clone()
     }
 
-    /// Everything that it did, in order.
+    /// Returns all operations, in order.
     #[must_use]
     pub fn deeds(&self) -> Vec<Deed> {
         self.lock().deeds.clone()
@@ -131,7 +131,7 @@ impl Keeper {
 }
 
 impl Kept {
-    /// Does what the request says. `None`: there is nothing of that name.
+    /// Performs the request. `None` if there is nothing at this path.
     fn act(&mut self, method: &Method, path: &str) -> Option<(u16, Value)> {
         let (above, last) = path.rsplit_once('/')?;
         match *method {

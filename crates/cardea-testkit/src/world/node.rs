@@ -1,4 +1,4 @@
-//! Another node: a second Cardea over the database and the files of a world.
+//! A second Cardea node on the database and the files of a world.
 
 use std::{net::SocketAddr, sync::Arc};
 
@@ -14,14 +14,14 @@ use super::{User, World, wire::Wire};
 /// A running node beside the world's own.
 #[derive(Debug)]
 pub struct Node {
-    /// The building.
+    /// The application.
     pub app: App,
     wire: Wire,
     _tasks: JoinSet<()>,
 }
 
 impl World {
-    /// Starts another node of this name.
+    /// Starts another node with this name.
     pub async fn node(&self, name: &str) -> Node {
         let bound = Bound::new(SocketAddr::from(([127, 0, 0, 1], 0))).await.expect("a port for the node");
         let address = bound.address.to_string();
@@ -48,7 +48,7 @@ impl World {
 }
 
 impl Node {
-    /// Whoever holds this credential, at this node.
+    /// Returns the holder of this credential, as a client of this node.
     #[must_use]
     pub fn holder(&self, token: &str) -> User {
         User::new(self.wire.clone(), Some(token), "support")

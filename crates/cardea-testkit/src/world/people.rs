@@ -1,4 +1,4 @@
-//! Users, what they ask, and what comes of it.
+//! Users, their requests, and the results.
 
 use cardea_net::NetError;
 use http::Method;
@@ -9,7 +9,7 @@ use super::{
     wire::{Event, Reply, Wire, headers},
 };
 
-/// Somebody at the door.
+/// A user, as a client of a server.
 #[derive(Debug, Clone)]
 pub struct User {
     wire: Wire,
@@ -22,19 +22,19 @@ impl User {
         Self { wire, token: token.map(str::to_owned), agent }
     }
 
-    /// The credential.
+    /// Returns the credential.
     #[must_use]
     pub fn token(&self) -> &str {
         self.token.as_deref().unwrap_or_default()
     }
 
-    /// Any request, with these headers as well.
+    /// Sends any request, with these additional headers.
     pub async fn send(&self, method: &str, path: &str, more: &[(&str, &str)], body: &str) -> Reply {
         let method: Method = method.parse().expect("a method");
         self.wire.send(method, path, headers(self.token.as_deref(), more), body.as_bytes().to_vec()).await
     }
 
-    /// The same, where the other side may die.
+    /// Does the same if the server may die.
     ///
     /// # Errors
     /// Why there is no answer.
@@ -49,34 +49,34 @@ impl User {
         self.wire.try_send(method, path, headers(self.token.as_deref(), more), body.as_bytes().to_vec()).await
     }
 
-    /// Reads.
+    /// Sends a GET.
     pub async fn get(&self, path: &str) -> Reply {
         self.send("GET", path, &[], "").await
     }
 
-    /// Writes.
+    /// Sends a POST.
     pub async fn post(&self, path: &str, body: &Value) -> Reply {
         self.send("POST", path, &[], &body.to_string()).await
     }
 
-    /// Deletes.
+    /// Sends a DELETE.
     pub async fn delete(&self, path: &str) -> Reply {
         self.send("DELETE", path, &[], "").await
     }
 
-    /// Says something to the world's agent over the OpenAI route.
+    /// Sends a message to the world's agent over the OpenAI route.
     pub async fn chats(&self, text: &str) -> Reply {
         let model = format!("agent/{}", self.agent);
         let body = json!({ "model": model, "messages": [{ "role": "user", "content": text }] });
         self.post("/v1/chat/completions", &body).await
     }
 
-    /// Says something to the world's agent, in a new conversation.
+    /// Sends a message to the world's agent, in a new conversation.
     pub async fn asks(&self, text: &str) -> Asked {
         self.asked(json!({ "agent": self.agent, "message": text })).await
     }
 
-    /// Says something to the world's agent, in this conversation.
+    /// Sends a message to the world's agent, in this conversation.
     pub async fn goes_on(&self, conversation: &str, text: &str) -> Asked {
         self.asked(json!({ "agent": self.agent, "message": text, "conversation": conversation })).await
     }
@@ -86,23 +86,23 @@ impl User {
         Asked { user: self.clone(), reply }
     }
 
-    /// Decides what a turn waits for.
+    /// Decides the approval that a turn waits for.
     pub async fn decides(&self, turn: &Asked, decision: &str) -> Reply {
         let path = format!("/api/v1/approvals/{}", turn.approval());
         self.post(&path, &json!({ "decision": decision, "comment": "a test" })).await
     }
 
-    /// Approves what a turn waits for; it must be let.
+    /// Approves what a turn waits for, and asserts that this is allowed.
     pub async fn approves(&self, turn: &Asked) {
         drop(self.decides(turn, "approve").await.expect(200));
     }
 
-    /// Rejects what a turn waits for; it must be let.
+    /// Rejects what a turn waits for, and asserts that this is allowed.
     pub async fn rejects(&self, turn: &Asked) {
         drop(self.decides(turn, "reject").await.expect(200));
     }
 
-    /// The events of a turn after this number, to its end; none where the server says that there are no more.
+    /// Returns the events of a turn after this number, to its end; none if the server says that there are no more.
     pub async fn follows(&self, turn: &str, after: Option<&str>) -> Vec<Event> {
         let more: Vec<(&str, &str)> = after.map(|id| ("last-event-id", id)).into_iter().collect();
         let path = format!("/api/v1/turns/{turn}/events");
@@ -110,43 +110,43 @@ impl User {
         if reply.status == 204 { Vec::new() } else { reply.expect(200).events() }
     }
 
-    /// Connects to `/mcp` with rmcp's own client, the older way or the newer.
+    /// Connects to `/mcp` with rmcp's own client, with the older or the newer protocol.
     ///
     /// # Errors
-    /// What the client says.
+    /// The message of the client.
     pub async fn mcp(&self, older: bool) -> Result<McpClient, String> {
         mcp::connect(&self.wire, self.token.as_deref(), older).await
     }
 }
 
-/// A question that was asked, and how far it has come.
+/// A question, and its state.
 #[derive(Debug)]
 pub struct Asked {
     user: User,
-    /// The first answer: of the turn, or of its pause.
+    /// The first answer: of the turn, or of its suspension.
     pub reply: Reply,
 }
 
 impl Asked {
-    /// The turn.
+    /// Returns the turn.
     #[must_use]
     pub fn turn(&self) -> &str {
         self.reply.at("/turn")
     }
 
-    /// Its conversation.
+    /// Returns its conversation.
     #[must_use]
     pub fn conversation(&self) -> &str {
         self.reply.at("/conversation")
     }
 
-    /// The approval that it waits for.
+    /// Returns the approval that it waits for.
     #[must_use]
     pub fn approval(&self) -> &str {
         self.reply.at("/approval")
     }
 
-    /// Asserts that it lies down for an approval of a call of this tool.
+    /// Asserts that it waits for an approval of a call of this tool.
     pub async fn waits_for_approval(&self, tool: &str) {
         assert_eq!(self.reply.status, 202, "{}", self.reply.text);
         let listed = self.user.get("/api/v1/approvals").await.expect(200);
@@ -157,7 +157,7 @@ impl Asked {
         assert_eq!((of(found, "tool").as_str(), of(found, "state").as_str()), (tool, "open"));
     }
 
-    /// Follows it to its end and asserts that the answer has these words. Gives the receipt.
+    /// Follows it to its end and asserts that the answer contains these words. Returns the receipt.
     pub async fn answers(&self, words: &str) -> Value {
         let receipt = self.ends().await;
         let answer = receipt.get("answer").and_then(Value::as_str).unwrap_or_default();
@@ -165,7 +165,7 @@ impl Asked {
         receipt
     }
 
-    /// Follows it to its end and gives the receipt.
+    /// Follows it to its end and returns the receipt.
     pub async fn ends(&self) -> Value {
         assert!(self.reply.status < 300, "{}", self.reply.text);
         let events = self.user.follows(self.turn(), None).await;

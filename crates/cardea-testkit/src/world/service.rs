@@ -1,4 +1,4 @@
-//! An HTTP service behind a connector: it answers as it is told and writes down what came.
+//! A fake HTTP service behind a connector: it answers as told and records its requests.
 
 use std::{
     collections::{HashMap, VecDeque},
@@ -18,28 +18,28 @@ use axum::{
 use serde_json::{Value, json};
 use tokio::{net::TcpListener, task::JoinSet};
 
-/// What it does with one request.
+/// Reaction to one request.
 #[derive(Debug, Clone)]
 pub enum Say {
-    /// Answers with this.
+    /// Answers with this status and body.
     Json(u16, Value),
-    /// The same, after so long.
+    /// Does the same after this time.
     Late(Duration, u16, Value),
     /// Answers 429 with this `Retry-After`.
     Later(&'static str),
-    /// Takes the request and never answers.
+    /// Accepts the request and never answers.
     Silent,
-    /// Takes the request and closes the connection in the middle of the answer.
+    /// Accepts the request and closes the connection in the middle of the answer.
     BreaksOff,
-    /// Answers 200 with a text of so many bytes.
+    /// Answers 200 with a text of this many bytes.
     Long(usize),
-    /// Answers 200 with everything that it was sent, headers too.
+    /// Answers 200 with everything that it received, including headers.
     Echo,
     /// Answers 302 to this address.
     Elsewhere(String),
 }
 
-/// One request that came.
+/// A received request.
 #[derive(Debug, Clone)]
 pub struct Came {
     /// Method and path with query.
@@ -51,7 +51,7 @@ pub struct Came {
 }
 
 impl Came {
-    /// A header as text; empty if there is none.
+    /// Returns a header as text; empty if there is none.
     #[must_use]
     pub fn header(&self, name: &str) -> &str {
         self.headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default()
@@ -90,20 +90,21 @@ impl Service {
         self.address.to_string()
     }
 
-    /// Answers requests with this method and path (`POST /orders/17`) so, one after the other; the last is repeated.
+    /// Sets the answers to requests with this method and path (`POST /orders/17`), one after the other; the last is
+    /// repeated.
     pub fn says(&self, line: &str, says: impl IntoIterator<Item = Say>) -> &Self {
         self.lock().says.insert(line.to_owned(), says.into_iter().collect());
         self
     }
 
-    /// The requests with this method and path so far.
+    /// Returns the requests with this method and path so far.
     #[must_use]
     pub fn came(&self, line: &str) -> Vec<Came> {
         let of = |came: &&Came| came.line.split('?').next() == Some(line) || came.line == line;
         self.lock().came.iter().filter(of).cloned().collect()
     }
 
-    /// The lines of all requests so far, in order.
+    /// Returns the lines of all requests so far, in order.
     #[must_use]
     pub fn lines(&self) -> Vec<String> {
         self.lock().came.iter().map(|came| came.line.clone()).collect()

@@ -1,4 +1,4 @@
-//! The shop: the customer-operations server in this process, and a look into its ledger.
+//! The shop: the customer-operations server in this process, and access to its ledger.
 
 use std::path::{Path, PathBuf};
 
@@ -15,21 +15,21 @@ pub struct Shop {
     log: PathBuf,
 }
 
-/// One refund in the shop's ledger.
+/// A refund in the shop's ledger.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Paid {
-    /// The idempotency key that it came with.
+    /// Its idempotency key.
     pub key: String,
-    /// For which order.
+    /// The order.
     pub order: i64,
-    /// How much.
+    /// The amount.
     pub cents: i64,
-    /// When.
+    /// The time.
     pub at: Timestamp,
 }
 
 impl Shop {
-    /// Opens it. It trusts tokens that Cardea makes for it, and nothing else.
+    /// Opens it. It trusts only tokens that Cardea makes for it.
     pub(super) fn open(socket: TcpListener, dir: &Path, app: &App, tasks: &mut JoinSet<()>) -> Self {
         let cardea = (ISSUER, app.identity.upstream_jwks().to_string());
         let address = socket.local_addr().expect("the shop's address");
@@ -44,7 +44,7 @@ impl Shop {
         Self { at, log }
     }
 
-    /// The tools that were called, in their order, as the shop's own log has them.
+    /// Returns the tools that were called, in order, from the shop's own log.
     pub async fn calls(&self) -> Vec<String> {
         let text = tokio::fs::read_to_string(&self.log).await.unwrap_or_default();
         let tool = |line: &str| {
@@ -55,7 +55,7 @@ impl Shop {
         text.lines().filter_map(tool).collect()
     }
 
-    /// Everything that it has paid back, as its ledger says.
+    /// Returns all refunds in the ledger.
     pub async fn paid(&self) -> Vec<Paid> {
         let paid = self.ledger().paid().await.expect("the shop's ledger");
         paid.into_iter()
@@ -63,7 +63,7 @@ impl Shop {
             .collect()
     }
 
-    /// How many comments have this very text.
+    /// Counts the comments with this exact text.
     pub async fn said(&self, text: &str) -> i64 {
         self.ledger().comments_saying(text).await.expect("the shop's comments")
     }
@@ -72,23 +72,23 @@ impl Shop {
         self.at.ledger().expect("the shop's ledger")
     }
 
-    /// How many refunds its ledger holds for one order.
+    /// Counts the refunds in the ledger for one order.
     pub async fn refunds(&self, order: i64) -> i64 {
         self.ledger().refunds_of(order).await.expect("the shop's refunds")
     }
 
-    /// How many comments a ticket has.
+    /// Counts the comments of a ticket.
     pub async fn comments(&self, ticket: i64) -> i64 {
         self.ledger().comments_on(ticket).await.expect("the shop's comments")
     }
 
-    /// A customer writes something into a ticket.
+    /// Adds a customer's comment to a ticket.
     pub async fn customer_writes(&self, ticket: i64, text: &str) {
         self.ledger().customer_writes(ticket, text).await.expect("the customer's comment");
     }
 }
 
-/// Serves tools that trust what Cardea signs for them.
+/// Serves tools that trust tokens signed by Cardea.
 pub(super) fn serve(server: cardea_mcp::Server, socket: TcpListener, app: &App, tasks: &mut JoinSet<()>) {
     let url = format!("http://{}/mcp", socket.local_addr().expect("an address"));
     let issuer = IssuerConfig::new(ISSUER, &url).jwks(app.identity.upstream_jwks().to_string());

@@ -1,4 +1,4 @@
-//! HTTP as a client of Cardea speaks it.
+//! HTTP client of the tests.
 
 use std::{sync::Arc, time::Duration};
 
@@ -7,17 +7,17 @@ use cardea_net::{AllowList, Egress, Net, NetConfig, NetError, Request, Streaming
 use http::{HeaderMap, HeaderName, HeaderValue, Method, header};
 use serde_json::Value;
 
-/// How long a test waits for an answer before it calls it missing.
+/// How long a test waits for an answer before it counts as missing.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// The way to one server.
+/// Connection to one server.
 #[derive(Debug, Clone)]
 pub(super) struct Wire {
     net: Net,
     pub(super) base: String,
 }
 
-/// What came back.
+/// An answer.
 #[derive(Debug)]
 pub struct Reply {
     /// The status.
@@ -33,16 +33,16 @@ pub struct Reply {
 /// One server-sent event.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Event {
-    /// Its number, if it has one.
+    /// Its id, if it has one.
     pub id: String,
     /// Its name, if it has one.
     pub kind: String,
-    /// What it says.
+    /// Its data.
     pub data: String,
 }
 
 impl Event {
-    /// What it says, as JSON.
+    /// Returns the data as JSON.
     #[must_use]
     pub fn json(&self) -> Value {
         serde_json::from_str(&self.data).unwrap_or_default()
@@ -50,19 +50,19 @@ impl Event {
 }
 
 impl Reply {
-    /// A text inside the body, by JSON pointer; empty if there is none.
+    /// Returns a text inside the body, by JSON pointer; empty if there is none.
     #[must_use]
     pub fn at(&self, pointer: &str) -> &str {
         self.body.pointer(pointer).and_then(Value::as_str).unwrap_or_default()
     }
 
-    /// A header as text; empty if there is none.
+    /// Returns a header as text; empty if there is none.
     #[must_use]
     pub fn header(&self, name: &str) -> &str {
         self.headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default()
     }
 
-    /// Asserts the status and gives the reply on.
+    /// Asserts the status and returns the reply.
     #[must_use]
     #[track_caller]
     pub fn expect(self, status: u16) -> Self {
@@ -70,7 +70,7 @@ impl Reply {
         self
     }
 
-    /// The body as server-sent events; comments are left out.
+    /// Returns the body as server-sent events; comments are left out.
     #[must_use]
     pub fn events(&self) -> Vec<Event> {
         let one = |block: &str| {
@@ -130,7 +130,7 @@ impl Wire {
     }
 }
 
-/// The headers of a JSON request with this credential, and more; a header may come twice.
+/// Returns the headers of a JSON request with this credential, and further ones; a header may occur twice.
 pub(super) fn headers(token: Option<&str>, more: &[(&str, &str)]) -> HeaderMap {
     let mut headers = HeaderMap::new();
     let value = |text: &str| HeaderValue::from_str(text).expect("a header value");
