@@ -1,4 +1,4 @@
-//! What can go wrong between Cardea and a provider, and what follows from it. All facts stand in one `match`.
+//! Failures between Cardea and a provider, and their consequences. All facts are in one `match`.
 
 use cardea_core::{Code, Error, message::Usage, time::Millis};
 
@@ -7,48 +7,48 @@ use cardea_core::{Code, Error, message::Usage, time::Millis};
 pub(crate) enum Trouble {
     /// The connection could not be made, or broke before the answer began.
     Unreachable,
-    /// The network layer may not go there.
+    /// The network layer does not allow the target.
     Forbidden,
     /// The breaker is open.
     Tripped,
-    /// As many requests to it are under way as may be.
+    /// There are too many requests to it in progress.
     Crowded,
     /// Nothing came in time.
     Silent,
-    /// It has too much to do, or we asked too often.
+    /// It is overloaded, or too many requests were sent.
     Busy,
-    /// It says that it is broken.
+    /// It reports an internal error.
     Broken,
-    /// What came cannot be read.
+    /// Its answer cannot be parsed.
     Garbage,
     /// The answer ended before its end.
     Cut,
-    /// The answer is larger than it may be.
+    /// The answer exceeds the size limit.
     TooLarge,
     /// The transcript is longer than the model can read.
     TooLong,
-    /// It does not accept what we sent.
+    /// It does not accept the request.
     Rejected,
     /// It does not accept the key.
     Key,
-    /// The key is good, but its account has nothing left to pay with.
+    /// The key is valid, but its account has no credit left.
     Unpaid,
-    /// It has no means for what the client demands.
+    /// It does not support what the client demands.
     Unable,
     /// It does not know the model or the path.
     Unknown,
-    /// Its own filter refused.
+    /// Its own content filter refused.
     Filtered,
 }
 
-/// Whether to go on after a trouble that came before the first piece of the answer.
+/// What to do after a trouble that came before the first piece of the answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Then {
-    /// The same provider may be asked again, then the next one.
+    /// Try the same provider again, then the next one.
     Again,
-    /// Only another provider can help.
+    /// Try the next provider: this one cannot help.
     Elsewhere,
-    /// Every provider would say the same.
+    /// Stop: every provider would answer the same.
     GiveUp,
 }
 
@@ -102,17 +102,17 @@ impl Trouble {
         }
     }
 
-    /// The word in logs.
+    /// Returns the name used in logs.
     pub(crate) const fn name(self) -> &'static str {
         self.facts().0
     }
 
-    /// What may follow.
+    /// Returns what to do.
     pub(crate) const fn then(self) -> Then {
         self.facts().1
     }
 
-    /// What an HTTP status other than 2xx means.
+    /// Returns what an HTTP status other than 2xx means.
     pub(crate) const fn of_status(status: u16) -> Self {
         match status {
             401 | 403 => Self::Key,
@@ -127,16 +127,16 @@ impl Trouble {
     }
 }
 
-/// One failed request.
+/// A failed request.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{}: {cause}", trouble.name())]
 pub(crate) struct Failure {
     pub(crate) trouble: Trouble,
-    /// When to come back, if the provider says so.
+    /// Retry delay requested by the provider.
     pub(crate) retry_after: Option<Millis>,
-    /// What the provider has read and written for it all the same.
+    /// Tokens that the provider has read and written all the same.
     pub(crate) spent: Usage,
-    /// For the log: never a key, never the prompt.
+    /// Cause for the log: never a key, never the prompt.
     pub(crate) cause: String,
 }
 
@@ -164,7 +164,7 @@ impl Failure {
     }
 }
 
-/// The word in logs and meters for the trouble that this error comes from, if it comes from one with a provider.
+/// Returns the name, for logs and meters, of the trouble with a provider that caused this error, if one did.
 #[must_use]
 pub fn trouble_of(error: &Error) -> Option<&'static str> {
     let failure = std::error::Error::source(error)?.downcast_ref::<Failure>()?;

@@ -1,4 +1,4 @@
-//! One provider over the network: a request out, the events of its answer in, every wait with an end.
+//! A provider over the network: sends a request and decodes the events of its answer. Every wait is limited.
 
 use std::{
     collections::{HashMap, VecDeque},
@@ -28,14 +28,14 @@ use crate::{
     wire::{Decoder, Format, Sent, retry_after},
 };
 
-/// As much of a refusal's body as is read.
+/// Limit of bytes that are read of a refusal.
 const REFUSAL: usize = 64 * 1024;
 
 /// A configured provider.
 pub(crate) struct Provider {
     format: Format,
     base: String,
-    /// By what follows the base: as many as there are models.
+    /// URLs by what follows the base: as many as there are models.
     targets: Mutex<HashMap<String, Target>>,
     headers: HeaderMap,
     egress: Egress,
@@ -46,7 +46,7 @@ pub(crate) struct Provider {
     max_event: usize,
 }
 
-/// What a provider is asked, as a part of which trace, and until when.
+/// A prompt with its trace and its deadline.
 #[derive(Clone, Copy)]
 pub(crate) struct Ask<'a> {
     pub(crate) prompt: &'a Prompt,
@@ -54,7 +54,7 @@ pub(crate) struct Ask<'a> {
     pub(crate) deadline: Instant,
 }
 
-/// What is sent with every request.
+/// Returns the headers of every request.
 fn headers(format: Format, provider: &ProviderConfig) -> Option<HeaderMap> {
     let mut headers = HeaderMap::new();
     for (name, value) in &provider.headers {
@@ -72,8 +72,8 @@ fn headers(format: Format, provider: &ProviderConfig) -> Option<HeaderMap> {
 }
 
 impl ProviderConfig {
-    /// Where this provider lists its models, and what to send along: the cheapest question that needs a good key. `None` for
-    /// the rehearsal model, and for what cannot be sent.
+    /// Returns the URL at which this provider lists its models, and the headers to send: the cheapest request that
+    /// needs a valid key. `None` for the rehearsal model, and for what cannot be sent.
     #[must_use]
     pub fn listing(&self) -> Option<(String, HeaderMap)> {
         let mut headers = headers(Format::of(self.kind)?, self)?;
@@ -83,7 +83,7 @@ impl ProviderConfig {
 }
 
 impl Provider {
-    /// `None` for a header or an address that cannot be sent: [`ModelsConfig::problems`] names it.
+    /// Creates a provider. `None` for a header or an address that cannot be sent: [`ModelsConfig::problems`] names it.
     pub(crate) fn new(
         format: Format,
         provider: &ProviderConfig,
@@ -107,7 +107,7 @@ impl Provider {
         })
     }
 
-    /// Asks, and waits for the first piece of the answer that can be seen. Nothing was handed out if this fails.
+    /// Sends a prompt and waits for the first visible piece of the answer. Nothing was handed out if this fails.
     pub(crate) async fn ask(
         &self,
         ask: Ask<'_>,
@@ -121,7 +121,7 @@ impl Provider {
         };
         begun.await.map_err(|mut failure: Failure| {
             if failure.trouble == Trouble::Silent {
-                // It has read the prompt, and may still be at it.
+                // The provider has read the prompt, and may still be working on it.
                 failure.spent.input = failure.spent.input.max(ask.prompt.tokens());
             }
             failure
@@ -162,7 +162,7 @@ impl Provider {
         let body = match kind.split(';').next().map(str::trim) {
             Some("application/json") => Body::Document(Vec::new()),
             Some("text/html") => return Err(Failure::garbage("a web page came instead of an answer")),
-            // Servers that copy a format are careless with this header: what comes is read as events.
+            // Servers that copy a format are careless with this header: the body is read as events.
             _ => Body::Events(sse::Decoder::new(self.max_event)),
         };
         Ok(Answer {
@@ -202,7 +202,7 @@ impl Provider {
         failure.after(hint)
     }
 
-    /// Asks for the list of models: is it there, and does it take the key? Costs nothing.
+    /// Requests the list of models, to check whether the provider is available and accepts the key. Costs nothing.
     pub(crate) async fn reach(&self) -> Result<(), Failure> {
         let by = Instant::now() + self.timeouts.first.duration().min(Duration::from_secs(5));
         let request = Request::get(&format!("{}/models", self.base), self.egress.clone())
@@ -213,14 +213,14 @@ impl Provider {
         let streaming =
             self.net.stream(request).await.map_err(|error| trouble(&error, Trouble::Unreachable))?;
         match streaming.status.as_u16() {
-            // Several servers have no such list: they are there all the same.
+            // Several servers have no such list, but are available.
             200..=299 | 404 | 405 => Ok(()),
             _ => Err(self.refusal(streaming, None, by).await),
         }
     }
 }
 
-/// What a failure of the network means here. `lost` is for a connection that broke.
+/// Classifies a network error. `lost` is for a connection that broke.
 fn trouble(error: &NetError, lost: Trouble) -> Failure {
     let (trouble, hint) = match error {
         NetError::Refused(_) | NetError::Setup(_) => (Trouble::Forbidden, None),
@@ -233,7 +233,7 @@ fn trouble(error: &NetError, lost: Trouble) -> Failure {
     Failure::new(trouble, causes(error)).after(hint)
 }
 
-/// The whole chain of causes in one line.
+/// Returns the whole chain of causes in one line.
 fn causes(error: &dyn std::error::Error) -> String {
     let mut line = error.to_string();
     let mut next = error.source();
@@ -249,7 +249,7 @@ enum Body {
     Document(Vec<u8>),
 }
 
-/// An answer that is coming.
+/// An answer in progress.
 pub(crate) struct Answer {
     /// `None` once nothing more will be read.
     streaming: Option<Streaming>,
@@ -257,15 +257,15 @@ pub(crate) struct Answer {
     decoder: Decoder,
     ready: VecDeque<ModelEvent>,
     failed: Option<Failure>,
-    /// Until when the next piece must come, beside the pause that `net` allows.
+    /// Deadline of the next piece, beside the limit of `net`.
     next_by: Instant,
     deadline: Instant,
-    /// For whom it is, for the log.
+    /// The request that it is for, for the log.
     along: Option<Along<'static>>,
 }
 
 impl Answer {
-    /// Waits for the first piece that can be seen. WHY: until then another try, and another model, are possible.
+    /// Waits for the first visible piece. WHY: until then another try, and another model, are possible.
     async fn begins(&mut self, tries: &mut Tries<'_>) -> Result<(), Failure> {
         let mut unseen = 0_usize;
         while let Some(event) = self.next().await? {
@@ -283,7 +283,7 @@ impl Answer {
         Ok(())
     }
 
-    /// The next event; `None` after the end.
+    /// Returns the next event; `None` after the end.
     async fn next(&mut self) -> Result<Option<ModelEvent>, Failure> {
         let read = self.read().await;
         read.map_err(|failure| {
@@ -305,7 +305,7 @@ impl Answer {
                 Ok(piece) => piece.map_err(|error| trouble(&error, Trouble::Cut))?,
                 Err(_) => {
                     if self.next_by < self.deadline {
-                        streaming.was_silent(); // it had all the time that it may have
+                        streaming.was_silent(); // it had all of its time
                     }
                     return Err(Failure::new(Trouble::Silent, "no piece of the answer came in time"));
                 }
@@ -315,15 +315,15 @@ impl Answer {
                 Some(piece) => self.take(piece),
                 None => self.end(),
             };
-            // WHY: what was read before the bad place is handed out first. How the network cut the bytes must not
-            // decide whether the caller sees it.
+            // WHY: what was parsed before the invalid place is handed out first. How the network splits the bytes must
+            // not decide whether the caller sees it.
             self.failed = read.err();
             if piece.is_none() || self.failed.is_some() {
                 self.streaming = None;
             } else if self.decoder.ended()
                 && let Some(streaming) = self.streaming.take()
             {
-                streaming.leave(); // nothing that follows the end matters
+                streaming.leave(); // nothing after the end matters
             }
         }
     }
@@ -357,7 +357,7 @@ impl Answer {
         }
     }
 
-    /// The events for the caller. After an error nothing follows.
+    /// Returns the events for the caller. Nothing follows an error.
     pub(crate) fn into_events(self) -> impl Stream<Item = Result<ModelEvent>> + Send {
         stream::unfold(Reading::On(self), |reading| async move {
             let mut answer = match reading {
@@ -393,7 +393,7 @@ fn unreadable(error: sse::BadStream) -> Failure {
     }
 }
 
-/// The pause before the next try: twice as long each time, from half to one and a half of it by chance.
+/// Returns the pause before the next try: doubled each time, with a random factor between 0.5 and 1.5.
 pub(crate) fn backoff(attempt: u32) -> Millis {
     let base = 200_u64.saturating_mul(1 << attempt.min(5));
     let chance = u64::try_from(cardea_core::id::random_bits() % 1_000).unwrap_or(500);

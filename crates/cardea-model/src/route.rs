@@ -1,4 +1,4 @@
-//! Names to providers: which model a name means, and who answers when that one is away.
+//! Routing: which model a name means, and which one answers when that is unavailable.
 
 use std::{collections::BTreeMap, fmt, sync::Arc};
 
@@ -33,7 +33,7 @@ pub struct Models(Arc<Inner>);
 struct Inner {
     config: ModelsConfig,
     providers: BTreeMap<String, Backend>,
-    /// For each name, who answers to it.
+    /// For each name, the identity of its models.
     identities: BTreeMap<String, String>,
 }
 
@@ -64,7 +64,7 @@ enum Backend {
 }
 
 impl Models {
-    /// The models that this configuration names. The embedder makes the rehearsal model understand more.
+    /// Builds the models that this configuration names. The embedder improves the rehearsal model.
     ///
     /// # Errors
     /// [`Code::Misconfigured`] with the first of [`ModelsConfig::problems`].
@@ -95,7 +95,7 @@ impl Models {
         Ok(Self(Arc::new(Inner::new(config, providers))))
     }
 
-    /// The same models and one more, given by the program: for tests, and for programs with a model of their own.
+    /// Adds a model given by the program: for tests, and for programs with a model of their own.
     #[must_use]
     pub fn with(self, name: &str, model: Arc<dyn Model>) -> Self {
         let mut config = self.0.config.clone();
@@ -107,34 +107,35 @@ impl Models {
         Self(Arc::new(Inner::new(config, providers)))
     }
 
-    /// The names that a prompt may ask for, in order.
+    /// Returns the names that a prompt may use, in order.
     pub fn names(&self) -> impl Iterator<Item = &str> {
         self.0.config.aliases.keys().map(String::as_str)
     }
 
-    /// True if a prompt may ask for this name.
+    /// Returns whether a prompt may use this name.
     #[must_use]
     pub fn knows(&self, name: &str) -> bool {
         self.0.config.aliases.contains_key(name)
     }
 
-    /// The models behind a name as their providers call them, in the order in which they are asked.
+    /// Returns the models behind a name by their providers' names, in the order in which they are tried.
     pub fn behind<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a str> {
         let chain = self.0.config.chain(name).into_iter();
         chain.filter_map(|name| self.0.config.aliases.get(name)).map(|alias| alias.model.as_str())
     }
 
-    /// Who answers to this name, and who stands in: another text as soon as the name means another provider, address or
-    /// model. Empty for a name that is not configured.
+    /// Returns the identity of the model behind this name and of its fallbacks: a different text as soon as the name
+    /// means another provider, address or model. Empty for a name that is not configured.
     #[must_use]
     pub fn identity(&self, name: &str) -> &str {
         self.0.identities.get(name).map(String::as_str).unwrap_or_default()
     }
 
-    /// Whether the provider behind a name can be reached and takes its key. Sends no prompt and costs nothing.
+    /// Checks whether the provider behind a name can be reached and accepts its key. Sends no prompt and costs
+    /// nothing.
     ///
     /// # Errors
-    /// What a prompt would fail with.
+    /// The error that a prompt would fail with.
     pub async fn reach(&self, name: &str) -> Result<()> {
         let (_, backend) = self.find(name)?;
         match backend {
@@ -143,20 +144,20 @@ impl Models {
         }
     }
 
-    /// The next answer to this transcript, from the model that the prompt names or from one of its fallbacks.
+    /// Returns the next answer to this transcript, from the model that the prompt names or from one of its fallbacks.
     ///
-    /// Ends when the first piece of an answer is there. Until then another try and another provider are possible;
+    /// Ends when the first piece of an answer is available. Until then another try and another provider are possible;
     /// after that the answer is this one or an error in the stream.
     ///
     /// # Errors
-    /// [`Code::NotFound`] for a name that is not configured; else what the first provider that was asked failed
-    /// with, and when to come back if it said so.
+    /// [`Code::NotFound`] for a name that is not configured; else the error of the first provider that was asked, with
+    /// its retry delay if it gave one.
     pub async fn next(&self, prompt: &Prompt) -> Result<ModelStream> {
         self.next_under(prompt, None, &mut Tries::default()).await
     }
 
-    /// The same, as a part of this trace: the provider is told by the headers of W3C Trace Context. Each call of a provider is noted as
-    /// it happens.
+    /// Does the same as part of this trace: the provider gets the W3C Trace Context headers. Each call of a provider
+    /// is recorded as it happens.
     ///
     /// # Errors
     /// As [`Models::next`].
@@ -185,7 +186,7 @@ impl Models {
                 }
                 Backend::Wire(provider) => provider,
             };
-            // The time of the model that was asked for is the time for everything.
+            // The time limit of the requested model applies to everything.
             let deadline =
                 *deadline.get_or_insert_with(|| Instant::now() + provider.timeouts.total.duration());
             let ask = Ask { prompt, along, deadline };
@@ -211,7 +212,7 @@ impl Models {
         Err(first.map_or_else(|| Error::new(Code::Internal), Error::from))
     }
 
-    /// Asks one provider, more than once where that can help.
+    /// Asks one provider, with retries if they can help.
     async fn patiently<'m>(
         &self,
         provider: &Provider,

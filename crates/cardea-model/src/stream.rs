@@ -1,4 +1,4 @@
-//! An answer on its way, and who gives it.
+//! An answer in progress, and the model that gives it.
 
 use std::{
     fmt,
@@ -9,39 +9,39 @@ use std::{
 use cardea_core::{Result, message::ModelEvent};
 use futures::{Stream, StreamExt, stream::BoxStream};
 
-/// Which model answers: after a fallback it is another than the one that was asked for.
+/// The model that answers: after a fallback it differs from the requested one.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Served {
     /// The name in Cardea's configuration.
     pub name: String,
     /// The provider in Cardea's configuration.
     pub provider: String,
-    /// The model as the provider calls it: prices go by this.
+    /// Name of the model at its provider, by which prices are found.
     pub model: String,
-    /// The most tokens that it was told to write, if it was told.
+    /// Limit of tokens that it was given.
     pub limit: Option<u32>,
 }
 
-/// The events of one answer. See [`crate::Model`] for what they promise.
+/// The events of one answer. See [`crate::Model`] for their contract.
 pub struct ModelStream {
     served: Served,
     events: BoxStream<'static, Result<ModelEvent>>,
 }
 
 impl ModelStream {
-    /// A stream of these events.
+    /// Creates a stream of these events.
     pub fn new(served: Served, events: impl Stream<Item = Result<ModelEvent>> + Send + 'static) -> Self {
         Self { served, events: events.boxed() }
     }
 
-    /// The same, served under this name of the configuration by a model that was told this limit.
+    /// Sets the name in the configuration under which it is served, and the limit that the model was given.
     pub(crate) fn named(mut self, name: &str, limit: Option<u32>) -> Self {
         name.clone_into(&mut self.served.name);
         self.served.limit = limit;
         self
     }
 
-    /// Who answers.
+    /// Returns the model that answers.
     #[must_use]
     pub const fn served(&self) -> &Served {
         &self.served

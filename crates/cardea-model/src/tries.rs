@@ -1,44 +1,44 @@
-//! The calls of providers that one answer took: each is told with its own model, its own time and how it ended.
+//! The provider calls that one answer took, each with its own model, duration and result.
 
 use cardea_core::{message::Usage, time::Millis};
 use tokio::time::Instant;
 
-/// What was asked for one answer. Filled in as it happens, so that it tells the truth also of work that was given up.
+/// The calls for one answer. Filled in as they happen, so that it is also correct for work that was given up.
 #[derive(Debug, Default)]
 pub struct Tries<'m> {
-    /// Those that came to nothing, in order.
+    /// Failed calls, in order.
     pub failed: Vec<Tried<'m>>,
-    /// The one that gives the answer, or that was under way when the waiting ended.
+    /// The call that gives the answer, or that was in progress when the waiting ended.
     pub now: Option<Trying<'m>>,
 }
 
-/// One call that came to nothing.
+/// A failed call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Tried<'m> {
-    /// The model as its provider calls it.
+    /// Name of the model at its provider.
     pub model: &'m str,
-    /// The trouble's name, or a code's.
+    /// Name of the trouble, or of a code.
     pub outcome: &'static str,
-    /// How long it took.
+    /// Duration.
     pub took: Millis,
-    /// What the provider has read and written for it all the same.
+    /// Tokens that the provider has read and written all the same.
     pub spent: Usage,
 }
 
-/// One call on its way.
+/// A call in progress.
 #[derive(Debug, Clone, Copy)]
 pub struct Trying<'m> {
-    /// The model as its provider calls it.
+    /// Name of the model at its provider.
     pub model: &'m str,
-    /// How long the first piece of its answer took, once that is there.
+    /// Time to the first piece of its answer, once that is available.
     pub first: Option<Millis>,
-    /// Bytes that it has written and of which nobody has seen anything: thoughts, and pieces of calls.
+    /// Bytes written that are not visible yet: thoughts, and pieces of calls.
     pub unseen: usize,
     since: Instant,
 }
 
 impl Trying<'_> {
-    /// How long it has taken so far.
+    /// Returns the duration so far.
     #[must_use]
     pub fn so_far(&self) -> Millis {
         Millis::from(self.since.elapsed())

@@ -1,10 +1,10 @@
 //! The bundled encoder behind a queue.
 //!
-//! A few threads take texts from one bounded queue, a batch at a time; questions (a few texts) go before catalogues
-//! (many). Equal texts that are asked for at the same moment are encoded once. What was encoded is remembered: vectors for
-//! long, tokens of the last texts, so that a turn that asks for both pays once. A
-//! caller waits no longer than it said; a text that nobody waits for any more is skipped, so that a burst does not
-//! leave the encoder working for ghosts.
+//! A few threads take texts from one bounded queue, a batch at a time; questions (a few texts) take precedence over
+//! catalogues (many). Equal texts that are requested at the same time are encoded once. Encoded texts are cached:
+//! vectors for long, tokens of the last texts only, so that a turn that needs both pays once. A caller waits no longer
+//! than its limit. A text that is no longer waited for is skipped, so that a burst does not leave the encoder working
+//! in vain.
 
 use std::{
     collections::{BTreeSet, HashMap, VecDeque},
@@ -25,18 +25,18 @@ use tokio::{
 
 use super::{Close, Embedder, Embedding, EncoderId, NotNow, lru::Lru};
 
-/// `[embedder]`: the local encoder's queue.
+/// `[embedder]`: the queue of the local encoder.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct LocalConfig {
-    /// Threads that encode. Default: 1.
+    /// Number of encoding threads. Default: 1.
     pub threads: usize,
-    /// Texts that may wait; more are told "not now" at once. A call with more texts than that is taken while nothing
-    /// else waits. Default: 512.
+    /// Limit of waiting texts; calls beyond it are refused at once. A call with more texts than that is accepted while
+    /// nothing else waits. Default: 512.
     pub queue: usize,
-    /// Texts that a thread takes at one time. Default: 8.
+    /// Number of texts that a thread takes at a time. Default: 8.
     pub batch: usize,
-    /// Memory for texts that were encoded before. Default: `"16MiB"`.
+    /// Memory limit of the cache of encoded texts. Default: `"16MiB"`.
     pub remember: Bytes,
 }
 
@@ -46,34 +46,34 @@ impl Default for LocalConfig {
     }
 }
 
-/// What the service has done so far.
+/// Statistics of the service.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Stats {
-    /// Texts found in memory.
+    /// Texts found in the cache.
     pub remembered: u64,
     /// Texts that were encoded.
     pub encoded: u64,
-    /// Texts that joined one that was already waiting.
+    /// Texts that joined an equal one already waiting.
     pub joined: u64,
-    /// Texts that nobody waited for any more when their turn came.
+    /// Texts that were no longer waited for when their turn came.
     pub skipped: u64,
-    /// Calls that were told "not now".
+    /// Calls that were refused.
     pub refused: u64,
-    /// Texts that wait.
+    /// Waiting texts.
     pub waiting: usize,
-    /// Bytes that the memory of earlier texts holds.
+    /// Size of the cache in bytes.
     pub held: usize,
 }
 
-/// The local encoder as a service. Cheap to clone; the threads end when the last clone is gone.
+/// The local encoder as a service. Cheap to clone; the threads end when the last clone is dropped.
 #[derive(Clone)]
 pub struct LocalEmbedder(Arc<Handle>);
 
-/// Ends the threads when it is dropped.
+/// Ends the threads when dropped.
 struct Handle {
     shared: Arc<Shared>,
     id: EncoderId,
-    /// What cuts texts, and the table of words with its id, if there is one for this vocabulary.
+    /// The tokenizer, and the word table with its id, if there is one for this vocabulary.
     encoder: Encoder,
     table: Option<(Table, EncoderId)>,
 }
@@ -86,17 +86,17 @@ struct Shared {
 }
 
 struct State {
-    /// Texts of calls with a few texts, in the order in which they came.
+    /// Texts of calls with a few texts, in order of arrival.
     questions: VecDeque<Arc<str>>,
-    /// Texts of calls with many.
+    /// Texts of calls with many texts.
     catalogues: VecDeque<Arc<str>>,
-    /// Who waits for a text that is queued or being encoded.
+    /// Callers that wait for a text that is queued or being encoded.
     waiting: HashMap<Arc<str>, Vec<oneshot::Sender<Close>>>,
     memory: Lru,
     /// The last texts with their tokens.
     last: VecDeque<(Arc<str>, Close)>,
     stats: Stats,
-    /// How long a text takes, as the last ones did; and how many threads share the work.
+    /// Recent time per text, and the number of threads that share the work.
     pace: (Duration, u32),
     open: bool,
 }
@@ -105,7 +105,7 @@ impl LocalEmbedder {
     /// Starts the threads.
     ///
     /// # Errors
-    /// If the operating system gives no thread.
+    /// If the operating system cannot create a thread.
     pub fn start(encoder: &Encoder, config: &LocalConfig) -> std::io::Result<Self> {
         let id = EncoderId::new(encoder.id());
         let memory = Lru::new(config.remember.len());
@@ -133,7 +133,7 @@ impl LocalEmbedder {
         Ok(handle)
     }
 
-    /// What it has done so far.
+    /// Returns the statistics so far.
     #[must_use]
     pub fn stats(&self) -> Stats {
         let state = self.0.shared.lock();
@@ -210,7 +210,7 @@ enum Place {
     Coming(oneshot::Receiver<Close>),
 }
 
-/// What a caller wants of its texts.
+/// What a caller needs of its texts.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Need {
     Vector,
@@ -219,15 +219,15 @@ enum Need {
 
 impl Shared {
     fn lock(&self) -> MutexGuard<'_, State> {
-        // A thread that fell while it held the lock left counters behind, nothing half done.
+        // A thread that panicked while holding the lock left counters behind, but nothing half done.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// One thread's life.
+    /// Runs one thread.
     fn work(&self, encoder: &Encoder, id: &EncoderId) {
         while let Some(batch) = self.take() {
             for text in batch {
-                // Somebody may have given up since the batch was taken.
+                // Callers may have given up since the batch was taken.
                 if !self.lock().still_wanted(&text) {
                     continue;
                 }
@@ -246,14 +246,14 @@ impl Shared {
                 state.stats.encoded += 1;
                 state.pace.0 = if state.pace.0.is_zero() { took } else { (state.pace.0 * 15 + took) / 16 };
                 for waiter in state.waiting.remove(&text).unwrap_or_default() {
-                    // Gone waiters have no use for it; the memory has it.
+                    // A caller that is gone does not need it; the cache has it.
                     let _ = waiter.send(close.clone());
                 }
             }
         }
     }
 
-    /// The next texts; waits for some. `None` once nobody can ask any more.
+    /// Returns the next texts; waits for some. `None` once no caller is left.
     fn take(&self) -> Option<Vec<Arc<str>>> {
         let mut state = self.lock();
         loop {
@@ -269,9 +269,9 @@ impl Shared {
     }
 }
 
-/// A call with more texts than this is a catalogue.
+/// Number of texts up to which a call counts as a question, not a catalogue.
 const FEW: usize = 4;
-/// Texts whose tokens are remembered: some 10 KB each.
+/// Number of texts whose tokens are cached: some 10 KB each.
 const LAST: usize = 128;
 
 impl State {
@@ -292,8 +292,8 @@ impl State {
         self.questions.len().saturating_add(self.catalogues.len())
     }
 
-    /// True if a question could not be read in time, by all that is known: it is told at once, since waiting first
-    /// and being refused then would cost it both.
+    /// Returns whether a question cannot be read in time, by all that is known. It is then refused at once, since
+    /// waiting first would cost the time as well.
     fn hopeless(&self, texts: &[String], within: Duration, need: Need) -> bool {
         let (each, threads) = self.pace;
         let ahead = u32::try_from(self.questions.len()).unwrap_or(u32::MAX);
@@ -305,7 +305,7 @@ impl State {
         fresh && each.saturating_mul(ahead) / threads > within
     }
 
-    /// Keeps the tokens of the last texts.
+    /// Caches the tokens of the last texts.
     fn remember(&mut self, text: &Arc<str>, close: &Close) {
         if self.last.len() >= LAST {
             self.last.pop_front();
@@ -326,7 +326,7 @@ impl State {
         self.questions.pop_front().or_else(|| self.catalogues.pop_front())
     }
 
-    /// Takes a place for each text: all of them, or none.
+    /// Queues each text: all of them, or none.
     fn ask(&mut self, texts: &[String], queue: usize, need: Need) -> Result<Vec<Place>, NotNow> {
         let known: Vec<Option<Close>> = texts.iter().map(|text| self.known(text, need)).collect();
         let fresh: BTreeSet<&str> = texts

@@ -1,4 +1,4 @@
-//! Texts to vectors, the least used forgotten first.
+//! A cache from texts to vectors, evicted by least recent use.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -7,10 +7,10 @@ use std::{
 
 use crate::embedder::Embedding;
 
-/// What one entry costs beside its text: the vector and the books kept about it.
+/// Overhead of an entry beside its text: the vector and the bookkeeping.
 const OVERHEAD: usize = 640;
 
-/// A bounded memory of texts.
+/// A bounded cache of texts.
 #[derive(Debug)]
 pub(super) struct Lru {
     limit: usize,
@@ -21,12 +21,12 @@ pub(super) struct Lru {
 }
 
 impl Lru {
-    /// A memory of at most so many bytes.
+    /// Creates a cache with a limit of bytes.
     pub(super) fn new(limit: usize) -> Self {
         Self { limit, held: 0, clock: 0, by_text: HashMap::new(), by_use: BTreeMap::new() }
     }
 
-    /// The vector of this text, which is now the newest.
+    /// Returns the vector of this text, which becomes the most recent one.
     pub(super) fn get(&mut self, text: &str) -> Option<Embedding> {
         let (key, (used, found)) = self.by_text.get_key_value(text)?;
         let (key, used, found) = (Arc::clone(key), *used, found.clone());
@@ -39,12 +39,12 @@ impl Lru {
         Some(found)
     }
 
-    /// True if this text is not remembered.
+    /// Returns whether this text is missing.
     pub(super) fn lacks(&self, text: &str) -> bool {
         !self.by_text.contains_key(text)
     }
 
-    /// Remembers a vector.
+    /// Adds a vector.
     pub(super) fn put(&mut self, text: &str, embedding: Embedding) {
         let cost = text.len().saturating_add(OVERHEAD);
         if cost > self.limit || self.by_text.contains_key(text) {
@@ -62,7 +62,7 @@ impl Lru {
         self.held = self.held.saturating_add(cost);
     }
 
-    /// Bytes held, and how many texts.
+    /// Returns the bytes held, and the number of texts.
     pub(super) fn size(&self) -> (usize, usize) {
         (self.held, self.by_text.len())
     }

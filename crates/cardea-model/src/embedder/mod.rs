@@ -1,8 +1,8 @@
-//! Texts to vectors, for caches, tool selection and the rehearsal model.
+//! Encoding of texts as vectors, for caches, tool selection and the rehearsal model.
 //!
-//! An [`Embedder`] promises vectors of one encoder, one for each text and in their order, or [`NotNow`] within the
-//! caller's deadline: callers degrade (a cache to exact matches, selection to words) and never wait for it. Every vector
-//! carries the [`EncoderId`] that made it, and [`Embedding::cosine`] refuses to compare those of different encoders.
+//! An [`Embedder`] returns vectors of one encoder, one per text and in order, or [`NotNow`] within the caller's
+//! deadline. Callers degrade (a cache to exact matches, selection to words) and never wait for it. Every vector
+//! carries the [`EncoderId`] that made it, and [`Embedding::cosine`] refuses to compare vectors of different encoders.
 
 mod local;
 mod lru;
@@ -16,18 +16,18 @@ use futures::{FutureExt, future::BoxFuture};
 pub use local::{LocalConfig, LocalEmbedder, Stats};
 pub use remote::{RemoteConfig, RemoteEmbedder};
 
-/// Name and fingerprint of an encoder: vectors of different encoders have nothing to do with one another.
+/// Name and fingerprint of an encoder. Vectors of different encoders are unrelated.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct EncoderId(Arc<str>);
 
 impl EncoderId {
-    /// Takes the id as the encoder gives it.
+    /// Wraps the id as given by the encoder.
     #[must_use]
     pub fn new(id: &str) -> Self {
         Self(id.into())
     }
 
-    /// The id, for a store.
+    /// Returns the id, for a store.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
@@ -40,67 +40,67 @@ impl fmt::Display for EncoderId {
     }
 }
 
-/// Where a text lies, and who says so.
+/// The vector of a text, with its encoder.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Embedding {
-    /// Who made the vector.
+    /// The encoder.
     pub encoder: EncoderId,
-    /// The vector; shared, since the same text comes again.
+    /// The vector; shared, since the same texts come again.
     pub vector: Arc<Vector>,
-    /// True if the text was longer than the encoder reads: what follows its cut had no say.
+    /// True if the text was longer than the encoder reads: the rest is ignored.
     pub truncated: bool,
 }
 
 impl Embedding {
-    /// How alike two texts are, −1 to 1; `None` if different encoders read them.
+    /// Returns the similarity of two texts, −1 to 1; `None` if different encoders read them.
     #[must_use]
     pub fn cosine(&self, other: &Self) -> Option<f32> {
         (self.encoder == other.encoder).then(|| self.vector.cosine(&other.vector))
     }
 }
 
-/// A text as a vector and, where the encoder tells, token by token.
+/// A text as a vector and, if the encoder provides them, as tokens.
 #[derive(Debug, Clone)]
 pub struct Close {
     /// The vector.
     pub embedding: Embedding,
-    /// Its tokens. To be compared with those of the same encoder alone.
+    /// Its tokens. Comparable only with those of the same encoder.
     pub pieces: Option<Arc<Pieces>>,
 }
 
-/// Why there is no vector now. Never an error for a user: whoever asked goes on without.
+/// Reason why there is no vector now. Never an error for a user: callers continue without it.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum NotNow {
-    /// More texts are waiting than may wait.
+    /// Too many texts are waiting.
     #[error("too many texts are waiting for the encoder")]
     Busy,
-    /// The deadline passed.
+    /// The deadline has passed.
     #[error("the encoder did not answer in time")]
     Late,
-    /// The encoder is away, or answered nonsense.
+    /// The encoder is unavailable, or its answer is invalid.
     #[error("the encoder cannot be used: {0}")]
     Away(String),
 }
 
-/// Turns texts into vectors.
+/// Encodes texts as vectors.
 ///
-/// The contract: `Ok` holds exactly one embedding for each text, in order, all of [`Embedder::encoder`]; the same
-/// text gives the same vector; the future ends within the given time; dropping it is harmless.
+/// The contract: `Ok` holds exactly one embedding per text, in order, all of [`Embedder::encoder`]; the same text
+/// gives the same vector; the future ends within the given time; dropping it is harmless.
 pub trait Embedder: Send + Sync {
-    /// Whose vectors these are.
+    /// Returns the id of the encoder.
     fn encoder(&self) -> &EncoderId;
 
-    /// A vector at once and without the queue, of a table of words: less to be trusted, and of another id, so that the
-    /// two never meet. `None` if there is no such table.
+    /// Returns a vector at once and without the queue, from a word table. It is less reliable, and has another id, so
+    /// that the two are never compared. `None` if there is no such table.
     fn glance(&self, text: &str) -> Option<Embedding> {
         let _ = text;
         None
     }
 
-    /// The vectors of these texts, if they can be had within this time.
+    /// Returns the vectors of these texts, if they are available within this time.
     fn embed(&self, texts: Vec<String>, within: Duration) -> BoxFuture<'_, Result<Vec<Embedding>, NotNow>>;
 
-    /// The same with the tokens of each text, for whoever compares a few texts closely.
+    /// Does the same with the tokens of each text, for close comparisons of a few texts.
     fn read(&self, texts: Vec<String>, within: Duration) -> BoxFuture<'_, Result<Vec<Close>, NotNow>> {
         let made = self.embed(texts, within);
         let close = |embedding| Close { embedding, pieces: None };

@@ -1,4 +1,4 @@
-//! An encoder behind OpenAI's `/embeddings`.
+//! A remote encoder with OpenAI's `/embeddings` interface.
 
 use std::time::Duration;
 
@@ -20,22 +20,22 @@ use tokio::time::timeout;
 
 use super::{Embedder, Embedding, EncoderId, NotNow, lru::Lru};
 
-/// A remote encoder. It must give 384 numbers, or be able to (`dimensions`).
+/// A remote encoder. It must return 384 numbers, or support `dimensions`.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct RemoteConfig {
-    /// Up to and with the version, for example `https://api.openai.com/v1`.
+    /// Base URL, up to and including the version, for example `https://api.openai.com/v1`.
     pub base_url: String,
-    /// Its key, if it needs one.
+    /// API key, if needed.
     #[serde(default)]
     #[schemars(with = "Option<SecretText>")]
     pub api_key: Option<SecretString>,
-    /// The model as the server calls it. It is part of every vector's encoder id.
+    /// Name of the model at the server. It is part of every vector's encoder id.
     pub model: String,
-    /// Ask for 384 numbers. For models that are made to be shortened; others answer with their own number anyway.
+    /// Whether to request 384 numbers. For models that can be shortened; others ignore the request.
     #[serde(default)]
     pub dimensions: bool,
-    /// Memory for texts that were encoded before. Default: `"16MiB"`.
+    /// Memory limit of the cache of encoded texts. Default: `"16MiB"`.
     #[serde(default = "remember")]
     pub remember: Bytes,
 }
@@ -44,7 +44,7 @@ const fn remember() -> Bytes {
     Bytes::mib(16)
 }
 
-/// The most texts in one request.
+/// Limit of texts in one request.
 const MOST: usize = 256;
 
 /// A remote encoder.
@@ -57,16 +57,16 @@ pub struct RemoteEmbedder {
 }
 
 impl RemoteEmbedder {
-    /// An encoder at this address.
+    /// Creates an encoder at this address.
     ///
     /// # Errors
-    /// [`Code::Misconfigured`] if the address is not one.
+    /// [`Code::Misconfigured`] if the address is invalid.
     pub fn new(config: RemoteConfig, net: Net) -> Result<Self> {
         let bad =
             |why: &str| Error::new(Code::Misconfigured).detail(format!("`embedder.remote.base_url` {why}."));
         let uri: http::Uri = config.base_url.parse().map_err(|_| bad("is not an address"))?;
         let host = uri.host().ok_or_else(|| bad("has no host"))?.to_owned();
-        // The address belongs to the id: two servers may call different weights by one name.
+        // The address is part of the id: two servers may use one name for different weights.
         let id =
             EncoderId::new(&format!("remote:{}:{}", config.base_url.trim_end_matches('/'), config.model));
         let memory = Mutex::new(Lru::new(config.remember.len()));
@@ -131,7 +131,7 @@ impl RemoteEmbedder {
     }
 }
 
-/// The vectors of an answer, each at the place that its index says; `None` unless there is exactly one for each text.
+/// Returns the vectors of an answer, in the order of their indices; `None` unless there is exactly one per text.
 fn read(document: &Value, count: usize, id: &EncoderId) -> Option<Vec<Embedding>> {
     let data = document.get("data")?.as_array()?;
     let mut found: Vec<Option<Embedding>> = vec![None; count];
@@ -192,7 +192,7 @@ mod tests {
         let config = json!({ "base_url": format!("http://{target}/v1"), "model": "m" });
         let embedder = RemoteEmbedder::new(serde_json::from_value(config).unwrap(), net.clone()).unwrap();
         for _ in 0..4 {
-            // The asker's own patience is not what is tested: it ends a moment after the request's.
+            // The caller's own limit is not what is tested: it ends a moment after the request's.
             let late = embedder.ask(&["text"], Duration::from_millis(20)).await.unwrap_err();
             assert!(matches!(late, NotNow::Late), "{late:?}");
         }

@@ -1,11 +1,11 @@
-//! Whether a number in a message is the amount that is meant: only where nothing beside it makes it another one.
+//! Decides whether a number in a message is the intended amount: only if nothing beside it changes its meaning.
 
 use super::{
     mention::{Kind, Mention},
     said::{Nouns, Said},
 };
 
-/// Words before an amount that make it no amount.
+/// Words before an amount that make it vague.
 const VAGUE: &[&str] = &[
     "about",
     "around",
@@ -32,7 +32,7 @@ const VAGUE: &[&str] = &[
     "below",
     "above",
 ];
-/// Words after it that make it another one.
+/// Words after an amount that change it.
 const SCALING: &[&str] = &[
     "each", "apiece", "per", "hundred", "thousand", "million", "k", "dozen", "times", "x", "percent", "plus",
     "minus", "or", "more", "less",
@@ -41,7 +41,7 @@ const FRACTIONS: &[&str] = &["half", "third", "quarter", "double", "twice", "tri
 const JOINING: &[&str] =
     &["to", "-", "–", "—", "x", "×", "*", "times", "+", "plus", "minus", "or", "and", "/", "until", "bis"];
 
-/// True if this is the only amount of the message, and nothing beside it makes it another one.
+/// Returns whether this is the only amount of the message, and nothing beside it changes its meaning.
 pub(super) fn is_plain(mention: &Mention, said: &Said<'_>, nouns: &Nouns) -> bool {
     let before = said.text.get(..mention.start).unwrap_or_default().trim_end().to_lowercase();
     let after = said.text.get(mention.end..).unwrap_or_default().trim_start().to_lowercase();
@@ -62,7 +62,7 @@ pub(super) fn is_plain(mention: &Mention, said: &Said<'_>, nouns: &Nouns) -> boo
     !joined && !glued && !vague && !scaled && !shares && is_only(mention, said, nouns)
 }
 
-/// True if no other amount, and for a bare number no other bare number, stands in the message.
+/// Returns whether the message has no other amount and, for a bare number, no other bare number.
 fn is_only(mention: &Mention, said: &Said<'_>, nouns: &Nouns) -> bool {
     let money = |other: &&Mention| matches!(other.kind, Kind::Money { .. });
     let others = said.mentions.iter().filter(|other| other.start != mention.start);
@@ -77,7 +77,7 @@ fn is_only(mention: &Mention, said: &Said<'_>, nouns: &Nouns) -> bool {
     !others.clone().any(|other| bare(&other) || money(&other))
 }
 
-/// What looks like an amount in a message and could not be taken as one.
+/// Returns a text of the message that looks like an amount but could not be taken as one.
 pub(super) fn unclear(said: &Said<'_>) -> Option<String> {
     let money = said.mentions.iter().filter(|mention| matches!(mention.kind, Kind::Money { .. }));
     let all: Vec<String> = money.map(|mention| format!("`{}`", mention.text)).collect();

@@ -1,6 +1,7 @@
-//! What in a message speaks against doing anything: a no, an undoing, a condition, a report, a question.
+//! Signs in a message that speak against an action: a negation, an undo, a condition, a report, a question.
 //!
-//! It errs towards doing nothing: who is asked back says it again in plain words, and money that has left is gone.
+//! It errs towards doing nothing: a user who is asked back repeats the request in plain words, whereas money that was
+//! sent is gone.
 
 use cardea_core::tool::ToolSpec;
 
@@ -17,25 +18,25 @@ use super::{
     words::stem,
 };
 
-/// Why nothing is done.
+/// Reason to do nothing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Caution {
     /// It is forbidden.
     Forbidden,
-    /// Something that was done shall be taken back.
+    /// Something that was done is to be undone.
     Undone,
-    /// It hangs on a condition, on another time, or is one of several.
+    /// It depends on a condition or another time, or is one of several requests.
     Conditional,
-    /// It tells what somebody said or did.
+    /// It reports what someone said or did.
     Reported,
-    /// It asks.
+    /// It is a question.
     Asked,
-    /// It only says `and 113`: of what, is a guess.
+    /// It only says `and 113`, which leaves the action open.
     Short,
 }
 
 impl Caution {
-    /// What is said instead of doing it.
+    /// Returns what is said instead of acting.
     pub(super) fn says(self, tool: &ToolSpec) -> String {
         let why = match self {
             Self::Forbidden => {
@@ -56,11 +57,11 @@ impl Caution {
     }
 }
 
-/// Said before what was looked up instead of doing it.
+/// Said before data that was looked up instead of acting.
 pub(super) const LOOKED: &str = "I changed nothing, since that is a question.";
 
-/// What in this text speaks against calling this tool, which changes something. Text that is to be written down
-/// speaks for nobody.
+/// Returns what in this text speaks against calling this tool, which changes something. Text that is to be written
+/// down does not count.
 pub(super) fn of(text: &str, tool: &ToolSpec, properties: &[Property], nouns: &Nouns) -> Option<Caution> {
     let verbs = verbs_of(tool, nouns);
     let scene = Scene {
@@ -78,24 +79,24 @@ pub(super) fn of(text: &str, tool: &ToolSpec, properties: &[Property], nouns: &N
     worst.into_iter().find(|caution| found.contains(caution))
 }
 
-/// True if a word of the text is for what this tool does: what cannot be made good again is never a guess.
+/// Returns whether a word of the text names what this tool does: an irreversible action is never guessed.
 pub(super) fn names(text: &str, tool: &ToolSpec, nouns: &Nouns) -> bool {
     let verbs = verbs_of(tool, nouns);
     verbs.is_empty() || words(text).iter().any(|word| verbs.iter().any(|verb| choose::same(word, verb)))
 }
 
-/// True if the text holds a no.
+/// Returns whether the text contains a negation.
 pub(super) fn denies(text: &str) -> bool {
     clauses(text).iter().any(Clause::denies)
 }
 
-/// What is known of the tool.
+/// Facts about the tool.
 struct Scene<'a> {
     verbs: &'a [String],
     nouns: &'a Nouns,
-    /// It takes a time.
+    /// True if it takes a time.
     timed: bool,
-    /// It turns things on and off.
+    /// True if it switches things on and off.
     switch: bool,
 }
 
@@ -110,15 +111,15 @@ fn is_switch(property: &Property) -> bool {
 /// A part of a sentence.
 struct Clause {
     words: Vec<String>,
-    /// Its sentence ends in a question mark, and it is the last one there.
+    /// True if it is the last part of a sentence that ends in a question mark.
     asks: bool,
-    /// Its sentence is a polite wish: `can you …?`
+    /// True if its sentence is a polite request: `can you …?`
     polite: bool,
     begins: bool,
 }
 
 impl Clause {
-    /// The words after greetings and the like.
+    /// Returns the words after greetings and the like.
     fn lead(&self) -> &[String] {
         let start = self.words.iter().position(|word| !OPENERS.contains(&word.as_str()));
         start.and_then(|start| self.words.get(start..)).unwrap_or_default()
@@ -128,7 +129,7 @@ impl Clause {
         self.words.iter().any(|word| any.contains(&word.as_str()))
     }
 
-    /// `can you …`, and not `can you tell me whether …`.
+    /// Matches `can you …`, but not `can you tell me whether …`.
     fn is_polite(&self) -> bool {
         let lead: Vec<&str> = self.lead().iter().map(String::as_str).collect();
         match lead.as_slice() {
@@ -150,7 +151,7 @@ impl Clause {
             || self.words.iter().enumerate().any(no)
     }
 
-    /// True for a clause behind another that says how things are, not what is to be done.
+    /// Returns whether a following clause says how things are, not what is to be done.
     fn states(&self, first: bool, scene: &Scene<'_>) -> bool {
         let stating = self.words.first().is_some_and(|word| STATING.contains(&word.as_str()));
         let doing = self.words.iter().any(|word| mood::orders(word) || scene.verbs.contains(&stem(word)));
@@ -176,7 +177,7 @@ impl Clause {
             let mut deed = |other: bool| {
                 after.any(|word| DEEDS.contains(&word.as_str()) && !(other && scene.verbs.contains(&word)))
             };
-            // `cancel the refund` is nothing for a tool that cancels orders; `and cancel order 4` is a second wish.
+            // `cancel the refund` is not for a tool that cancels orders; `and cancel order 4` is a second request.
             let own = scene.switch || scene.verbs.iter().any(|verb| choose::same(word, verb));
             let thing = scene.nouns.known(&object).is_some();
             TAKING_BACK.contains(&word.as_str()) && if own { deed(true) } else { !thing || deed(false) }
@@ -241,7 +242,7 @@ impl Clause {
             }
             _ => false,
         };
-        // `about closing ticket 8` speaks of it.
+        // `about closing ticket 8` only mentions it.
         let spoken_of = |pair: &[String]| match pair {
             [before, word] => word.ends_with("ing") && before != "mind" && scene.verbs.contains(&stem(word)),
             _ => false,
@@ -267,7 +268,7 @@ impl Clause {
     }
 }
 
-/// The parts of all sentences.
+/// Returns the parts of all sentences.
 fn clauses(text: &str) -> Vec<Clause> {
     let mut out = Vec::new();
     for (sentence, end) in sentences(text) {

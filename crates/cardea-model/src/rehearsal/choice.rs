@@ -1,4 +1,4 @@
-//! Choosing among given values by the words of a message: enums and yes-or-no.
+//! Chooses among given values (enums, booleans) by the words of a message.
 
 use serde_json::Value;
 
@@ -8,7 +8,7 @@ use super::{
     words::{alike, name_words, stem},
 };
 
-/// Words that mean the same where states, urgencies and times are chosen.
+/// Words with the same meaning as values for states, priorities and times.
 const MEANS: &[(&str, &[&str])] = &[
     ("urgent", &["critical", "asap", "emergency", "immediately"]),
     ("critical", &["urgent", "asap", "emergency"]),
@@ -30,7 +30,7 @@ const MEANS: &[(&str, &[&str])] = &[
     ("day", &["daily", "today", "24"]),
 ];
 
-/// The value that the message names.
+/// Returns the value that the message names.
 pub(super) fn of(values: &[Value], property: &Property, said: &Said<'_>) -> Option<Value> {
     let spoken: Vec<String> = said.words.iter().map(|word| word.text.to_lowercase()).collect();
     let mut best: Option<(f64, &Value)> = None;
@@ -42,11 +42,11 @@ pub(super) fn of(values: &[Value], property: &Property, said: &Said<'_>) -> Opti
         }
     }
     let (score, value) = best?;
-    // A value that only sounds alike must not fill an argument that nobody asked for.
+    // A value that is merely similar must not fill an optional argument.
     (score >= 1.0 || property.required).then(|| value.clone())
 }
 
-/// How clearly the words of a label stand in the message, in their order.
+/// Returns how clearly the words of a label occur in the message, in their order.
 fn named(label: &[String], spoken: &[String]) -> f64 {
     if label.is_empty() {
         return 0.0;
@@ -108,7 +108,7 @@ const OFF: &[&str] = &[
     "disabling",
 ];
 
-/// Yes or no, if the message says.
+/// Returns yes or no, if the message says so.
 pub(super) fn truth(property: &Property, said: &Said<'_>) -> Option<Value> {
     let is_switch = property.words.iter().any(|word| {
         matches!(

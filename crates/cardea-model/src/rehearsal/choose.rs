@@ -1,7 +1,7 @@
-//! Which of the offered tools a message asks for.
+//! Chooses the tool that a message asks for.
 //!
-//! Three voices: the encoder (meaning), the words (with a small list of everyday words for the same thing), and the
-//! mentions (an order number speaks for a tool that wants one). Without an encoder the other two decide alone.
+//! Three signals: the encoder (meaning), the words (with a small list of everyday synonyms), and the mentions (an
+//! order number counts for a tool that needs one). Without an encoder the other two decide alone.
 
 use std::collections::BTreeSet;
 
@@ -14,32 +14,32 @@ use super::{
     words::{content, stem, words},
 };
 
-/// A tool with how well it fits.
+/// A tool with its scores.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) struct Candidate {
-    /// Its place among the offered tools.
+    /// Its index among the offered tools.
     pub(super) place: usize,
-    /// How well its texts fit the message, 0 to about 1: below [`RELEVANT`] it is about something else.
+    /// Similarity of its texts to the message, 0 to about 1: below [`RELEVANT`] it is about something else.
     pub(super) relevance: f64,
-    /// The relevance, with what the mentions say.
+    /// The relevance, with the score of the mentions.
     pub(super) score: f64,
-    /// True if it only looks, and the message names all that it needs: `is INV-0007 paid?`.
+    /// True if it only reads, and the message names all that it needs: `is INV-0007 paid?`.
     pub(super) named: bool,
 }
 
-/// The least relevance of a tool that is worth calling.
+/// Least relevance of a tool that is worth calling.
 pub(super) const RELEVANT: f64 = 0.30;
 
-/// What the arguments say about one tool.
+/// Result of filling the arguments of a tool.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Fit {
     /// As [`super::fill::Filled::fit`].
     pub(super) fit: f64,
-    /// Required arguments that nobody mentioned.
+    /// Required arguments that were not mentioned.
     pub(super) missing: usize,
 }
 
-/// Everyday words for the same thing, first the one that tools use.
+/// Everyday synonyms, first the word that tools use.
 const SAME: &[&[&str]] = &[
     &["cancel", "stop", "abort", "revoke", "withdraw"],
     &["delete", "erase", "remove", "wipe", "purge", "forget", "rid"],
@@ -102,7 +102,7 @@ impl Texts {
     }
 }
 
-/// The words of an example that mean something: no ids, and no names of people, which mean nobody in particular.
+/// Returns the meaningful words of an example: no ids, and no names of people, which mean no one in particular.
 fn example_words(text: &str) -> BTreeSet<String> {
     let names: BTreeSet<String> = words(text)
         .into_iter()
@@ -137,7 +137,7 @@ pub(super) fn order(
             let example = spoken.example(texts);
             let meaning = cosine.and_then(|all| all.get(place)).copied();
             let relevance = match meaning {
-                // Words alone do not speak for a tool that means something else: `write me a poem` is no note.
+                // Words alone do not count for a tool with another meaning: `write me a poem` is not a note.
                 Some(cosine) if cosine < 0.3 && lexical < 0.5 => {
                     0.6 * (0.6 * cosine.max(0.0) + 0.3 * lexical + 0.3 * example)
                 }
@@ -166,7 +166,7 @@ pub(super) fn order(
     found
 }
 
-/// True if the word and this stem of a tool's name are used for the same thing.
+/// Returns whether the word and this stem of a tool's name are synonyms.
 pub(super) fn same(word: &str, verb: &str) -> bool {
     let own = stem(word);
     own == verb
@@ -176,19 +176,19 @@ pub(super) fn same(word: &str, verb: &str) -> bool {
         })
 }
 
-/// Lists and searches give several rows.
+/// Returns whether the tool lists or searches, and so returns rows.
 fn is_list(texts: &Texts) -> bool {
     texts.name.contains("list") || texts.name.contains("search")
 }
 
-/// The words of a message with their weights: rare ones among the tools weigh more.
+/// The words of a message with their weights: words that are rare among the tools weigh more.
 struct Spoken {
     words: Vec<(String, f64)>,
     others: Vec<(Vec<String>, f64)>,
     plain: BTreeSet<String>,
-    /// The first word that carries content: what is to be done, in most requests.
+    /// The first content word: what is to be done, in most requests.
     first: Option<String>,
-    /// The things of which it speaks as several.
+    /// Things that are mentioned in the plural.
     several: Vec<String>,
 }
 
@@ -238,7 +238,7 @@ impl Spoken {
         Self { words: words.collect(), others: others.collect(), plain: plain.clone(), first, several }
     }
 
-    /// What the first word says for a tool.
+    /// Returns the score of the first word for a tool.
     fn lead(&self, tool: &Texts) -> f64 {
         let Some(first) = &self.first else { return 0.0 };
         let same = || {
@@ -256,7 +256,7 @@ impl Spoken {
         }
     }
 
-    /// The share of the message that this tool's texts cover, by weight.
+    /// Returns the share of the message that this tool's texts cover, by weight.
     fn coverage(&self, tool: &Texts) -> f64 {
         let (mut covered, mut all) = (0.0, 0.4);
         for (word, weight) in &self.words {
@@ -277,7 +277,7 @@ impl Spoken {
         ((covered + alike) / all).min(1.3)
     }
 
-    /// How much the message is like the nearest example of this tool (Dice).
+    /// Returns the similarity of the message to the nearest example of this tool (Dice).
     fn example(&self, tool: &Texts) -> f64 {
         let count = |n: usize| f64::from(u32::try_from(n).unwrap_or(u32::MAX));
         let one = |example: &BTreeSet<String>| {
@@ -288,19 +288,19 @@ impl Spoken {
     }
 }
 
-/// True if the tool gives rows.
+/// Returns whether the tool returns rows.
 pub(super) fn lists(tool: &ToolSpec) -> bool {
     !tool.effect.changes_things() && is_list(&Texts::of(tool))
 }
 
-/// The stems of all words that a tool says of itself.
+/// Returns the stems of all words in a tool's definition.
 pub(super) fn words_of(tool: &ToolSpec) -> Vec<String> {
     let texts = Texts::of(tool);
     let own = texts.name.into_iter().chain(texts.about);
     own.chain(texts.examples.into_iter().flatten()).collect()
 }
 
-/// The texts of a tool that an encoder compares with the message.
+/// Returns the texts of a tool that an encoder compares with the message.
 pub(super) fn encoded_texts(tool: &ToolSpec) -> Vec<String> {
     let name = tool_nouns(tool).join(" ");
     let mut texts = vec![format!("{name}: {}", tool.description.chars().take(300).collect::<String>())];
@@ -308,13 +308,13 @@ pub(super) fn encoded_texts(tool: &ToolSpec) -> Vec<String> {
     texts
 }
 
-/// True if the tool looks for things by words.
+/// Returns whether the tool searches by words.
 pub(super) fn searches(tool: &ToolSpec) -> bool {
     let searching = |word: &String| matches!(word.as_str(), "search" | "find" | "lookup" | "query");
     !tool.effect.changes_things() && tool_nouns(tool).iter().any(searching)
 }
 
-/// True if the tool can find the id of a thing by a name or an address.
+/// Returns whether the tool can find the id of a thing by a name or an address.
 pub(super) fn finds(tool: &ToolSpec, noun: &str, nouns: &Nouns) -> bool {
     searches(tool) && tool_nouns(tool).iter().any(|word| nouns.known(word) == nouns.known(noun))
 }

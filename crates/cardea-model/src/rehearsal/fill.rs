@@ -1,8 +1,8 @@
-//! Arguments for a tool, found in what was said.
+//! Finds arguments for a tool in the conversation.
 //!
 //! Every pair of an argument and a mention gets a score, and the best pairs are taken first, each mention once. A
-//! mention that says what it is of (`customer 42`) never goes to an argument of another kind. Free words are cut out
-//! last, from what is left.
+//! mention that names its kind (`customer 42`) never goes to an argument of another kind. Free text is extracted last,
+//! from what is left.
 
 use serde_json::{Map, Number, Value};
 
@@ -15,7 +15,7 @@ use super::{
     words::stem,
 };
 
-/// What was found for a tool.
+/// The arguments found for a tool.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Filled {
     pub(super) arguments: Map<String, Value>,
@@ -35,7 +35,7 @@ pub(super) fn fill(properties: &[Property], said: &Said<'_>, nouns: &Nouns) -> F
             continue;
         }
         if let Some(value) = other(property, said, nouns, &mut used) {
-            // A state or an urgency that is named speaks for a tool that knows it.
+            // A named state or priority counts for a tool that has it.
             filled.fit += if matches!(property.want, Want::Choice(_)) { 0.5 } else { 0.0 };
             filled.arguments.insert(property.name.clone(), value);
         }
@@ -49,7 +49,7 @@ pub(super) fn fill(properties: &[Property], said: &Said<'_>, nouns: &Nouns) -> F
     filled
 }
 
-/// Words that are joined by slashes (`rust-lang/cargo`) go to as many required arguments, in the order of the schema.
+/// Assigns words joined by slashes (`rust-lang/cargo`) to as many required arguments, in the order of the schema.
 fn joined(properties: &[Property], said: &Said<'_>, filled: &mut Filled) {
     let free = |property: &&Property| {
         property.required
@@ -75,7 +75,7 @@ fn joined(properties: &[Property], said: &Said<'_>, filled: &mut Filled) {
     }
 }
 
-/// Free words: first those that the message names itself, then those that sound right.
+/// Assigns free text: first to arguments that the message names, then to those that it fits.
 fn free_words(properties: &[Property], said: &Said<'_>, nouns: &Nouns, used: &[bool], filled: &mut Filled) {
     for property in properties.iter().filter(|property| matches!(property.want, Want::Free(_))) {
         if let (false, Some(text)) =
@@ -91,7 +91,7 @@ fn free_words(properties: &[Property], said: &Said<'_>, nouns: &Nouns, used: &[b
         }
         let Some(text) = free::words_for(property, role, said, nouns, used) else { continue };
         let long = matches!(role, Role::Note | Role::Subject | Role::Reason);
-        // A name goes to one argument; a text may be the subject and the description of the same thing.
+        // A name goes to one argument; a text may be both the subject and the description of one thing.
         let taken = !long
             && filled
                 .arguments
@@ -106,7 +106,7 @@ fn free_words(properties: &[Property], said: &Said<'_>, nouns: &Nouns, used: &[b
     }
 }
 
-/// Gives mentions to properties, best pairs first.
+/// Assigns mentions to properties, best pairs first.
 fn mentioned(
     properties: &[Property],
     said: &Said<'_>,
@@ -140,7 +140,7 @@ fn mentioned(
     }
 }
 
-/// How well a mention fits a property, and the value it would give.
+/// Returns how well a mention fits a property, and the value that it would give.
 fn pair(property: &Property, mention: &Mention, said: &Said<'_>, nouns: &Nouns) -> Option<(f64, Value)> {
     match (&property.want, &mention.kind) {
         (Want::Id(id), _) => id_pair(id, mention, said, nouns),
@@ -243,9 +243,9 @@ fn id_pair(id: &Id, mention: &Mention, said: &Said<'_>, nouns: &Nouns) -> Option
     let named = said.noun_of(mention, nouns);
     let score = match (named, &id.noun) {
         (Some(named), Some(noun)) if nouns.known(noun) == Some(named.as_str()) => base + 3.0,
-        // It says of itself that it is of another kind.
+        // It names another kind.
         (Some(_), _) if !shaped => return None,
-        // A joined word that looks like nothing of ours: a switch, a voucher.
+        // A joined word without the form of an id: a switch, a voucher.
         (None, _)
             if !digits
                 && !shaped
@@ -260,7 +260,8 @@ fn id_pair(id: &Id, mention: &Mention, said: &Said<'_>, nouns: &Nouns) -> Option
     Some((score, value))
 }
 
-/// The id as the schema wants it: `order 17` is `ORD-17` where ids look like that, and `17` where they are numbers.
+/// Returns the id in the form of the schema: `order 17` is `ORD-17` if ids have that form, and `17` if they are
+/// numbers.
 pub(super) fn id_value(id: &Id, text: &str) -> Option<Value> {
     let text = text.trim().trim_start_matches('#').trim();
     if id.number {
@@ -315,7 +316,7 @@ fn date(day: &str, with_time: bool) -> Value {
     if with_time { format!("{day}T00:00:00Z").into() } else { day.into() }
 }
 
-/// Whether a date begins or ends a time.
+/// Returns whether a date argument begins or ends a period.
 fn edges(property: &Property) -> (bool, bool) {
     let of = |any: &[&str]| property.words.iter().any(|word| any.contains(&word.as_str()));
     (of(&["since", "from", "start", "after", "begin"]), of(&["until", "to", "end", "before", "till"]))
@@ -332,7 +333,7 @@ fn date_score(property: &Property, mention: &Mention, said: &Said<'_>) -> f64 {
     }
 }
 
-/// What is found in words rather than in mentions.
+/// Finds values in words rather than in mentions.
 fn other(property: &Property, said: &Said<'_>, nouns: &Nouns, used: &mut [bool]) -> Option<Value> {
     match &property.want {
         Want::Choice(values) => choice::of(values, property, said),
@@ -364,7 +365,7 @@ fn other(property: &Property, said: &Said<'_>, nouns: &Nouns, used: &mut [bool])
     }
 }
 
-/// As [`fill`], with the mentions that are left.
+/// Works like [`fill`], with the mentions that are left.
 fn fill_into(properties: &[Property], said: &Said<'_>, nouns: &Nouns, used: &mut [bool]) -> Filled {
     let mut filled = Filled::default();
     let mut taken = used.to_vec();

@@ -1,4 +1,4 @@
-//! What a message mentions: ids, numbers, money, dates, addresses and quoted words, each with its place.
+//! Finds mentions in a message: ids, numbers, money, dates, addresses and quoted words, each with its position.
 
 use cardea_core::time::{Millis, Timestamp};
 use regex::{Captures, Regex};
@@ -58,7 +58,7 @@ impl Finder {
         Ok(Self { patterns: patterns.collect::<Result<_, _>>()? })
     }
 
-    /// All mentions, in the order of the text. Where two patterns fit, the earlier one in the table counts.
+    /// Returns all mentions, in the order of the text. Where two patterns match, the earlier one in the table counts.
     pub(super) fn mentions(&self, text: &str, now: Timestamp) -> Vec<Mention> {
         let mut found: Vec<Mention> = Vec::new();
         for (pattern, make) in &self.patterns {
@@ -81,7 +81,7 @@ impl Finder {
     }
 }
 
-/// `last month` is two days: the first on its first word, the last on its second.
+/// Splits `last month` into two days: the first on its first word, the last on its second.
 fn bounds(found: &Captures<'_>, now: Timestamp) -> Vec<Mention> {
     let (Some(which), Some(unit)) = (found.get(1), found.get(2)) else { return Vec::new() };
     let earlier = match which.as_str().to_lowercase().as_str() {
@@ -101,7 +101,7 @@ fn bounds(found: &Captures<'_>, now: Timestamp) -> Vec<Mention> {
         .collect()
 }
 
-/// The first and the last day of this week, month, quarter or year, or of the one before.
+/// Returns the first and the last day of this week, month, quarter or year, or of the preceding one.
 fn days_of(unit: &str, earlier: i64, now: Timestamp) -> Option<(String, String)> {
     const DAY: i64 = 86_400_000;
     let show = |days: i64| Timestamp(days.saturating_mul(DAY)).to_string().get(..10).map(str::to_owned);
@@ -158,7 +158,7 @@ fn span(found: &Captures<'_>, _: Timestamp) -> Option<Kind> {
     group(found, 1).parse().ok().map(|number| Kind::Span(number, unit))
 }
 
-/// A code has a letter or a joint; a bare number is a number.
+/// Matches a code, which has a letter or a joint; a bare number is a number.
 fn code(found: &Captures<'_>, _: Timestamp) -> Option<Kind> {
     let text = group(found, 0).trim_start_matches('#');
     let ordinal = ["st", "nd", "rd", "th"]

@@ -1,4 +1,4 @@
-//! Free words cut out of a message: reasons, notes, subjects, names, switches.
+//! Extracts free text from a message: reasons, notes, subjects, names, switches.
 
 use serde_json::Value;
 
@@ -10,10 +10,10 @@ use super::{
     words::{is_stop, stem},
 };
 
-/// Longest text that is taken over.
+/// Length limit of an extracted text.
 const LONGEST: usize = 500;
 
-/// The words for this property, if the message has any that sound like them.
+/// Returns the text for this property, if the message has a fitting one.
 pub(super) fn words_for(
     property: &Property,
     role: Role,
@@ -38,7 +38,7 @@ pub(super) fn words_for(
         Role::Search if !property.required => name_of(said, nouns),
         Role::Search => search(said, nouns),
         Role::Person => person(said, nouns),
-        // Any name could be one; an optional place must be called so.
+        // Any name could be a place; an optional one must be marked as such.
         Role::Place if property.required => place(said, nouns),
         Role::Place => None,
         Role::Flag => flag(said),
@@ -47,7 +47,7 @@ pub(super) fn words_for(
     })?;
     let found = clean(&found);
     let worth = found.split_whitespace().any(|word| !is_stop(&word.to_lowercase()));
-    // An optional text is taken only where the message marks it; a bare id is no text.
+    // An optional text is extracted only if the message marks it; a bare id is not a text.
     let only_used = said.mentions.iter().zip(used).any(|(mention, used)| *used && mention.text == found);
     (worth && !only_used).then_some(found)
 }
@@ -62,7 +62,7 @@ fn clean(text: &str) -> String {
     text.chars().take(LONGEST).collect()
 }
 
-/// What follows the first of these markers. A marker of letters must stand as a word of its own.
+/// Returns what follows the first of these markers. A marker of letters must be a word of its own.
 fn after(said: &Said<'_>, markers: &[&str]) -> Option<String> {
     let lower = said.text.to_ascii_lowercase();
     for marker in markers {
@@ -93,12 +93,12 @@ fn points(rest: &str) -> bool {
     let (first, second) = (words.next().unwrap_or_default(), words.next());
     let noun = ["order", "ticket", "case", "customer", "client", "invoice", "refund", "one", "account"];
     let third = words.next();
-    // `that order, please` against `that customer 6 prefers mail`.
+    // `that order, please` as opposed to `that customer 6 prefers mail`.
     noun.contains(&first.trim_end_matches([',', '.', '?', '!']))
         && (second.is_none() || third.is_none() || first.ends_with(','))
 }
 
-/// A second part after a comma, a dash or a full stop: `refund order 17, it arrived broken`.
+/// Returns a second part after a comma, a dash or a full stop: `refund order 17, it arrived broken`.
 fn aside(said: &Said<'_>) -> Option<String> {
     let cut = [", ", "; ", " - ", " – ", " — ", ". "]
         .iter()
@@ -109,10 +109,10 @@ fn aside(said: &Said<'_>) -> Option<String> {
         let word = word.trim_matches(|c: char| !c.is_alphanumeric()).to_lowercase();
         is_stop(&word) || word.contains(|c: char| c.is_ascii_digit()) || THINGS.contains(&word.as_str())
     };
-    // `32 and 33` and `4 euros` are no reason.
+    // `32 and 33` and `4 euros` are not reasons.
     let words = rest.split_whitespace().filter(|word| !bare(word)).count();
     let first = rest.split_whitespace().next().unwrap_or_default().to_lowercase();
-    // A second order is no reason for the first.
+    // A second order is not a reason for the first.
     (words >= 1 && rest.split_whitespace().count() >= 2 && !ORDERS.contains(&first.as_str()))
         .then(|| rest.to_owned())
 }
@@ -129,7 +129,7 @@ const ORDERS: &[&str] = &[
     "where", "when", "how", "who", "then", "open", "assign", "list", "is",
 ];
 
-/// `for late delivery`, but not `for order 17`.
+/// Matches `for late delivery`, but not `for order 17`.
 fn why(said: &Said<'_>) -> Option<String> {
     let lower = said.text.to_ascii_lowercase();
     let (place, _) = lower.match_indices(" for ").last()?;
@@ -160,14 +160,14 @@ fn why(said: &Said<'_>) -> Option<String> {
     .then(|| rest.to_owned())
 }
 
-/// A name that the message calls a name, or that can only be one.
+/// Returns a name that the message marks as one, or that can only be one.
 fn name_of(said: &Said<'_>, nouns: &Nouns) -> Option<String> {
     let named = after(said, &["named", "called", "by the name of", "name is"]);
     let named = named.map(|rest| rest.split([',', ';', '.']).next().unwrap_or_default().to_owned());
     named.or_else(|| said.proper_names(nouns).first().map(|name| (*name).to_owned()))
 }
 
-/// A search: quoted words, a proper name, or what follows a word of searching.
+/// Returns a search text: quoted words, a proper name, or what follows a word of searching.
 fn search(said: &Said<'_>, nouns: &Nouns) -> Option<String> {
     let quoted = said.mentions.iter().find_map(|mention| match &mention.kind {
         Kind::Quoted(text) => Some(text.clone()),
@@ -232,7 +232,7 @@ fn skipped(word: &str, nouns: &Nouns) -> bool {
         )
 }
 
-/// `to Maria`, `agent Maria`, `to agent maria.k`.
+/// Matches `to Maria`, `agent Maria`, `to agent maria.k`.
 fn person(said: &Said<'_>, nouns: &Nouns) -> Option<String> {
     if let Some(name) = said.proper_names(nouns).first() {
         return Some((*name).to_owned());
@@ -264,7 +264,7 @@ fn person(said: &Said<'_>, nouns: &Nouns) -> Option<String> {
     (fits && !state).then(|| word.to_owned())
 }
 
-/// `in Riga`, `for Paris, France`, `in new york`: a name after a word that places something, or else any name.
+/// Matches `in Riga`, `for Paris, France`, `in new york`: a name after a word of place, or else any name.
 fn place(said: &Said<'_>, nouns: &Nouns) -> Option<String> {
     let names = said.proper_names(nouns);
     let placed = |name: &&&str| {
@@ -290,7 +290,7 @@ fn place(said: &Said<'_>, nouns: &Nouns) -> Option<String> {
 /// Words before the name of a place.
 const PLACING: &[&str] = &["in", "at", "for", "near", "around", "from", "to", "of"];
 
-/// Words after it that say when.
+/// Words of time after it.
 const TIMES: &[&str] = &[
     "today",
     "tonight",
@@ -308,7 +308,7 @@ const TIMES: &[&str] = &[
     "right",
 ];
 
-/// The name of a switch: the words between the verb and `for`, `feature`, `flag`, joined as such names are.
+/// Returns the name of a switch: the words between the verb and `for`, `feature`, `flag`, joined as such names are.
 fn flag(said: &Said<'_>) -> Option<String> {
     let verbs = [
         "turn on",
@@ -355,7 +355,7 @@ fn flag(said: &Said<'_>) -> Option<String> {
     (!words.is_empty()).then(|| words.join("_"))
 }
 
-/// A time in words: `last quarter`, `this month`, `2026-Q3`.
+/// Returns a period in words: `last quarter`, `this month`, `2026-Q3`.
 fn period(said: &Said<'_>) -> Option<String> {
     let units = ["day", "week", "month", "quarter", "year"];
     let place = said.words.iter().position(|word| units.contains(&word.stem.as_str()))?;
@@ -369,18 +369,18 @@ fn period(said: &Said<'_>) -> Option<String> {
     }
 }
 
-/// `name: value`, `name to value`, `name is value` for a property that the message names itself.
+/// Matches `name: value`, `name to value`, `name is value` for a property that the message names.
 pub(super) fn named(property: &Property, said: &Said<'_>, nouns: &Nouns) -> Option<String> {
     let phrase = property.words.join(" ");
     let lower = said.text.to_ascii_lowercase();
     let (place, _) = lower.match_indices(&phrase).next()?;
     let rest = said.text.get(place.saturating_add(phrase.len())..)?;
-    // A note is taken whole, a city ends where the next thing begins.
+    // A note is taken whole; a city ends where the next thing begins.
     let long = matches!(property.want, Want::Free(Role::Note | Role::Subject | Role::Reason));
     let close = if long { rest.lines().next()? } else { next_part(rest.split([',', ';']).next()?) };
     for mark in [": ", " to ", " is ", " = ", "=", " as "] {
         let Some((between, value)) = close.split_once(mark) else { continue };
-        // Between the name and its value may stand at most whose it is: `phone for customer 9 to …`.
+        // Between the name and its value may be at most its owner: `phone for customer 9 to …`.
         let near = between.split_whitespace().count() <= 4;
         let first = value.split_whitespace().next().unwrap_or_default().to_lowercase();
         // `a note to customer 5` says where the note goes, not what it says.
@@ -396,7 +396,7 @@ pub(super) fn named(property: &Property, said: &Said<'_>, nouns: &Nouns) -> Opti
     None
 }
 
-/// Up to an `and` after which something else is named or asked for: `Rome and email to a@b.example`.
+/// Returns the text up to an `and` after which something else is named or requested: `Rome and email to a@b.example`.
 fn next_part(text: &str) -> &str {
     let more = |(place, _): &(usize, &str)| {
         let rest = text.get(place.saturating_add(5)..).unwrap_or_default();
@@ -407,7 +407,7 @@ fn next_part(text: &str) -> &str {
     text.get(..end).unwrap_or(text)
 }
 
-/// A word in capitals, as vouchers are written.
+/// Returns a word in capitals, as vouchers are written.
 pub(super) fn shouted(said: &Said<'_>) -> Option<Value> {
     let shouted = |text: &str| {
         text.len() >= 4

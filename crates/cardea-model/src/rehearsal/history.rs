@@ -1,4 +1,4 @@
-//! The transcript as the rehearsal model reads it: what is asked now, what was done for it, and what came before.
+//! The transcript as the rehearsal model reads it: the present question, what was done for it, and what came before.
 
 use cardea_core::{message::Message, select::FIND_TOOLS, tool::ToolCall};
 use serde_json::Value;
@@ -10,7 +10,7 @@ use super::{
     words::{name_words, stem},
 };
 
-/// The turn that is to be answered.
+/// The turn to be answered.
 pub(super) struct Turn<'a> {
     /// The user's last message.
     pub(super) text: &'a str,
@@ -18,11 +18,11 @@ pub(super) struct Turn<'a> {
     after: &'a [Message],
 }
 
-/// Marks a question of ours: `waiting for `order_id` of `get_order``.
+/// Marks a question of the model: `waiting for `order_id` of `get_order``.
 pub(super) const WAITING: &str = "waiting for `";
 
 impl<'a> Turn<'a> {
-    /// `None` where no user has said anything.
+    /// Returns the turn; `None` if there is no user message.
     pub(super) fn of(messages: &'a [Message]) -> Option<Self> {
         let place = messages.iter().rposition(|message| matches!(message, Message::User { .. }))?;
         let Message::User { text } = messages.get(place)? else { return None };
@@ -30,7 +30,7 @@ impl<'a> Turn<'a> {
         Some(Self { text, before: messages.get(..place).unwrap_or_default(), after })
     }
 
-    /// The calls made for this message, with their results, oldest first.
+    /// Returns the calls made for this message with their results, oldest first.
     pub(super) fn done(&self) -> impl DoubleEndedIterator<Item = (&'a ToolCall, &'a str, bool)> + use<'a> {
         let after = self.after;
         calls(after).filter(|call| call.name != FIND_TOOLS).filter_map(move |call| {
@@ -44,17 +44,17 @@ impl<'a> Turn<'a> {
         })
     }
 
-    /// True if more tools were asked for already.
+    /// Returns whether more tools were already asked for.
     pub(super) fn asked_for_more(&self) -> bool {
         calls(self.after).any(|call| call.name == FIND_TOOLS)
     }
 
-    /// The last call, if it failed.
+    /// Returns the last call, if it failed.
     pub(super) fn failed(&self) -> Option<(&'a ToolCall, &'a str)> {
         self.done().next_back().filter(|(_, _, failed)| *failed).map(|(call, text, _)| (call, text))
     }
 
-    /// The results of the last calls that were made together.
+    /// Returns the results of the last calls that were made together.
     pub(super) fn last_round(&self) -> impl Iterator<Item = (&'a ToolCall, &'a str)> + use<'a> {
         let last = self.after.iter().rev().find_map(|message| match message {
             Message::Assistant { calls, .. } if !calls.is_empty() => Some(calls.as_slice()),
@@ -66,12 +66,13 @@ impl<'a> Turn<'a> {
             .map(|(call, text, _)| (call, text))
     }
 
-    /// How many calls the transcript holds: the next one's number follows.
+    /// Returns the number of calls in the transcript, from which the next one's number follows.
     pub(super) fn call_count(&self) -> usize {
         calls(self.before).chain(calls(self.after)).count()
     }
 
-    /// What our last question waits for: the argument, the tool, and the message that led to the question.
+    /// Returns what the model's last question waits for: the argument, the tool, and the message that led to the
+    /// question.
     pub(super) fn waits_for(&self) -> Option<(&'a str, &'a str, String)> {
         let (place, text) =
             self.before.iter().enumerate().rev().find_map(|(place, message)| match message {
@@ -92,8 +93,8 @@ impl<'a> Turn<'a> {
         (!said.is_empty()).then(|| (argument, tool, said.join("\n")))
     }
 
-    /// What was spoken of before, newest first: each request with the answers that completed it. What our open question
-    /// is about belongs to now.
+    /// Returns earlier topics, newest first: each request with the answers that completed it. The topic of an open
+    /// question belongs to the present.
     pub(super) fn earlier(&self) -> Vec<Earlier<'a>> {
         let mut all: Vec<Earlier<'a>> = Vec::new();
         let mut open = false;
@@ -120,7 +121,7 @@ impl<'a> Turn<'a> {
         all
     }
 
-    /// The newest id of this kind in the conversation: from a call, from a result, or from what a user said.
+    /// Returns the newest id of this kind in the conversation: from a call, from a result, or from a user message.
     pub(super) fn carried(&self, property: &str, noun: Option<&str>, reader: &Reader<'_>) -> Option<String> {
         for message in self.before.iter().rev() {
             let found = match message {
@@ -141,12 +142,12 @@ impl<'a> Turn<'a> {
     }
 }
 
-/// A request of before.
+/// An earlier request.
 #[derive(Default)]
 pub(super) struct Earlier<'a> {
-    /// The request, and what was said in answer to questions about it.
+    /// The request, and the answers to questions about it.
     pub(super) said: Vec<&'a str>,
-    /// A tool answered it.
+    /// Whether a tool answered it.
     pub(super) understood: bool,
     pub(super) calls: Vec<&'a ToolCall>,
     /// The last result.
@@ -154,18 +155,19 @@ pub(super) struct Earlier<'a> {
 }
 
 impl Earlier<'_> {
-    /// The value of this argument in its last call.
+    /// Returns the value of this argument in its last call.
     pub(super) fn argument(&self, name: &str) -> Option<String> {
         self.calls.iter().rev().find_map(|call| plain(call.arguments.get(name)?))
     }
 
-    /// The field of this name in its result.
+    /// Returns the field of this name in its result.
     pub(super) fn field(&self, name: &str) -> Option<String> {
         field(&serde_json::from_str(self.result?).ok()?, name, 0)
     }
 }
 
-/// The argument and the tool that a text of ours asks for: its last line says so, and nothing that a tool said stands there.
+/// Returns the argument and the tool that a question of the model asks for. Its last line says so, and contains no
+/// text from a tool.
 fn asks_for(text: &str) -> Option<(&str, &str)> {
     let (_, rest) = text.lines().last()?.rsplit_once(WAITING)?;
     let mut parts = rest.split('`');
@@ -180,7 +182,7 @@ pub(super) struct Reader<'a> {
 }
 
 impl Reader<'_> {
-    /// The last thing in a text that says that it is of this noun.
+    /// Returns the last mention in a text that names this noun.
     fn named(&self, text: &str, noun: &str) -> Option<String> {
         let said = Said::new(text, self.finder, self.now);
         let of = |mention: &&super::mention::Mention| {
@@ -205,7 +207,8 @@ fn plain(value: &Value) -> Option<String> {
     }
 }
 
-/// A field of this name in a result, not deeper than two levels and not out of a list: there it would be any row's.
+/// Returns a field of this name in a result, at most two levels deep and not inside a list, where it could belong to
+/// any row.
 fn field(value: &Value, name: &str, depth: usize) -> Option<String> {
     let fields = value.as_object()?;
     let own = fields.get(name).and_then(plain);
@@ -214,7 +217,7 @@ fn field(value: &Value, name: &str, depth: usize) -> Option<String> {
     })
 }
 
-/// The rows of a result, and the id of each.
+/// Returns the rows of a result, and the id of each.
 pub(super) fn row_ids(text: &str, noun: &str) -> Option<Vec<String>> {
     let value: Value = serde_json::from_str(text).ok()?;
     let rows = match &value {

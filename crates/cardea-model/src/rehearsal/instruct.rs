@@ -1,4 +1,4 @@
-//! A message as an instruction: its sentences and parts, without what is only to be written down.
+//! A message as an instruction: its sentences and parts, without text that is only to be written down.
 
 use cardea_core::tool::ToolSpec;
 
@@ -10,14 +10,14 @@ use super::{
     words::stem,
 };
 
-/// The words of a tool's name that are not what it is about.
+/// Returns the words of a tool's name except what it is about.
 pub(super) fn verbs_of(tool: &ToolSpec, nouns: &Nouns) -> Vec<String> {
     let mut verbs = tool_nouns(tool);
     verbs.retain(|word| nouns.known(word).is_none());
     verbs
 }
 
-/// The sentences, each with what ends it.
+/// Returns the sentences, each with its end mark.
 pub(super) fn sentences(text: &str) -> Vec<(String, char)> {
     let mut out = vec![(String::new(), ' ')];
     let mut letters = text.chars().peekable();
@@ -44,7 +44,7 @@ pub(super) fn sentences(text: &str) -> Vec<(String, char)> {
     out
 }
 
-/// The parts of a sentence.
+/// Returns the parts of a sentence.
 pub(super) fn parts(sentence: &str) -> Vec<String> {
     let text = [" - ", " – ", " — ", ": ", " but "].iter().fold(sentence.to_owned(), |text, mark| {
         text.replace(mark, if *mark == " but " { ", but " } else { ", " })
@@ -52,16 +52,17 @@ pub(super) fn parts(sentence: &str) -> Vec<String> {
     text.split(", ").map(str::to_owned).collect()
 }
 
-/// The words of a text, lower case, with their apostrophes.
+/// Returns the words of a text, lower case, with their apostrophes.
 pub(super) fn words(text: &str) -> Vec<String> {
     let text = text.to_lowercase().replace(['’', '`', '´'], "'");
-    // An address says nothing by its parts.
+    // The parts of an address carry no meaning.
     let plain = text.split_whitespace().filter(|word| !word.contains('@') && !word.contains("://"));
     let words = plain.flat_map(|word| word.split(|c: char| !c.is_alphanumeric() && c != '\''));
     words.map(|word| word.trim_matches('\'')).filter(|word| !word.is_empty()).map(str::to_owned).collect()
 }
 
-/// The text without what is only to be written down: quoted words, reasons, and what a note or a comment shall say.
+/// Returns the text without what is only to be written down: quoted words, reasons, and the content of a note or a
+/// comment.
 pub(super) fn instruction(text: &str, tool: &ToolSpec, properties: &[Property], nouns: &Nouns) -> String {
     let verbs = verbs_of(tool, nouns);
     let long = |property: &&Property| {
@@ -117,7 +118,7 @@ fn without_quoted(text: &str) -> String {
     if end.is_some() { text.to_owned() } else { out }
 }
 
-/// Takes out `because …` up to the end of the sentence or a `but`.
+/// Removes `because …` up to the end of the sentence or a `but`.
 fn without_reasons(text: &str) -> String {
     let mut out = String::new();
     for (sentence, end) in sentences(text) {

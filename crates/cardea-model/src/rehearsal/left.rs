@@ -1,4 +1,4 @@
-//! What a message asked for beside the one thing that was done: it is said, and not passed over.
+//! What a message asked for beside the one thing that was done: it is mentioned, not ignored.
 
 use cardea_core::tool::{ToolCall, ToolSpec};
 use serde_json::Value;
@@ -14,7 +14,7 @@ use super::{
     words::{content, is_stop, name_words, stem},
 };
 
-/// What is known of the one call that was made.
+/// Facts about the one call that was made.
 pub(super) struct Made<'a> {
     pub(super) tool: &'a ToolSpec,
     pub(super) properties: &'a [Property],
@@ -22,7 +22,7 @@ pub(super) struct Made<'a> {
     pub(super) nouns: &'a Nouns,
 }
 
-/// What was not done of this message, in a sentence for each kind.
+/// Returns what was not done of this message, in a sentence per kind.
 pub(super) fn over(said: &Said<'_>, made: &Made<'_>) -> Option<String> {
     let others = other_ids(said, made);
     let wishes = other_wishes(said, made);
@@ -53,7 +53,7 @@ fn listed(all: &[String]) -> String {
     }
 }
 
-/// `tickets 32 and 33`, where ticket 31 was meant first.
+/// Matches `tickets 32 and 33`, after ticket 31 was handled.
 fn other_ids(said: &Said<'_>, made: &Made<'_>) -> Vec<String> {
     let mut out = Vec::new();
     for property in made.properties {
@@ -74,7 +74,7 @@ fn other_ids(said: &Said<'_>, made: &Made<'_>) -> Vec<String> {
     out
 }
 
-/// True if an argument holds this text.
+/// Returns whether an argument contains this text.
 fn is_used(text: &str, call: &ToolCall) -> bool {
     call.arguments.values().any(|value| match value {
         Value::String(own) => own.to_lowercase().contains(&text.to_lowercase()),
@@ -82,7 +82,7 @@ fn is_used(text: &str, call: &ToolCall) -> bool {
     })
 }
 
-/// The parts of the message that begin with a word of doing or looking, but for the one that was done.
+/// Returns the parts of the message that begin with a verb of doing or looking, except the one that was done.
 fn other_wishes(said: &Said<'_>, made: &Made<'_>) -> Vec<String> {
     let text = instruction(said.text, made.tool, made.properties, made.nouns);
     let marked = [", then ", " and then ", ", and ", " and ", "; ", ". ", "\n", ", "]
@@ -96,7 +96,7 @@ fn other_wishes(said: &Said<'_>, made: &Made<'_>) -> Vec<String> {
         let named = words.iter().filter(|word| verbs.contains(&stem(word))).count();
         (u8::from(verb), named)
     };
-    // The first of the best, as the message has its own order.
+    // The first of the best, in the order of the message.
     let done = parts.iter().enumerate().rev().max_by_key(|(_, part)| fits(part)).map(|(at, _)| at);
     let rest = parts.iter().enumerate().filter(|(at, _)| Some(*at) != done).map(|(_, part)| *part);
     let heard = |part: &&str| {
@@ -124,7 +124,7 @@ fn is_wish(part: &str) -> bool {
     words.len() >= 2 && (shows || (mood::orders(first) && !to_us))
 }
 
-/// Words that carry content and that neither the tool nor its call has anything for.
+/// Returns content words that match neither the tool nor its call.
 fn unheard(said: &Said<'_>, made: &Made<'_>) -> Vec<String> {
     let mut known = choose::words_of(made.tool);
     for property in made.properties {
@@ -151,7 +151,7 @@ fn unheard(said: &Said<'_>, made: &Made<'_>) -> Vec<String> {
     let mut out: Vec<String> =
         said.words.iter().filter(|word| !heard(word)).map(|word| word.text.to_owned()).collect();
     out.dedup();
-    // A whole sentence that says nothing to the tool is no filter.
+    // A whole sentence without a match is not a filter.
     out.truncate(4);
     out
 }

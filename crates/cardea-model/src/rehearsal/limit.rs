@@ -1,5 +1,5 @@
-//! How much is read. WHY: each thing that a message mentions is weighed against each argument of each tool and against
-//! the other things, so the work grows much faster than the text, and nobody else is served by this thread meanwhile.
+//! Limits on what is read. WHY: each mention is scored against each argument of each tool and against the other
+//! mentions, so the work grows much faster than the text, and this thread serves no one else meanwhile.
 
 use std::borrow::Cow;
 
@@ -10,25 +10,25 @@ use super::{
     schema::{Property, Want},
 };
 
-/// The longest message, in bytes.
+/// Length limit of a message, in bytes.
 const TEXT: usize = 4 * 1024;
-/// The most ids, numbers, dates and the like in a message.
+/// Limit of ids, numbers, dates and the like in a message.
 const MENTIONS: usize = 100;
-/// The most pairs of one of them with an argument of a tool: where there are many tools, fewer of them are read.
+/// Limit of pairs of a mention with an argument of a tool: with many tools, fewer mentions are read.
 const PAIRS: usize = 20_000;
-/// The most bytes of a message times tools: the words of it are weighed for each of them.
+/// Limit of the bytes of a message times tools, since its words are scored for each tool.
 const WEIGHED: usize = 256 * 1024;
-/// So much of what users said before, newest first.
+/// Limit of the user's earlier messages in bytes, newest first.
 const BEFORE: usize = 16 * 1024;
-/// A message counts as so long at least.
+/// Least length that a message counts as.
 const LEAST: usize = 64;
 
-/// Said to a message that is not read.
+/// Said to a message that is too long.
 pub(super) const TOO_LONG: &str = "Your message is too long for the rehearsal model: I read 4 KiB and a hundred numbers, \
      ids and dates at most, and fewer of them where I have very many tools. I have called no tool for it. Please say it \
      in fewer words.";
 
-/// Among how much a message is weighed.
+/// Numbers among which a message is scored.
 #[derive(Clone, Copy, Default)]
 pub(super) struct Among {
     pub(super) tools: usize,
@@ -36,7 +36,7 @@ pub(super) struct Among {
     pub(super) arguments: usize,
 }
 
-/// True if this is more than is read among so many tools.
+/// Returns whether this is too long for so many tools.
 pub(super) fn too_long(text: &str, among: Among, finder: &Finder, now: Timestamp) -> bool {
     if text.len() > TEXT || text.len().saturating_mul(among.tools) > WEIGHED {
         return true;
@@ -45,7 +45,7 @@ pub(super) fn too_long(text: &str, among: Among, finder: &Finder, now: Timestamp
     mentions > MENTIONS || mentions.saturating_mul(among.arguments) > PAIRS
 }
 
-/// How many arguments tools take, those inside others too.
+/// Returns the number of arguments of tools, nested ones included.
 pub(super) fn arguments(properties: &[Property]) -> usize {
     let inside = |property: &Property| match &property.want {
         Want::Fields(fields) => arguments(fields),
@@ -55,12 +55,12 @@ pub(super) fn arguments(properties: &[Property]) -> usize {
     properties.iter().map(inside).sum::<usize>().saturating_add(properties.len())
 }
 
-/// As much of a question as is looked at for what it is after.
+/// Returns the part of a question that is scanned for its purpose.
 pub(super) fn head(text: &str) -> &str {
     text.get(..text.floor_char_boundary(TEXT)).unwrap_or_default()
 }
 
-/// The transcript as far as it is read: what users said before and was too long, or too long ago, is empty.
+/// Returns the transcript as far as it is read: earlier user messages that are too long, or too old, are empty.
 pub(super) fn read<'a>(messages: &'a [Message], finder: &Finder, now: Timestamp) -> Cow<'a, [Message]> {
     let mut left = BEFORE;
     let mut unread = Vec::new();
@@ -68,7 +68,7 @@ pub(super) fn read<'a>(messages: &'a [Message], finder: &Finder, now: Timestamp)
         Message::User { text } => Some((place, text)),
         _ => None,
     });
-    // The last one is what is asked now; if that is not read, whoever asks is told.
+    // The last message is the present question; if it is not read, the user is told.
     for (place, text) in users.skip(1) {
         left = left.saturating_sub(text.len().clamp(LEAST, TEXT));
         if left == 0 || too_long(text, Among::default(), finder, now) {

@@ -1,14 +1,14 @@
 //! A model for rehearsals: offline, deterministic, and honest about not being a language model.
 //!
-//! It chooses among the offered tools by meaning, words and mentions, fills arguments from what was said by the
-//! tools' JSON Schemas, asks back for what it cannot find, and words an answer from what a tool returned. Every answer
-//! ends in a line that says so. It makes nothing up: each value in a call stands in the conversation, each value in an
-//! answer stands in a result. The same transcript gives the same answer, to the byte.
+//! It chooses among the offered tools by meaning, words and mentions, fills arguments from the conversation according
+//! to the tools' JSON Schemas, asks for what it cannot find, and words an answer from what a tool returned. Every
+//! answer ends in a line that says so. It makes nothing up: each value in a call occurs in the conversation, each
+//! value in an answer occurs in a result. The same transcript gives the same answer, to the byte.
 //!
-//! It does not do what a message forbids, asks about, or hangs on a condition; and where it only stands in for another
-//! model it calls no tool at all.
+//! It does not do what a message forbids, asks about, or makes conditional. As a stand-in for another model it calls
+//! no tool at all.
 //!
-//! It keeps nothing between calls: what it does next follows from the transcript alone.
+//! It keeps no state between calls: what it does next follows from the transcript alone.
 
 mod amount;
 mod caution;
@@ -60,30 +60,30 @@ use crate::{
 
 /// Ends every answer that was made from data.
 const HONEST: &str = "(rehearsal model: composed from the tool's data, no language model was used)";
-/// How long the encoder may take. Long, since the same transcript shall give the same answer: the first call reads all
-/// tools, the next ones find them remembered.
+/// Time limit of the encoder. Long, since the same transcript should give the same answer: the first call encodes all
+/// tools, the next ones find them in the cache.
 const PATIENCE: Duration = Duration::from_secs(10);
-/// Said where another model should have answered.
+/// Said in place of another model.
 const STANDING_IN: &str = "The model that should answer cannot be reached. I only stand in for it: I answer in words \
      and call no tool. Please try again later.";
 /// Ends every other answer.
 const HONEST_PLAIN: &str = "(rehearsal model: no language model was used)";
 
-/// The rehearsal model. See the module's own words.
+/// The rehearsal model; see the documentation of the module.
 pub struct Rehearsal {
     finder: Finder,
     embedder: Option<Arc<dyn Embedder>>,
     clock: SharedClock,
 }
 
-/// What it does next.
+/// Its next action.
 enum Reply {
     Text(String),
     Calls(Vec<ToolCall>),
 }
 
 impl Rehearsal {
-    /// A rehearsal model. Without an embedder it goes by words alone and understands less.
+    /// Creates a rehearsal model. Without an embedder it uses words alone and understands less.
     ///
     /// # Errors
     /// [`Code::Internal`] if its patterns do not compile, which a test rules out.
@@ -92,7 +92,7 @@ impl Rehearsal {
         Ok(Self { finder, embedder, clock })
     }
 
-    /// `more` says that other tools can be asked for.
+    /// Returns the reply. `more` says that other tools can be asked for.
     async fn reply(&self, prompt: &Prompt, more: bool) -> Reply {
         let now = self.clock.now();
         let messages = limit::read(&prompt.messages, &self.finder, now);
@@ -126,7 +126,7 @@ impl Rehearsal {
         }
     }
 
-    /// The encoder's opinion: for each tool, how near its nearest text is to the message.
+    /// Returns, for each tool, the similarity of its nearest text to the message, by the encoder.
     async fn cosine(&self, spoken: &str, tools: &[ToolSpec]) -> Option<Vec<f64>> {
         let embedder = self.embedder.as_ref()?;
         let texts: Vec<Vec<String>> = tools.iter().map(choose::encoded_texts).collect();
@@ -146,7 +146,7 @@ impl Rehearsal {
     }
 }
 
-/// The wish for tools that do what was asked.
+/// Builds the call that asks for more fitting tools.
 fn ask_for_more(turn: &Turn<'_>, spoken: &str) -> ToolCall {
     let need: String = spoken.chars().take(500).collect();
     let id = format!("call_{}", turn.call_count().saturating_add(1));
@@ -162,7 +162,7 @@ fn tool_of<'a>(tools: &'a [ToolSpec], call: &ToolCall) -> Option<&'a ToolSpec> {
     tools.iter().find(|tool| tool.name.as_str() == call.name)
 }
 
-/// The results of the last round in words, if there are any.
+/// Returns the results of the last round in words, if there are any.
 fn results(turn: &Turn<'_>, tools: &[ToolSpec]) -> Option<String> {
     let question = limit::head(turn.text);
     let told = turn.last_round().map(|(call, text)| tell::result(question, tool_of(tools, call), call, text));
@@ -170,14 +170,14 @@ fn results(turn: &Turn<'_>, tools: &[ToolSpec]) -> Option<String> {
     (!told.is_empty()).then_some(told)
 }
 
-/// The results with what is to be said before and after them.
+/// Returns the results with the texts before and after them.
 fn tell_results(turn: &Turn<'_>, tools: &[ToolSpec], first: Option<&str>, last: Option<&str>) -> String {
     let told = first.map(str::to_owned).into_iter().chain(results(turn, tools));
     let all: Vec<String> = told.chain(last.map(str::to_owned)).collect();
     format!("{}\n\n{HONEST}", all.join("\n\n"))
 }
 
-/// What is said in place of another model: that it is away, and what its calls have brought so far.
+/// Returns the reply in place of another model: that it is unavailable, and what its calls have returned so far.
 fn words_only(prompt: &Prompt) -> Reply {
     let turn = Turn::of(&prompt.messages);
     let told = turn.and_then(|turn| {
@@ -192,7 +192,7 @@ fn words_only(prompt: &Prompt) -> Reply {
 }
 
 impl Rehearsal {
-    /// The reply as a stream, if what the client demands of it can be met.
+    /// Returns the reply as a stream, if the client's demands can be met.
     fn stream(prompt: &Prompt, reply: Reply) -> ModelStream {
         let (provider, model) = ("rehearsal".to_owned(), "rehearsal".to_owned());
         let served = Served { name: prompt.model.clone(), provider, model, limit: None };
@@ -217,7 +217,7 @@ impl Model for Rehearsal {
                 ToolChoice::None => prompt.tools.clear(),
                 ToolChoice::Named(name) => prompt.tools.retain(|tool| tool.name == *name),
             }
-            // WHY: it is no tool for a user's wish, so it must not compete with those that are.
+            // WHY: it is not a tool for a user's request, so it must not compete with those that are.
             let find = prompt.tools.iter().position(|tool| tool.name.as_str() == FIND_TOOLS);
             let find = find.map(|at| prompt.tools.remove(at));
             let reply = self.reply(&prompt, find.is_some()).await;
@@ -226,8 +226,8 @@ impl Model for Rehearsal {
         })
     }
 
-    // WHY: a provider is away by its own fault or by a wrong key, at any hour; nobody chose then that a stand-in by
-    // words and mentions acts on real accounts.
+    // WHY: a provider may fail, or reject a wrong key, at any hour; no one then has decided that a stand-in by words
+    // and mentions may act on real accounts.
     fn stand_in(&self, prompt: Prompt) -> BoxFuture<'_, Result<ModelStream>> {
         Box::pin(async move {
             plain_text(&prompt)?;
@@ -236,7 +236,7 @@ impl Model for Rehearsal {
     }
 }
 
-/// The reply as a provider would stream it: text in small pieces, then the end with an estimated usage.
+/// Returns the reply as a provider would stream it: text in small pieces, then the end with an estimated usage.
 fn events(prompt: &Prompt, reply: Reply) -> Vec<ModelEvent> {
     let (mut events, finish, written) = match reply {
         Reply::Text(text) => {
@@ -274,7 +274,7 @@ fn events(prompt: &Prompt, reply: Reply) -> Vec<ModelEvent> {
     events
 }
 
-/// Cuts a text into pieces of a few words; together they are the text again.
+/// Splits a text into pieces of a few words, which together are the text again.
 fn pieces(text: &str) -> Vec<String> {
     let mut out = vec![String::new()];
     for word in text.split_inclusive(' ') {

@@ -1,7 +1,7 @@
-//! Sums of money and their currencies: read only where there is one way to read them.
+//! Sums of money and their currencies, read only if there is one way to read them.
 
-/// A number as people write it, if it can be read in one way: `1,250.50`, `1.250,50`, `12,50`. `1.000` may be one or a
-/// thousand.
+/// Parses a number as people write it, if it can be read in only one way: `1,250.50`, `1.250,50`, `12,50`. `1.000` may
+/// be one or a thousand.
 pub(super) fn sum(text: &str) -> Option<f64> {
     let parts: Vec<&str> = text.split(['.', ',']).collect();
     let marks: Vec<char> = text.chars().filter(|c| matches!(c, '.' | ',')).collect();
@@ -31,7 +31,7 @@ fn in_thousands(parts: &[&str]) -> bool {
     (1..=3).contains(&first.len()) && !first.starts_with('0') && rest.iter().all(|part| part.len() == 3)
 }
 
-/// The currencies that a text names.
+/// Returns the currencies that a text names.
 pub(super) fn currencies(text: &str) -> Vec<&'static str> {
     let text = text.to_lowercase();
     let word = |wanted: &str| text.split(|c: char| !c.is_alphanumeric()).any(|word| word == wanted);

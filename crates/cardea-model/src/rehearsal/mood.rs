@@ -1,17 +1,17 @@
-//! Whether a message looks for something or wants something done.
+//! Mood of a message: whether it asks for information or for an action.
 
 use cardea_core::tool::ToolSpec;
 
 use super::{said::Said, schema::looks, words::LOOKING};
 
-/// Whether a message looks for something or wants something done.
+/// Mood of a message.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Mood {
-    /// A question with a question word: nothing shall change because of it.
+    /// A question with a question word: it must not change anything.
     Asks,
-    /// It wants to see something.
+    /// A request to see something.
     Looks,
-    /// It begins with a word of doing.
+    /// A request that begins with a verb of doing.
     Orders,
     Unclear,
 }
@@ -73,12 +73,12 @@ const ORDERING: &[&str] = &[
     "process",
 ];
 
-/// True if the word tells somebody to do something.
+/// Returns whether the word is an imperative.
 pub(super) fn orders(word: &str) -> bool {
     ORDERING.contains(&word)
 }
 
-/// Words that forbid, at the start of a message: what is forbidden is named as if it were ordered.
+/// Words that forbid, at the start of a message: a forbidden action is named as if it were requested.
 const FORBIDDING: &[&[&str]] = &[
     &["do", "not"],
     &["don", "t"],
@@ -90,7 +90,7 @@ const FORBIDDING: &[&[&str]] = &[
 ];
 
 impl Mood {
-    /// By its first words.
+    /// Returns the mood, from the first words.
     pub(super) fn of(said: &Said<'_>) -> Self {
         let mut words: Vec<String> = said.words.iter().take(9).map(|word| word.text.to_lowercase()).collect();
         let begins = words.iter().position(|word| word != "please").unwrap_or_default();
@@ -122,7 +122,7 @@ impl Mood {
         }
     }
 
-    /// What it adds to the score of a tool.
+    /// Returns the score that the mood adds to a tool.
     pub(super) fn speaks_for(self, tool: &ToolSpec) -> f64 {
         match (self, looks(tool)) {
             (Self::Asks, false) => -0.3,
@@ -133,12 +133,12 @@ impl Mood {
     }
 }
 
-/// True if the word asks to see something.
+/// Returns whether the word asks to see something.
 pub(super) fn shows(word: &str) -> bool {
     LOOKING.contains(&word)
 }
 
-/// True if the word only says how something is asked or when.
+/// Returns whether the word only concerns how or when something is asked.
 pub(super) fn is_plain(word: &str) -> bool {
     ASKING.contains(&word)
         || matches!(

@@ -1,4 +1,4 @@
-//! What to do next, as a function of the transcript.
+//! Plans the next step, as a function of the transcript.
 
 use cardea_core::{
     time::Timestamp,
@@ -21,7 +21,7 @@ use super::{
 /// The next step.
 pub(super) enum Plan {
     Call(ToolCall),
-    /// Word the results that are there, after this.
+    /// Word the present results, after this text.
     Tell {
         first: Option<&'static str>,
         last: Option<String>,
@@ -38,21 +38,21 @@ pub(super) enum Plan {
 }
 
 impl Plan {
-    /// Asks for one argument of a tool.
+    /// Builds a question for one argument of a tool.
     fn ask(question: String, tool: &ToolSpec, argument: &str) -> Self {
         Self::Ask { question, waiting: format!("{WAITING}{argument}` of `{}`", tool.name) }
     }
 }
 
-/// A message that answers a question of ours.
+/// A message that answers a question of the model.
 struct Completed {
-    /// The tool's place.
+    /// Index of the tool.
     tool: usize,
-    /// The argument that was asked for, and what the message gives for it.
+    /// The argument that was asked for, and its value in the message.
     given: Option<(String, serde_json::Value)>,
     /// The request and the answer together.
     whole: String,
-    /// What is wanted, in the user's words: the request, and the answer unless it is only to be written down.
+    /// The request in the user's words, with the answer unless that is only to be written down.
     wish: Vec<String>,
 }
 
@@ -84,13 +84,13 @@ impl<'a> Planner<'a> {
         Reader { finder: self.finder, nouns: &self.nouns, now: self.now }
     }
 
-    /// Among how much a message is weighed.
+    /// Returns the numbers among which a message is scored.
     pub(super) fn among(&self) -> limit::Among {
         let arguments = self.properties.iter().map(|own| limit::arguments(own)).sum();
         limit::Among { tools: self.tools.len(), arguments }
     }
 
-    /// The text that is planned for: the message, or the request that it completes.
+    /// Returns the text that is planned for: the message, or the request that it completes.
     pub(super) fn question(&self, turn: &Turn<'_>) -> String {
         match self.completes(turn) {
             Some(completed) => completed.whole,
@@ -98,7 +98,7 @@ impl<'a> Planner<'a> {
         }
     }
 
-    /// If the message answers our question: the tool, what the answer gives for the argument, and all that was said.
+    /// If the message answers the model's question: returns the tool, the value for the argument, and the whole text.
     fn completes(&self, turn: &Turn<'_>) -> Option<Completed> {
         let (argument, tool, earlier) = turn.waits_for()?;
         let place = self.tools.iter().position(|other| other.name.as_str() == tool)?;
@@ -112,7 +112,7 @@ impl<'a> Planner<'a> {
         };
         let needed = Property { required: true, ..property.clone() };
         let found = fill(std::slice::from_ref(&needed), &said, &self.nouns).arguments.remove(argument);
-        // A text that was asked for is the whole message.
+        // A requested text is the whole message.
         let words =
             matches!(&property.want, Want::Free(role) if *role != Role::Person || said.words.len() <= 3);
         let (value, wish) = match (&property.want, found) {
@@ -159,13 +159,13 @@ impl<'a> Planner<'a> {
         let held = best.and_then(|place| self.caution(place, &wish, short));
         let asked = held == Some(Caution::Asked);
         let first = asked.then_some(caution::LOOKED);
-        // A result that is no search ends the matter: it is told, and no second thing is done unasked.
+        // A result that is not a search result ends the matter: it is reported, and no second action follows unasked.
         let searched =
             |name: &str| self.tools.iter().any(|tool| tool.name.as_str() == name && choose::searches(tool));
         if turn.done().next_back().is_some_and(|(call, _, _)| !searched(&call.name)) {
             return Plan::Tell { first, last: self.left_over(turn, &said) };
         }
-        // Instead of doing what somebody asks about, what is there is shown.
+        // Instead of performing an action that is only asked about, the present data is shown.
         let shown = order.iter().find(|other| other.named && self.only_reads(other.place));
         let chosen = if asked { shown.map(|other| other.place) } else { best };
         let chosen = chosen.filter(|_| held.is_none() || asked);
@@ -185,12 +185,12 @@ impl<'a> Planner<'a> {
         self.act(turn, &said, tool, filled)
     }
 
-    /// True if the tool does nothing that cannot be made good again, or the text names what it does.
+    /// Returns whether the tool does nothing irreversible, or the text names what it does.
     fn dares(&self, tool: &ToolSpec, text: &str) -> bool {
         tool.effect != Effect::Destructive || looks(tool) || caution::names(text, tool, &self.nouns)
     }
 
-    /// `17 times 23`, where neither is an order: a sum, and no id stands in it.
+    /// Matches `17 times 23` without an order: an arithmetic question, and no number in it is an id.
     fn is_sum(&self, said: &Said<'_>) -> bool {
         let signs = ["times", "plus", "minus", "divided", "x", "*", "×", "+", "/", "-", "by"];
         let text = said.text.to_lowercase().replace(['?', '='], " ");
@@ -203,7 +203,7 @@ impl<'a> Planner<'a> {
         words.windows(3).any(sum) && !said.words.iter().any(|word| self.nouns.known(&word.stem).is_some())
     }
 
-    /// What the message asked for beside what was done for it.
+    /// Returns what the message asked for beside what was done for it.
     fn left_over(&self, turn: &Turn<'_>, said: &Said<'_>) -> Option<String> {
         let (call, _, _) = turn.done().next_back()?;
         let place = self.tools.iter().position(|tool| tool.name.as_str() == call.name)?;
@@ -211,7 +211,7 @@ impl<'a> Planner<'a> {
         left::over(said, &left::Made { tool, properties, call, nouns: &self.nouns })
     }
 
-    /// What speaks against calling this tool; nothing does if it only looks.
+    /// Returns what speaks against calling this tool; nothing does if it only reads.
     fn caution(&self, place: usize, wish: &[String], short: bool) -> Option<Caution> {
         let (tool, properties) = (self.tools.get(place)?, self.properties.get(place)?);
         if looks(tool) {
@@ -227,7 +227,7 @@ impl<'a> Planner<'a> {
         self.tools.get(place).is_some_and(|tool| !tool.effect.changes_things())
     }
 
-    /// Fills what the message says, and what is missing from what was said before.
+    /// Fills arguments from the message, and missing ones from earlier messages.
     fn fill(&self, place: usize, said: &Said<'_>, turn: &Turn<'_>) -> Filled {
         let properties = self.properties.get(place).map(Vec::as_slice).unwrap_or_default();
         let Some(tool) = self.tools.get(place) else { return Filled::default() };
@@ -237,7 +237,7 @@ impl<'a> Planner<'a> {
         let open = std::mem::take(&mut filled.missing);
         for property in open {
             let carried = match &property.want {
-                // A name in this message is of somebody else than the one before.
+                // A name in this message belongs to another person than the earlier id.
                 Want::Id(id) if !(names_somebody && is_person(id)) => {
                     if looks(tool) {
                         self.carried(&property.name, id, turn, said)
@@ -258,7 +258,7 @@ impl<'a> Planner<'a> {
         filled
     }
 
-    /// Calls the tool, or finds what it lacks, or asks for it.
+    /// Calls the tool, or looks up what it lacks, or asks for it.
     fn act(&self, turn: &Turn<'_>, said: &Said<'_>, tool: &ToolSpec, mut filled: Filled) -> Plan {
         let mut still = Vec::new();
         for property in std::mem::take(&mut filled.missing) {
@@ -300,7 +300,7 @@ impl<'a> Planner<'a> {
         format!("call_{}", turn.call_count().saturating_add(1))
     }
 
-    /// An id that nobody gave may be found by a searching tool, from a name or an address in the message.
+    /// Looks up an id that was not given, with a search tool, from a name or an address in the message.
     fn find_out(&self, turn: &Turn<'_>, said: &Said<'_>, property: &Property) -> Found {
         let Want::Id(id) = &property.want else { return Found::No };
         let Some(noun) = id.noun.as_deref() else { return Found::No };
@@ -311,7 +311,7 @@ impl<'a> Planner<'a> {
             let ids = row_ids(text, noun).unwrap_or_default();
             return match ids.as_slice() {
                 [only] => id_value(id, only).map_or(Found::Told, Found::Value),
-                // None, or several: the rows are shown, and the user says which.
+                // None, or several: the rows are shown, and the user chooses.
                 _ => Found::Told,
             };
         }
@@ -357,7 +357,7 @@ fn is_person(id: &Id) -> bool {
 }
 
 fn good_enough(best: &Candidate) -> bool {
-    // An id of the right shape says enough: `show me ORD-204`.
+    // An id of the right form is enough: `show me ORD-204`.
     (best.relevance >= RELEVANT && best.score >= RELEVANT) || (best.named && best.score >= 0.2)
 }
 

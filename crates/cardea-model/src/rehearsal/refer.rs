@@ -1,4 +1,4 @@
-//! What a message means by `it`, `the order` or `and 113`.
+//! Resolves references such as `it`, `the order` or `and 113`.
 
 use super::{
     fill::id_value,
@@ -11,7 +11,7 @@ use super::{
 };
 
 impl Planner<'_> {
-    /// `and 113?` after `show order 112` is `show order 113`.
+    /// Completes a short message: `and 113?` after `show order 112` becomes `show order 113`.
     pub(super) fn in_full(&self, turn: &Turn<'_>) -> Option<String> {
         let said = self.said(turn.text);
         let [new] = said.mentions.as_slice() else { return None };
@@ -43,8 +43,8 @@ impl Planner<'_> {
         Some(format!("{head}{}{tail}", new.text))
     }
 
-    /// The id that a wish to change something with the tool at this place means by `it` or `the order`: of what was last spoken of, and only where
-    /// that was one thing that a tool has answered for. Else it is asked for.
+    /// Returns the id that `it` or `the order` means in a request to change something with this tool: that of the last
+    /// topic, and only if it was a single thing about which a tool has answered. Otherwise the id is asked for.
     pub(super) fn meant(
         &self,
         place: usize,
@@ -56,7 +56,7 @@ impl Planner<'_> {
         let Want::Id(id) = &property.want else { return None };
         let name = property.name.as_str();
         let noun = self.nouns.known(id.noun.as_deref()?)?;
-        // What is only to be written down points at nothing.
+        // A text that is only to be written down refers to nothing.
         let wish = instruction(said.text, tool, properties, &self.nouns);
         let wish = self.said(&wish);
         let by_noun = wish.words.windows(2).any(|pair| match pair {
@@ -94,7 +94,7 @@ impl Planner<'_> {
         None
     }
 
-    /// What a wish to look at something means, where it does not say: the newest id of its kind.
+    /// Returns what an unspecific request to see something means: the newest id of its kind.
     pub(super) fn carried(
         &self,
         name: &str,
@@ -102,7 +102,7 @@ impl Planner<'_> {
         turn: &Turn<'_>,
         said: &Said<'_>,
     ) -> Option<serde_json::Value> {
-        // An id that was said now, and belongs to something else, does not make the old one meant.
+        // A new id that belongs to something else does not make the old one meant.
         let fresh = said.mentions.iter().any(|mention| {
             said.noun_of(mention, &self.nouns).is_none()
                 && id_value(id, &mention.text).is_some()

@@ -1,4 +1,4 @@
-//! A message with everything that was found in it, and the words for things that people use for one another.
+//! A message with everything that was found in it, and synonyms for things.
 
 use cardea_core::time::Timestamp;
 
@@ -8,7 +8,7 @@ use super::{
     words::{Word, stem, words},
 };
 
-/// One message.
+/// A message.
 #[derive(Debug, Clone)]
 pub(super) struct Said<'a> {
     pub(super) text: &'a str,
@@ -22,7 +22,7 @@ const LINKS: &[&str] = &[
     "called", "numbers",
 ];
 
-/// Words before a number that counts rows.
+/// Words before a number of rows.
 const COUNTING: &[&str] = &[
     "top", "first", "last", "latest", "recent", "limit", "max", "maximum", "only", "newest", "oldest",
     "most", "next", "past", "previous",
@@ -33,33 +33,34 @@ impl<'a> Said<'a> {
         Self { text, words: words(text), mentions: finder.mentions(text, now) }
     }
 
-    /// True if any of these words (lower case) is in the message.
+    /// Returns whether any of these words (lower case) is in the message.
     pub(super) fn has(&self, any: &[&str]) -> bool {
         self.words.iter().any(|word| any.contains(&word.text.to_lowercase().as_str()))
     }
 
-    /// True if this stem is in the message.
+    /// Returns whether this stem is in the message.
     pub(super) fn has_stem(&self, wanted: &str) -> bool {
         self.words.iter().any(|word| word.stem == wanted)
     }
 
-    /// The words before a place, nearest first, lower case.
+    /// Returns the words before a position, nearest first, lower case.
     fn before(&self, place: usize) -> impl Iterator<Item = String> + '_ {
         let count = self.words.partition_point(|word| word.end <= place);
         self.words.iter().take(count).rev().map(|word| word.text.to_lowercase())
     }
 
-    /// The word just before a place.
+    /// Returns the word just before a position.
     pub(super) fn word_before(&self, place: usize) -> Option<String> {
         self.before(place).next()
     }
 
-    /// The word just after a place.
+    /// Returns the word just after a position.
     pub(super) fn word_after(&self, place: usize) -> Option<&Word<'a>> {
         self.words.get(self.words.partition_point(|word| word.start < place))
     }
 
-    /// What a mention is of: the known noun before it, past linking words. In `orders 17 and 18` both are orders.
+    /// Returns the kind of a mention: the known noun before it, across linking words. In `orders 17 and 18` both are
+    /// orders.
     pub(super) fn noun_of(&self, mention: &Mention, nouns: &Nouns) -> Option<String> {
         let mut place = mention.start;
         for _ in 0..8 {
@@ -78,7 +79,7 @@ impl<'a> Said<'a> {
         None
     }
 
-    /// True if the number counts rows: `the last 5`, `5 orders`.
+    /// Returns whether the number is a number of rows: `the last 5`, `5 orders`.
     pub(super) fn counts_rows(&self, mention: &Mention, nouns: &Nouns) -> bool {
         let cue = self.word_before(mention.start).is_some_and(|word| COUNTING.contains(&word.as_str()));
         let plural = |word: &Word<'_>| word.text.ends_with('s') && nouns.known(&word.stem).is_some();
@@ -97,7 +98,8 @@ impl<'a> Said<'a> {
                 || (cue && !self.word_after(mention.end).is_some_and(|word| word.text.ends_with("days"))))
     }
 
-    /// Capitalised words that are no mention, no known noun and not merely the first of their sentence: names.
+    /// Returns names: capitalised words that are not a mention, not a known noun, and not merely the first of their
+    /// sentence.
     pub(super) fn proper_names(&self, nouns: &Nouns) -> Vec<&'a str> {
         let mut names: Vec<(usize, usize)> = Vec::new();
         for word in &self.words {
@@ -125,7 +127,7 @@ impl<'a> Said<'a> {
         names.into_iter().filter_map(|(start, end)| self.text.get(start..end)).collect()
     }
 
-    /// True if the message points at something said before.
+    /// Returns whether the message refers to something mentioned before.
     pub(super) fn points_back(&self) -> bool {
         self.has(&[
             "it", "its", "that", "this", "same", "them", "their", "her", "his", "him", "she", "he", "one",
@@ -135,12 +137,12 @@ impl<'a> Said<'a> {
 }
 
 impl Said<'_> {
-    /// True if the message points at one thing said before.
+    /// Returns whether the message refers to one thing mentioned before.
     pub(super) fn points_at_one(&self) -> bool {
         self.has(&["it", "its", "that", "this", "same", "her", "his", "him", "she", "he", "their"])
     }
 
-    /// True if it points at several things, or at one among several.
+    /// Returns whether it refers to several things, or to one among several.
     pub(super) fn points_at_several(&self) -> bool {
         self.has(&[
             "them", "these", "those", "both", "all", "each", "every", "one", "ones", "first", "second",
@@ -175,14 +177,14 @@ const OFTEN_CAPITAL: &[&str] = &[
     "Thanks",
 ];
 
-/// The things that the offered tools are about, and other words for them.
+/// The things that the offered tools are about, and synonyms for them.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Nouns {
     known: Vec<String>,
     others: Vec<(String, String)>,
 }
 
-/// Words that people use for one another when they speak of customers, orders and the like.
+/// Synonyms for customers, orders and the like.
 const SAME: &[&[&str]] = &[
     &["order", "purchase"],
     &["customer", "client", "account", "user", "shopper", "buyer", "member", "contact"],
@@ -195,7 +197,7 @@ const SAME: &[&[&str]] = &[
 ];
 
 impl Nouns {
-    /// The nouns of these ids, as stems.
+    /// Builds the nouns of these ids, as stems.
     pub(super) fn new(nouns: impl Iterator<Item = String>) -> Self {
         let mut known: Vec<String> = nouns.collect();
         known.sort_unstable();
@@ -211,7 +213,7 @@ impl Nouns {
         Self { known, others }
     }
 
-    /// The noun that this stem stands for, if it stands for one.
+    /// Returns the noun that this stem stands for.
     pub(super) fn known<'n>(&'n self, stem: &'n str) -> Option<&'n str> {
         if self.known.iter().any(|noun| noun == stem) {
             return Some(stem);

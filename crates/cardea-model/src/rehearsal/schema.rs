@@ -1,4 +1,4 @@
-//! A tool's JSON Schema read as questions: which value does each property want, and how would a person say it?
+//! Reads a tool's JSON Schema: the kind of value of each property, and how a person would say it.
 
 use cardea_core::tool::{Effect, ToolSpec};
 use regex::Regex;
@@ -6,35 +6,35 @@ use serde_json::{Map, Value};
 
 use super::words::{LOOKING, name_words, stem};
 
-/// Deeper nesting than this is left to the schema's owner to fill.
+/// Depth limit; deeper properties are not filled.
 const DEEPEST: usize = 3;
 
-/// One argument of a tool.
+/// An argument of a tool.
 #[derive(Debug, Clone)]
 pub(super) struct Property {
     pub(super) name: String,
-    /// The words of the name, lower case.
+    /// Words of the name, lower case.
     pub(super) words: Vec<String>,
     pub(super) about: String,
     pub(super) required: bool,
     pub(super) want: Want,
 }
 
-/// What a property wants to hear.
+/// Kind of value of a property.
 #[derive(Debug, Clone)]
 pub(super) enum Want {
     /// One of these values.
     Choice(Vec<Value>),
     Truth,
     Id(Id),
-    /// An amount of money, in cents if so said.
+    /// An amount of money, in cents if the schema says so.
     Amount {
         cents: bool,
         whole: bool,
     },
-    /// How many rows.
+    /// A number of rows.
     Limit,
-    /// A length of time in this unit.
+    /// A duration in this unit.
     Span(&'static str),
     Percent {
         whole: bool,
@@ -54,40 +54,40 @@ pub(super) enum Want {
     List(Box<Property>),
 }
 
-/// How an id looks and what it is of.
+/// Form of an id, and the thing that it identifies.
 #[derive(Debug, Clone)]
 pub(super) struct Id {
     /// The thing, as a stem: `order` for `order_id`.
     pub(super) noun: Option<String>,
     pub(super) pattern: Option<Regex>,
-    /// `ORD-` where the schema shows that ids begin so.
+    /// Prefix: `ORD-` if the schema shows that ids begin so.
     pub(super) prefix: Option<String>,
-    /// True if it is a number in JSON.
+    /// Whether it is a number in JSON.
     pub(super) number: bool,
 }
 
-/// What free words are for.
+/// Purpose of free text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Role {
     Reason,
-    /// Words to be written down or sent on.
+    /// Text to be written down or sent.
     Note,
     Subject,
-    /// Words to search for, or a name.
+    /// Text to search for, or a name.
     Search,
     Person,
     /// A city, a country, an address.
     Place,
     /// The name of a switch.
     Flag,
-    /// A time in words, such as `last quarter`.
+    /// A period in words, such as `last quarter`.
     Period,
     Other,
 }
 
 const ID_WORDS: &[&str] = &["id", "ids", "number", "no", "ref", "reference", "uuid", "identifier"];
 
-/// The arguments of a tool, required ones first.
+/// Returns the arguments of a tool, required ones first.
 pub(super) fn properties(tool: &ToolSpec) -> Vec<Property> {
     let nouns = tool_nouns(tool);
     let frame = Frame { root: &tool.input_schema, nouns: &nouns, depth: 0 };
@@ -96,26 +96,26 @@ pub(super) fn properties(tool: &ToolSpec) -> Vec<Property> {
     found
 }
 
-/// The words of the tool's own name, as stems: `get_order` is about an `order`.
+/// Returns the words of the tool's own name, as stems: `get_order` is about an `order`.
 pub(super) fn tool_nouns(tool: &ToolSpec) -> Vec<String> {
     let name = tool.name.as_str();
     let own = name.rsplit("__").next().unwrap_or(name);
     name_words(own).iter().map(|word| stem(word)).collect()
 }
 
-/// True if the tool only looks: as is declared, or, where nobody has declared anything and the worst counts, by the
-/// first word of its name. No right hangs on it, only which tool is meant.
+/// Returns whether the tool only reads: as declared or, if nothing is declared and the worst is assumed, by the first
+/// word of its name. This only influences which tool is chosen, never a right.
 pub(super) fn looks(tool: &ToolSpec) -> bool {
     let looking = |verb: &String| LOOKING.iter().chain(READING).any(|word| stem(word) == *verb);
     !tool.effect.changes_things()
         || (tool.effect == Effect::Destructive && tool_nouns(tool).first().is_some_and(looking))
 }
 
-/// First words of tools that only look, beside [`LOOKING`].
+/// First words of read-only tools, beside [`LOOKING`].
 const READING: &[&str] =
     &["read", "fetch", "lookup", "query", "retrieve", "describe", "count", "forecast", "calculate"];
 
-/// What stays the same while a schema is read, and how deep the reading is.
+/// What is constant while a schema is read, and the depth.
 #[derive(Clone, Copy)]
 struct Frame<'a> {
     root: &'a Value,
@@ -168,7 +168,7 @@ fn resolve(root: &Value, schema: &Map<String, Value>) -> Map<String, Value> {
     schema
 }
 
-/// A union of constants, as schema generators write an enum with comments.
+/// Recognises a union of constants, as schema generators write an enum with comments.
 fn constants(parts: &[Value]) -> Option<Map<String, Value>> {
     let mut values = Vec::new();
     for part in parts.iter().filter(|part| !is_null(part)) {
@@ -350,7 +350,7 @@ fn role(words: &[String]) -> Option<Role> {
 
 fn id(words: &[String], about: &str, schema: &Map<String, Value>, nouns: &[String], number: bool) -> Id {
     let own = words.iter().map(|word| stem(word)).find(|word| !ID_WORDS.contains(&word.as_str()));
-    // A property that is only called `id` is of what its tool is about: the last word of the tool's name.
+    // A property named just `id` belongs to what its tool is about: the last word of the tool's name.
     let noun = own.or_else(|| nouns.last().cloned());
     let pattern = schema.get("pattern").and_then(Value::as_str);
     let shown = ["examples", "example", "default"].iter().find_map(|key| {
@@ -361,12 +361,12 @@ fn id(words: &[String], about: &str, schema: &Map<String, Value>, nouns: &[Strin
     let prefix = prefix.or_else(|| {
         about.split([' ', ',', '(', ')', '`', '"']).find_map(letters_before_digits).map(|p| p.to_uppercase())
     });
-    // A number has no letters before it, whatever its description speaks of.
+    // A number has no letters before it, whatever its description says.
     let prefix = prefix.filter(|_| !number);
     Id { noun, pattern: pattern.and_then(|text| Regex::new(text).ok()), prefix, number }
 }
 
-/// `^(low|normal|high)$` is a choice that was written as a pattern.
+/// Recognises a choice written as a pattern: `^(low|normal|high)$`.
 fn alternatives(pattern: &str) -> Option<Vec<Value>> {
     let inner = pattern.strip_prefix("^(")?.strip_suffix(")$")?;
     let words: Vec<&str> = inner.trim_start_matches("?:").split('|').collect();
@@ -376,7 +376,7 @@ fn alternatives(pattern: &str) -> Option<Vec<Value>> {
     (words.len() > 1 && words.iter().all(plain)).then(|| words.into_iter().map(Value::from).collect())
 }
 
-/// `^ORD-\d+$` begins with `ORD-`.
+/// Returns the fixed prefix of a pattern: `ORD-` of `^ORD-\d+$`.
 fn literal_prefix(pattern: &str) -> Option<String> {
     let pattern = pattern.strip_prefix('^')?;
     let plain: String =
@@ -384,7 +384,7 @@ fn literal_prefix(pattern: &str) -> Option<String> {
     (!plain.is_empty()).then_some(plain)
 }
 
-/// `ORD-1042` begins with `ORD-`.
+/// Returns the prefix of an id: `ORD-` of `ORD-1042`.
 fn letters_before_digits(text: &str) -> Option<String> {
     let text = text.trim_end_matches(['.', ':', ';']);
     let joint = text.find(['-', '_'])?;

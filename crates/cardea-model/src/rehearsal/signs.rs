@@ -1,4 +1,5 @@
-//! Words that speak against doing anything, in English; of other languages the commonest, so that a no is heard.
+//! Words that speak against an action, in English; of other languages the most common ones, so that a refusal is
+//! recognised.
 
 /// Words that forbid.
 pub(super) const NOT: &[&str] = &[
@@ -7,17 +8,17 @@ pub(super) const NOT: &[&str] = &[
     "refrain", "avoid", "except", "forget", "nicht", "nie", "niemals", "kein", "keine", "keinen", "nunca",
     "jamais", "pas", "niet", "geen", "não", "wrong",
 ];
-/// Words that take back what was done.
+/// Words of undoing.
 pub(super) const UNDOING: &[&str] =
     &["undo", "undoing", "undone", "revert", "reverted", "reverse", "reversal", "rollback", "unrefund"];
-/// Words that take something back, unless the tool itself does that: `cancel` for a tool that refunds.
+/// Words of withdrawing, unless the tool itself does that: `cancel` for a tool that refunds.
 pub(super) const TAKING_BACK: &[&str] = &[
     "cancel", "stop", "withdraw", "revoke", "remove", "delete", "retract", "drop", "abort", "void", "erase",
 ];
 /// Words between a verb and its object.
 pub(super) const POINTING: &[&str] =
     &["the", "that", "this", "these", "those", "my", "our", "a", "last", "all", "any"];
-/// What was done, as stems: taking it back is another thing than doing it.
+/// Completed actions, as stems: undoing one is different from doing it.
 pub(super) const DEEDS: &[&str] = &[
     "refund",
     "discount",
@@ -30,7 +31,7 @@ pub(super) const DEEDS: &[&str] = &[
     "payment",
     "credit",
 ];
-/// Words on which something hangs, or that leave it open.
+/// Words of conditions, or that leave it open.
 pub(super) const CONDITIONS: &[&str] = &[
     "if",
     "unless",
@@ -59,9 +60,9 @@ pub(super) const CONDITIONS: &[&str] = &[
     "oder",
     "vielleicht",
 ];
-/// Lengths of time.
+/// Units of time.
 pub(super) const UNITS: &[&str] = &["minute", "hour", "day", "week", "month", "quarter", "year"];
-/// Words that tell what somebody said or did, or that name an example.
+/// Words that report what someone said or did, or that introduce an example.
 pub(super) const REPORTS: &[&str] = &[
     "said",
     "says",
@@ -95,7 +96,7 @@ pub(super) const REPORTS: &[&str] = &[
     "sagte",
     "schrieb",
 ];
-/// Words of a question that stand anywhere in it.
+/// Words of a question at any position in it.
 pub(super) const WONDERING: &[&str] =
     &["whether", "wonder", "wondering", "explain", "possible", "allowed", "curious"];
 /// First words of a question.
@@ -104,10 +105,10 @@ pub(super) const QUESTIONS: &[&str] = &[
     "does", "did", "has", "have", "had", "was", "were", "any", "should", "shall", "may", "must", "might",
     "soll", "sollte", "sollen", "darf", "dürfen", "kann", "können", "wer", "warum", "wann", "wurde", "hast",
 ];
-/// First words of a question that stands behind a comma.
+/// First words of a question after a comma.
 pub(super) const LATE_QUESTIONS: &[&str] =
     &["should", "shall", "may", "did", "does", "was", "were", "has", "have"];
-/// What somebody who says `can you …` wants to hear and not to have done.
+/// Words after `can you …` that ask for information and not for an action.
 pub(super) const TELLING: &[&str] = &[
     "know",
     "explain",
@@ -127,7 +128,7 @@ pub(super) const TELLING: &[&str] = &[
     "rather",
     "have",
 ];
-/// Words before what is meant.
+/// Words before the actual request.
 pub(super) const OPENERS: &[&str] = &[
     "please", "hey", "hi", "hello", "ok", "okay", "so", "and", "then", "well", "now", "sorry", "kindly",
     "just", "also", "but", "thanks", "thank", "or", "yes",
@@ -136,7 +137,7 @@ pub(super) const OPENERS: &[&str] = &[
 pub(super) const STATING: &[&str] = &[
     "the", "his", "her", "their", "its", "it", "he", "she", "they", "customer", "client", "there", "parcel",
 ];
-/// What such a clause must not hold: then it is about what may be done.
+/// Words that such a clause must not contain: it is then about what may be done.
 pub(super) const ABOUT_DOING: &[&str] = &[
     "allow",
     "allowed",

@@ -1,4 +1,4 @@
-//! Questions back, greetings and help.
+//! Questions to the user, greetings and help.
 
 use cardea_core::tool::ToolSpec;
 
@@ -8,10 +8,10 @@ use super::{
     schema::{Id, Property, Role, Want},
 };
 
-/// Said when a wish is taken back before it was done.
+/// Said when a request is withdrawn before it was done.
 pub(super) const DROPPED: &str = "All right, nothing was done.";
 
-/// Some of the tools, with what they say of themselves.
+/// Describes some of the tools in their own words.
 pub(super) fn abilities(tools: &[ToolSpec]) -> String {
     let some: Vec<String> = tools
         .iter()
@@ -26,7 +26,7 @@ pub(super) fn abilities(tools: &[ToolSpec]) -> String {
     format!("I can try these:\n{}{more}", some.join("\n"))
 }
 
-/// All tools by name, and that these may not be all.
+/// Lists all tools by name, and says that these may not be all.
 fn all_abilities(tools: &[ToolSpec]) -> String {
     let names: Vec<String> = tools.iter().map(|tool| format!("`{}`", tool.name)).collect();
     match names.len() {
@@ -38,7 +38,7 @@ fn all_abilities(tools: &[ToolSpec]) -> String {
     }
 }
 
-/// A question for one argument, in plain words.
+/// Asks for one argument, in plain words.
 pub(super) fn ask(property: &Property, unclear: Option<String>, open: usize) -> String {
     let name = property.words.join(" ");
     let about = property.about.trim().trim_end_matches('.');
@@ -65,7 +65,7 @@ pub(super) fn ask(property: &Property, unclear: Option<String>, open: usize) -> 
     question + &more
 }
 
-/// Up to the first full stop that ends a sentence: the one of `e.g.` does not.
+/// Returns the text up to the first full stop that ends a sentence, which that of `e.g.` does not.
 fn first_sentence(text: &str) -> &str {
     let line = text.lines().next().unwrap_or_default();
     let ends = |(place, _): &(usize, &str)| {
@@ -76,7 +76,7 @@ fn first_sentence(text: &str) -> &str {
     line.get(..end).unwrap_or(line)
 }
 
-/// Greetings, thanks and second thoughts, which no tool answers.
+/// Answers greetings, thanks and second thoughts, which need no tool.
 pub(super) fn small_talk(turn: &Turn<'_>, said: &Said<'_>, tools: &[ToolSpec]) -> Option<String> {
     let words: Vec<String> = said.words.iter().map(|word| word.text.to_lowercase()).collect();
     let short = words.len() <= 5 && said.mentions.is_empty();

@@ -1,4 +1,4 @@
-//! Words for a tool's result: sentences from its data, nothing that is not in it.
+//! Words a tool's result: sentences from its data, and nothing else.
 
 use cardea_core::tool::{ToolCall, ToolSpec};
 use serde_json::{Map, Value};
@@ -11,14 +11,14 @@ use super::{
 
 const ROWS: usize = 5;
 const FIELDS: usize = 8;
-/// So many rows may be one page of many.
+/// Number of rows from which a list may be one page of many.
 const PAGE: usize = 10;
 
-/// A result in words.
+/// Words a result.
 pub(super) fn result(question: &str, tool: Option<&ToolSpec>, call: &ToolCall, text: &str) -> String {
     let subject = Subject::of(tool, call);
     let asked = Asked::of(question);
-    // A tool of which nobody knows what it does, and that is called `get_weather`, has not done anything.
+    // A tool with an undeclared effect that is called `get_weather` has not changed anything.
     let changed = tool.is_some_and(|tool| !looks(tool));
     let body = match read(text) {
         Some(value) => words_for(&value, &subject, &asked, changed),
@@ -28,7 +28,7 @@ pub(super) fn result(question: &str, tool: Option<&ToolSpec>, call: &ToolCall, t
     if changed { format!("Done: {}. {body}", subject.done) } else { body }
 }
 
-/// A call that did not succeed, in words.
+/// Words a failed call.
 pub(super) fn failure(tool: Option<&ToolSpec>, call: &ToolCall, text: &str) -> String {
     let subject = Subject::of(tool, call);
     let reason = match read(text) {
@@ -51,7 +51,7 @@ pub(super) fn failure(tool: Option<&ToolSpec>, call: &ToolCall, text: &str) -> S
     format!("I could not {}: {reason}{end}", subject.action)
 }
 
-/// What a call was about.
+/// Subject of a call.
 struct Subject {
     /// `process the refund`
     action: String,
@@ -59,11 +59,11 @@ struct Subject {
     done: String,
     /// `order 17`, if an id was given.
     thing: Option<String>,
-    /// `order`: what rows are.
+    /// `order`: what the rows are.
     noun: String,
-    /// What to call a single value.
+    /// Name of a single value.
     measure: String,
-    /// How many rows were asked for.
+    /// Number of rows that were asked for.
     limit: Option<u64>,
 }
 
@@ -71,7 +71,7 @@ fn is_limit(name: &str) -> bool {
     name_words(name).iter().any(|word| matches!(word.as_str(), "limit" | "max" | "top" | "count" | "size"))
 }
 
-/// `status` is one already.
+/// Returns the singular; `status` is one already.
 fn singular(word: &str) -> &str {
     let one = ["ss", "us", "is"].iter().any(|end| word.ends_with(end));
     word.strip_suffix('s').filter(|_| !one).unwrap_or(word)
@@ -94,7 +94,7 @@ impl Subject {
             .arguments
             .iter()
             .filter(|(name, value)| is_id(name) && (value.is_string() || value.is_number()));
-        // The id of what the tool is named after comes before other ids.
+        // The id of what the tool is named after takes precedence over other ids.
         let best =
             ids.max_by_key(|(name, _)| name_words(name).iter().any(|word| stems.contains(&stem(word))));
         let thing = best.map(|(name, value)| {
@@ -121,7 +121,7 @@ impl Subject {
 }
 
 impl Subject {
-    /// True if this field only repeats the id that was asked for.
+    /// Returns whether this field only repeats the id that was asked for.
     fn is_named_by(&self, name: &str, value: &Value) -> bool {
         let told = self.thing.as_deref().and_then(|thing| thing.rsplit(' ').next());
         is_id(name) && told.is_some_and(|told| scalar(value) == told)
@@ -134,7 +134,7 @@ fn is_id(name: &str) -> bool {
     })
 }
 
-/// What the question is after.
+/// Purpose of the question.
 struct Asked {
     stems: Vec<String>,
     when: bool,
@@ -158,7 +158,7 @@ impl Asked {
         }
     }
 
-    /// How much a field is what was asked for: 2 and more is named in the question.
+    /// Returns how much a field is what was asked for: from 2 on it is named in the question.
     fn wants(&self, name: &str, value: &Value) -> f64 {
         let words = name_words(name);
         let of = |any: &[&str]| words.iter().any(|word| any.contains(&word.as_str()));
@@ -189,10 +189,10 @@ impl Asked {
     }
 }
 
-/// The data in a result, without the wrappings that protocols put around it.
+/// Returns the data in a result, without the wrappers of protocols.
 fn read(text: &str) -> Option<Value> {
     let parsed = serde_json::from_str::<Value>(text.trim()).ok().or_else(|| {
-        // Some screens put a fence around untrusted text: the data stands between the outermost brackets.
+        // Some guardrails put a fence around untrusted text: the data is between the outermost brackets.
         let start = text.find(['{', '['])?;
         let end = text.rfind(['}', ']'])?;
         serde_json::from_str(text.get(start..=end)?).ok()
@@ -308,7 +308,7 @@ fn facts(fields: &Map<String, Value>, subject: &Subject, asked: &Asked) -> Strin
     facts + &lists
 }
 
-/// The fields that the question names, as a sentence.
+/// Words the fields that the question names, as a sentence.
 fn told_directly(direct: &[&(f64, String, &Value)], subject: &Subject, currency: &str) -> String {
     let mut sentence = String::new();
     for (_, name, value) in direct {
@@ -317,7 +317,7 @@ fn told_directly(direct: &[&(f64, String, &Value)], subject: &Subject, currency:
             |word: &str| subject.thing.as_ref().map(|thing| format!(" {word} {thing}")).unwrap_or_default();
         let part = match (sentence.is_empty(), label.ends_with("ed")) {
             (true, false) => format!("The {label}{} {} {value}", of("of"), is(&label)),
-            // `refunded` is no thing that something has.
+            // `refunded` is not a thing that something has.
             (true, true) => format!("{}{}: {value}", capital(&label), of("for")),
             (false, false) => format!(", the {label} {} {value}", is(&label)),
             (false, true) => format!(", {label} {value}"),
@@ -327,13 +327,13 @@ fn told_directly(direct: &[&(f64, String, &Value)], subject: &Subject, currency:
     sentence
 }
 
-/// `are` for what is several.
+/// Returns `are` for a plural.
 fn is(label: &str) -> &'static str {
     let last = label.rsplit(' ').next().unwrap_or(label);
     if singular(last) == last { "is" } else { "are" }
 }
 
-/// True for a list of things with fields, which is shown line by line.
+/// Returns whether the value is a list of things with fields, which is shown line by line.
 fn is_rows(value: &Value) -> bool {
     value.as_array().is_some_and(|items| !items.is_empty() && items.iter().all(Value::is_object))
 }
@@ -346,7 +346,8 @@ fn listed(name: &str, value: &Value) -> String {
     format!("\n{}:{lines}{more}", capital(&label(name)))
 }
 
-/// `total` is how many there are, where the tool says so: else the rows may be one page of many.
+/// Words the number of rows. `total` is that number if the tool returns it; otherwise the rows may be one page of
+/// many.
 fn rows_in_words(
     rows: &[Value],
     total: Option<usize>,

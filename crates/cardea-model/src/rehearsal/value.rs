@@ -1,13 +1,13 @@
-//! Single values of a result as people read them.
+//! Formats single values of a result for people.
 
 use serde_json::{Map, Value};
 
 use super::words::name_words;
 
-/// Items of a list that are shown.
+/// Limit of list items that are shown.
 const ITEMS: usize = 5;
 
-/// A field's name as people say it.
+/// Returns a field's name as people say it.
 ///
 /// `placed_at` is `placed`, `amount_cents` is an `amount`, `is_enabled` is `enabled`.
 pub(super) fn label(name: &str) -> String {
@@ -23,7 +23,7 @@ pub(super) fn label(name: &str) -> String {
     words.join(" ")
 }
 
-/// A field's value as people read it.
+/// Formats a field's value.
 pub(super) fn field(name: &str, value: &Value, currency: &str) -> String {
     let words = name_words(name);
     let cents = words.iter().any(|word| matches!(word.as_str(), "cents" | "minor"));
@@ -38,7 +38,7 @@ pub(super) fn field(name: &str, value: &Value, currency: &str) -> String {
     }
 }
 
-/// A value without anything inside it.
+/// Formats a scalar value.
 pub(super) fn scalar(value: &Value) -> String {
     match value {
         Value::String(text) => day_and_minute(text),
@@ -54,7 +54,7 @@ pub(super) fn scalar(value: &Value) -> String {
     }
 }
 
-/// `2026-05-01T12:30:00.000Z` is read as `2026-05-01 12:30`.
+/// Shortens `2026-05-01T12:30:00.000Z` to `2026-05-01 12:30`.
 fn day_and_minute(text: &str) -> String {
     let stamp = text.len() >= 19
         && text.is_ascii()
@@ -67,7 +67,7 @@ fn day_and_minute(text: &str) -> String {
     }
 }
 
-/// A nested value in a few words.
+/// Formats a nested value in a few words.
 pub(super) fn compact(value: &Value) -> String {
     match value {
         Value::Array(items) if items.is_empty() => "none".into(),
@@ -91,7 +91,7 @@ pub(super) fn compact(value: &Value) -> String {
     }
 }
 
-/// A comment or a message: who said what, and when.
+/// Formats a comment or a message: author, text and time.
 fn said_by(fields: &Map<String, Value>) -> Option<String> {
     let find = |names: &[&str]| names.iter().find_map(|name| fields.get(*name)?.as_str());
     let text = find(&["text", "body", "comment", "note", "message"])?;
@@ -100,7 +100,8 @@ fn said_by(fields: &Map<String, Value>) -> Option<String> {
     Some(format!("{who}{}: {text}", when.unwrap_or_default()))
 }
 
-/// `process refund` is `process the refund`; a name without a verb is something to get, or to use if it changes things.
+/// Words an action: `process refund` is `process the refund`; a name without a verb is something to get, or to use if
+/// it changes things.
 pub(super) fn action(words: &[String], verbs: &[&str], changes: bool) -> String {
     match words {
         [verb, rest @ ..] if verbs.contains(&verb.as_str()) && !rest.is_empty() => {
@@ -110,7 +111,7 @@ pub(super) fn action(words: &[String], verbs: &[&str], changes: bool) -> String 
     }
 }
 
-/// `process refund` once done: `the refund is processed`.
+/// Words a completed action: `process refund` becomes `the refund is processed`.
 pub(super) fn done(words: &[String], verbs: &[&str]) -> String {
     match words {
         [verb, rest @ ..] if verbs.contains(&verb.as_str()) && !rest.is_empty() => {
@@ -120,7 +121,7 @@ pub(super) fn done(words: &[String], verbs: &[&str]) -> String {
     }
 }
 
-/// The participle of the verbs that begin tool names.
+/// Returns the participle of the verbs that begin tool names.
 fn past(verb: &str) -> String {
     match verb {
         "set" | "put" | "cut" => verb.to_owned(),
@@ -133,7 +134,7 @@ fn past(verb: &str) -> String {
     }
 }
 
-/// The text with a capital letter.
+/// Capitalises the text.
 pub(super) fn capital(text: &str) -> String {
     let mut letters = text.chars();
     letters.next().map_or_else(String::new, |first| first.to_uppercase().chain(letters).collect())

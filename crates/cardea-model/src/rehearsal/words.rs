@@ -1,9 +1,9 @@
-//! Texts as words: split, brought to a common form, and compared.
+//! Words of texts: split, normalised, and compared.
 
-/// A word with its place in the text.
+/// A word with its position in the text.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Word<'a> {
-    /// As it was written.
+    /// Text as written.
     pub(super) text: &'a str,
     /// Lower case, without its ending.
     pub(super) stem: String,
@@ -12,7 +12,7 @@ pub(super) struct Word<'a> {
     pub(super) end: usize,
 }
 
-/// Words that say how something is asked, not what.
+/// Words that concern how something is asked, not what.
 const STOP: &[&str] = &[
     "a", "about", "all", "am", "an", "and", "any", "are", "as", "at", "be", "been", "by", "can", "could",
     "did", "do", "does", "for", "from", "get", "give", "had", "has", "have", "he", "her", "him", "his",
@@ -28,12 +28,12 @@ const STOP: &[&str] = &[
 pub(super) const LOOKING: &[&str] =
     &["show", "list", "display", "view", "see", "get", "find", "search", "look", "check", "track"];
 
-/// True if the word carries no content of its own.
+/// Returns whether the word carries no content of its own.
 pub(super) fn is_stop(word: &str) -> bool {
     STOP.contains(&word)
 }
 
-/// The words of a text: runs of letters and digits; `_`, `-` and case changes part them.
+/// Returns the words of a text: runs of letters and digits, split at `_`, `-` and case changes.
 pub(super) fn words(text: &str) -> Vec<Word<'_>> {
     let mut out = Vec::new();
     let mut start = None;
@@ -58,13 +58,13 @@ fn word(text: &str, start: usize, end: usize) -> Option<Word<'_>> {
     Some(Word { text, stem: stem(&text.to_lowercase()), start, end })
 }
 
-/// The stems of the words that carry content.
+/// Returns the stems of the content words.
 pub(super) fn content(text: &str) -> Vec<String> {
     let all = words(text).into_iter().filter(|word| !is_stop(&word.text.to_lowercase()));
     all.map(|word| word.stem).collect()
 }
 
-/// A word without its English ending. Light on purpose: it must only bring forms of one word together.
+/// Returns a word without its English ending. Simple on purpose: it only needs to unify forms of one word.
 pub(super) fn stem(word: &str) -> String {
     let long = |rest: &str, least: usize| rest.chars().count() >= least;
     let cut = |suffix: &str, least: usize| word.strip_suffix(suffix).filter(|rest| long(rest, least));
@@ -85,7 +85,7 @@ pub(super) fn stem(word: &str) -> String {
     cut("s", 2).map_or_else(|| undouble(word), undouble)
 }
 
-/// `shipped` and `ship`, `close` and `closing` become one.
+/// Unifies `shipped` and `ship`, `close` and `closing`.
 fn undouble(word: &str) -> String {
     let mut letters = word.chars().rev();
     let (last, before) = (letters.next(), letters.next());
@@ -99,12 +99,12 @@ fn undouble(word: &str) -> String {
     word.to_owned()
 }
 
-/// The words of an identifier such as `order_id` or `customerId`, lower case.
+/// Returns the words of an identifier such as `order_id` or `customerId`, lower case.
 pub(super) fn name_words(name: &str) -> Vec<String> {
     words(name).into_iter().map(|word| word.text.to_lowercase()).collect()
 }
 
-/// True if the two words are the same but for one slip of the finger. Short words must be equal.
+/// Returns whether two words are equal except for one typing error. Short words must be equal.
 pub(super) fn alike(a: &str, b: &str) -> bool {
     if a == b {
         return true;

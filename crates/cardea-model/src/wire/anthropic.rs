@@ -1,8 +1,8 @@
 //! `/v1/messages`: Anthropic's format.
 //!
-//! The user's and the model's entries must take turns and the user's must be first, so neighbours are joined. Usage
-//! comes in two halves: what was read at the start, what was written at the end. Text written while thinking is not
-//! part of the answer.
+//! The entries of the user and the model must alternate and the user's must be first, so neighbours are joined. Usage
+//! comes in two halves: the input at the start, the output at the end. Text written while thinking is not part of the
+//! answer.
 
 use std::collections::BTreeSet;
 
@@ -27,7 +27,7 @@ pub(super) fn request(prompt: &Prompt, alias: &AliasConfig, names: &ToolNames) -
     let (system, messages) = messages(prompt, names);
     let mut body = Map::new();
     body.insert("model".into(), alias.model.as_str().into());
-    let limit = alias.limit(prompt).or(alias.max_output).unwrap_or(ALL_WRITE); // the format demands one
+    let limit = alias.limit(prompt).or(alias.max_output).unwrap_or(ALL_WRITE); // the format requires one
     body.insert("max_tokens".into(), limit.into());
     body.insert("messages".into(), messages.into());
     body.insert("stream".into(), true.into());
@@ -123,7 +123,7 @@ fn written_result(result: &ToolResult<'_>) -> Value {
     block
 }
 
-/// Ids may hold letters, digits, `_` and `-` only; calls of another provider may have others.
+/// Converts an id: letters, digits, `_` and `-` only; calls of another provider may have others.
 fn wire_id(id: &str) -> String {
     id.chars().map(|c| if c.is_ascii_alphanumeric() || matches!(c, '_' | '-') { c } else { '_' }).collect()
 }
@@ -189,7 +189,7 @@ pub(super) fn event(assembly: &mut Assembly, blocks: &mut Blocks, event: &Event)
     Ok(())
 }
 
-/// Some servers that speak this format send the whole input at once.
+/// Returns input that came with the start of a block: some servers with this format send the whole input at once.
 fn started_input<'a>(block: &Value, event: &'a str) -> &'a str {
     match block.get("input") {
         Some(Value::Object(fields)) if !fields.is_empty() => {
@@ -199,7 +199,7 @@ fn started_input<'a>(block: &Value, event: &'a str) -> &'a str {
     }
 }
 
-/// What was read counts in three parts, of which only one is new text.
+/// Reads the input usage, which comes in three parts, of which only one is uncached.
 fn read_input(assembly: &mut Assembly, usage: &Value) {
     let cached = count(usage, "cache_read_input_tokens");
     let kept = count(usage, "cache_creation_input_tokens");

@@ -1,4 +1,4 @@
-//! Puts an answer together from its pieces, and makes sure that it ends.
+//! Assembles an answer from its pieces, and ensures that it ends.
 
 use std::collections::{BTreeSet, VecDeque};
 
@@ -10,10 +10,10 @@ use cardea_core::{
 use super::{ToolNames, kind};
 use crate::failure::{Failure, Trouble};
 
-/// More tokens than any provider reads or writes at once: who tells of more has not counted.
+/// Plausibility limit of token counts, beyond what any provider reads or writes at once.
 pub(crate) const MOST_TOKENS: u64 = 100_000_000;
 
-/// More calls than this in one answer are nonsense.
+/// Plausibility limit of calls in one answer.
 const MOST_CALLS: usize = 128;
 
 /// A tool call of which pieces have come.
@@ -25,7 +25,7 @@ struct Partial {
     arguments: String,
 }
 
-/// Puts an answer together from its pieces.
+/// Assembles an answer from its pieces.
 #[derive(Debug)]
 pub(crate) struct Assembly {
     names: ToolNames,
@@ -34,17 +34,17 @@ pub(crate) struct Assembly {
     calls: Vec<Partial>,
     pub(crate) finish: Option<Finish>,
     pub(crate) usage: Usage,
-    /// What was counted as written is only what there was at the start.
+    /// True if the count of written tokens is only that of the start.
     pub(crate) begun_only: bool,
-    /// About as many tokens were sent.
+    /// Estimated number of tokens sent.
     sent: u64,
-    /// It may end before its first word: the prompt says what ends it, or the tools have just done what was wanted.
+    /// True if the answer may be empty: the prompt has stop texts, or tool results came last.
     may_be_empty: bool,
     /// Bytes of the answer, calls included.
     written: usize,
-    /// Bytes of what the model thought before. They are no answer, and are paid like one.
+    /// Bytes of the thoughts before the answer. They are not part of it, but paid for like it.
     thought: usize,
-    /// Those of its thoughts that it may want to see again.
+    /// Thoughts that the model may need back.
     thoughts: String,
     pub(super) ended: bool,
     pub(super) out: VecDeque<ModelEvent>,
@@ -74,7 +74,7 @@ impl Assembly {
         }
     }
 
-    /// More text.
+    /// Adds text.
     pub(crate) fn text(&mut self, text: &str) {
         if !text.is_empty() {
             self.written = self.written.saturating_add(text.len());
@@ -82,7 +82,7 @@ impl Assembly {
         }
     }
 
-    /// More words of a refusal.
+    /// Adds text of a refusal.
     pub(crate) fn refusal(&mut self, text: &str) {
         if !text.is_empty() {
             self.written = self.written.saturating_add(text.len());
@@ -90,19 +90,19 @@ impl Assembly {
         }
     }
 
-    /// More of what the model thinks, and may want to see again.
+    /// Adds thoughts that the model may need back.
     pub(crate) fn thinks(&mut self, text: &str) {
         self.thoughts.push_str(text);
         self.thought(text.len());
     }
 
-    /// So many bytes more of what the model thinks.
+    /// Counts bytes of thoughts.
     pub(crate) fn thought(&mut self, bytes: usize) {
         self.thought = self.thought.saturating_add(bytes);
         self.unseen(bytes);
     }
 
-    /// Tells how far it is though there is nothing to be seen.
+    /// Reports progress although nothing is visible yet.
     fn unseen(&mut self, bytes: usize) {
         match self.out.back_mut() {
             _ if bytes == 0 => {}
@@ -111,7 +111,7 @@ impl Assembly {
         }
     }
 
-    /// A piece of the call with this key; any part may be empty.
+    /// Adds a piece of the call with this key; any part may be empty.
     pub(crate) fn call(&mut self, key: u64, id: &str, name: &str, arguments: &str) -> Result<(), Failure> {
         let place = match self.place_of(key, id, name) {
             Some(place) => place,
@@ -136,8 +136,8 @@ impl Assembly {
         Ok(())
     }
 
-    /// Where a piece with this key goes on, if it begins no new call. WHY: Ollama and others give every call the index 0,
-    /// so under one key an id that is not known yet begins another one, if a name comes with it.
+    /// Returns the call that a piece with this key continues, if it begins no new one. WHY: Ollama and others give
+    /// every call the index 0, so under one key an unknown id begins another call, if a name comes with it.
     fn place_of(&self, key: u64, id: &str, name: &str) -> Option<usize> {
         let under = || self.calls.iter().enumerate().rev().filter(|(_, call)| call.key == key);
         let own = under().find(|(_, call)| !id.is_empty() && call.id == id);
@@ -146,7 +146,7 @@ impl Assembly {
         own.or_else(last).map(|(place, _)| place)
     }
 
-    /// The key for a piece that does not say which call it belongs to: the call with its id, a new one, or the last.
+    /// Returns the key for a piece that names no call: the call with its id, a new one, or the last.
     pub(crate) fn key_for(&self, id: &str, name: &str) -> u64 {
         let next = self.calls.iter().map(|call| call.key).max().map_or(0, |last| last.saturating_add(1));
         match self.calls.iter().find(|call| !id.is_empty() && call.id == id) {
@@ -160,7 +160,7 @@ impl Assembly {
         self.calls.len()
     }
 
-    /// What an answer comes to whose end is told with a word that nobody here knows: it is not taken for whole.
+    /// Ends an answer whose finish reason is unknown: it does not count as complete.
     pub(crate) fn unknown_end(&self, word: &str) -> Result<Option<Finish>, Failure> {
         if self.calls.is_empty() {
             return Ok(Some(Finish::Length));
@@ -171,7 +171,7 @@ impl Assembly {
         ))
     }
 
-    /// The explicit end of a stream that may leave out why it stopped.
+    /// Ends a stream explicitly; the finish reason may be missing.
     pub(crate) fn done(&mut self) -> Result<(), Failure> {
         if self.finish.is_none() && (self.written > 0 || !self.calls.is_empty()) {
             self.finish = Some(Finish::Stop);
@@ -187,7 +187,7 @@ impl Assembly {
             return Err(Failure::new(Trouble::Cut, "the stream ended without an end"));
         };
         let calls = std::mem::take(&mut self.calls);
-        // A cut answer may hold half a call: its arguments are not what the model meant.
+        // A cut answer may contain half a call, whose arguments are not what the model meant.
         if matches!(finish, Finish::Stop | Finish::ToolCalls) {
             finish = if calls.is_empty() { Finish::Stop } else { Finish::ToolCalls };
             if calls.is_empty() && self.written == 0 && !self.may_be_empty {
@@ -206,7 +206,8 @@ impl Assembly {
         Ok(())
     }
 
-    /// What the provider counted. A server that counts nothing would make every budget endless: then it is estimated.
+    /// Returns the usage as counted by the provider, else estimated: a server that counts nothing would make every
+    /// budget endless.
     fn used(&self) -> Usage {
         let counted = self.counted();
         if counted.total() == 0 {
@@ -219,23 +220,23 @@ impl Assembly {
         }
     }
 
-    /// About as many tokens were written.
+    /// Estimates the number of tokens written.
     fn estimated(&self) -> u64 {
         tokens_of(self.written.saturating_add(self.thought))
     }
 
-    /// The same of an answer that did not end well: nothing, unless it was counted or has begun.
+    /// Returns the usage of an answer that did not end well: zero, unless it was counted or has begun.
     pub(super) fn spent(&self) -> Usage {
         let begun = self.written > 0 || self.thought > 0 || !self.calls.is_empty();
         if !begun {
             return self.counted();
         }
         let used = self.used();
-        // WHY: a count that came before the end says nothing of what was written after it.
+        // WHY: a count from before the end does not include what was written after it.
         Usage { output: used.output.max(self.estimated()), ..used }
     }
 
-    /// What the provider says that it counted, unless that cannot be.
+    /// Returns the provider's counts, unless they are implausible.
     fn counted(&self) -> Usage {
         let Usage { input, cached_input, output } = self.usage;
         if input > MOST_TOKENS || output > MOST_TOKENS {
@@ -249,7 +250,8 @@ impl Assembly {
         Usage { input, cached_input: cached_input.min(input), output }
     }
 
-    /// A call with all its pieces. What is no JSON object stays as it was written: whoever acts on it refuses it.
+    /// Returns a call with all its pieces. Arguments that are not a JSON object stay as written: the code that acts on
+    /// them refuses them.
     fn whole_call(&mut self, call: Partial) -> Result<ToolCall, Failure> {
         if call.name.is_empty() {
             return Err(Failure::garbage("a tool call without a name"));
@@ -259,14 +261,15 @@ impl Assembly {
         Ok(ToolCall::read_any(id, self.names.real(&call.name).to_owned(), arguments))
     }
 
-    /// An id that no other call of the transcript carries. WHY: several servers begin at `call_0` with every answer.
+    /// Returns an id that no other call of the transcript carries. WHY: several servers begin at `call_0` with every
+    /// answer.
     fn unique(&mut self, told: String) -> String {
         let next = self.ids.len().saturating_add(1);
         let stem = if told.is_empty() { "call".to_owned() } else { told.clone() };
         let free = (!told.is_empty() && !self.ids.contains(&told)).then_some(told);
         let id = free
             .or_else(|| (next..).map(|number| format!("{stem}_{number}")).find(|id| !self.ids.contains(id)));
-        let id = id.unwrap_or(stem); // there is always a number that is free
+        let id = id.unwrap_or(stem); // there is always a free number
         self.ids.insert(id.clone());
         id
     }

@@ -1,7 +1,7 @@
 //! `:streamGenerateContent`: Google's format.
 //!
-//! Calls have no id here unless the model gives one, so they are counted. Each event repeats the usage so far. Parts
-//! marked as thought are not part of the answer. The schema goes out as JSON Schema, not in the older dialect.
+//! Calls have no id here unless the model gives one, so they are numbered. Each event repeats the usage so far. Parts
+//! marked as thought are not part of the answer. The schema is sent as JSON Schema, not in the older dialect.
 
 use cardea_core::{
     message::{AnswerFormat, Finish, Prompt, ToolChoice, Usage},
@@ -94,8 +94,8 @@ fn contents<'a>(prompt: &'a Prompt, names: &ToolNames) -> (Vec<&'a str>, Vec<Val
                         "functionCall": { "id": call.id, "name": names.wire(&call.name), "args": call.arguments },
                     });
                     // WHY: newer models refuse a first call without the signature of their thoughts. Calls of this
-                    // transcript may come from another model, and signatures are not kept, so the documented word
-                    // for "made elsewhere" stands in its place; older models ignore it.
+                    // transcript may come from another model, and signatures are not kept, so the documented
+                    // placeholder for calls made elsewhere is sent instead; older models ignore it.
                     if let (0, Some(part)) = (place, part.as_object_mut()) {
                         part.insert("thoughtSignature".into(), "skip_thought_signature_validator".into());
                     }
@@ -109,7 +109,7 @@ fn contents<'a>(prompt: &'a Prompt, names: &ToolNames) -> (Vec<&'a str>, Vec<Val
         }
     }
     if turns.first().is_some_and(|(role, _)| *role == "model") {
-        turns.insert(0, ("user", vec![json!({ "text": LEFT_OUT })])); // a call must come after what the user says
+        turns.insert(0, ("user", vec![json!({ "text": LEFT_OUT })])); // a call must follow a user message
     }
     let turns = turns.into_iter().map(|(role, parts)| json!({ "role": role, "parts": parts }));
     (system, turns.collect())
@@ -176,7 +176,7 @@ fn stopped(assembly: &mut Assembly, reason: &str) -> Result<(), Failure> {
         "SAFETY" | "RECITATION" | "BLOCKLIST" | "PROHIBITED_CONTENT" | "SPII" | "LANGUAGE" => {
             Some(Finish::ContentFilter)
         }
-        // Servers that copy the format have words of their own for an answer that asks for tools.
+        // Servers that copy the format have names of their own for an answer that calls tools.
         "FUNCTION_CALL" | "FUNCTION_CALLS" | "TOOL_CALL" | "TOOL_CALLS" => Some(Finish::ToolCalls),
         _ if assembly.call_count() > 0 => {
             return Err(Failure::garbage(format!(
@@ -196,7 +196,7 @@ fn reported(error: &Value) -> Failure {
     Failure::new(Trouble::of_status(status), cause).after(retry_hint(error))
 }
 
-/// The pause that a quota error asks for: `{"@type": "…RetryInfo", "retryDelay": "37s"}`.
+/// Returns the pause that a quota error asks for: `{"@type": "…RetryInfo", "retryDelay": "37s"}`.
 pub(super) fn retry_hint(error: &Value) -> Option<Millis> {
     let details = error.get("details")?.as_array()?;
     let delay = details.iter().find_map(|detail| detail.get("retryDelay")?.as_str())?;

@@ -1,4 +1,4 @@
-//! Fields of answers, read as servers really send them: one of another type than documented counts as absent.
+//! Lenient parsing of answers: a field of another type than documented counts as absent.
 
 use std::{borrow::Cow, fmt, marker::PhantomData};
 
@@ -8,37 +8,37 @@ use serde::{
 };
 use serde_json::value::RawValue;
 
-/// What a field is wanted to be, and how it is made of what is there. `Self::default()` is for everything else.
+/// Expected type of a field, with its conversions. `Self::default()` is for everything else.
 pub(super) trait Wanted<'de>: Default {
-    /// Of a text that need not be copied.
+    /// Converts a text that need not be copied.
     fn text(_: &'de str) -> Self {
         Self::default()
     }
 
-    /// Of a text with escapes.
+    /// Converts a text with escapes.
     fn copied(_: &str) -> Self {
         Self::default()
     }
 
-    /// Of a count.
+    /// Converts a count.
     fn count(_: u64) -> Self {
         Self::default()
     }
 
-    /// Of a list.
+    /// Converts a list.
     fn list<A: SeqAccess<'de>>(mut list: A) -> Result<Self, A::Error> {
         while list.next_element::<IgnoredAny>()?.is_some() {}
         Ok(Self::default())
     }
 
-    /// Of an object.
+    /// Converts an object.
     fn object<A: MapAccess<'de>>(mut object: A) -> Result<Self, A::Error> {
         while object.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {}
         Ok(Self::default())
     }
 }
 
-/// A field that is read as wanted or counts as absent. Only text that is no JSON at all is an error.
+/// A field that has the expected type or counts as absent. Only text that is not JSON at all is an error.
 #[derive(Debug, Default)]
 pub(super) struct Lenient<T>(pub(super) T);
 
@@ -48,7 +48,7 @@ impl<'de, T: Wanted<'de>> Deserialize<'de> for Lenient<T> {
     }
 }
 
-/// For a field that may be null: `Some` says that it was there. To be used with `default`.
+/// Parses a field that may be null: `Some` says that it was present. To be used with `default`.
 pub(super) fn there<'de, D, T>(deserializer: D) -> Result<Option<T>, D::Error>
 where
     D: Deserializer<'de>,
@@ -114,8 +114,7 @@ impl<'de: 'a, 'a> Wanted<'de> for Cow<'a, str> {
     }
 }
 
-/// What is said: a text, or the text of all parts of a list that are text. Others (thoughts, references) are no part of the
-/// answer.
+/// Content: a text, or all text parts of a list. Other parts (thoughts, references) are not part of the answer.
 #[derive(Debug, Default)]
 pub(super) struct Content<'a> {
     pub(super) text: Cow<'a, str>,
@@ -156,14 +155,14 @@ impl<'de: 'a, 'a> Wanted<'de> for Content<'a> {
     }
 }
 
-/// A count; what is negative or broken is none.
+/// A count; a negative or fractional one counts as absent.
 impl Wanted<'_> for Option<u64> {
     fn count(count: u64) -> Self {
         Some(count)
     }
 }
 
-/// A list; what it holds is read as leniently.
+/// A list, whose items are parsed as leniently.
 #[derive(Debug)]
 pub(super) struct List<T>(pub(super) Option<Vec<T>>);
 
@@ -199,7 +198,7 @@ impl<'de, T: Deserialize<'de>> Wanted<'de> for Object<T> {
     }
 }
 
-/// Arguments of a call: JSON in a string; a few servers send the object itself. As they were written.
+/// Arguments of a call as written: JSON in a string; a few servers send the object itself.
 #[derive(Debug, Default)]
 pub(super) struct Arguments<'a>(pub(super) Cow<'a, str>);
 

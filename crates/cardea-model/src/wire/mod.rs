@@ -1,7 +1,7 @@
-//! The wire formats: a prompt to a request, and the pieces of an answer to events. Pure.
+//! Wire formats: conversion of a prompt to a request, and of the pieces of an answer to events. Pure.
 //!
 //! Each format is two functions and a state: [`Format::request`] writes the request, [`Decoder`] reads the answer.
-//! What they share stands here, and in [`Assembly`].
+//! Shared parts are here and in [`Assembly`].
 
 pub(crate) mod anthropic;
 mod assembly;
@@ -36,13 +36,13 @@ use crate::{
     failure::{Failure, Trouble},
 };
 
-/// As much of a provider's message as is read.
+/// Limit of bytes that are read of a provider's message.
 const SAID: usize = 1_024;
 
-/// A request as a wire format writes it. The key goes in later, as the last thing.
+/// A request in a wire format. The key is added last.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct WireRequest {
-    /// What follows the base address.
+    /// What follows the base URL.
     pub(crate) path: String,
     /// JSON.
     pub(crate) body: Vec<u8>,
@@ -50,7 +50,7 @@ pub(crate) struct WireRequest {
 
 impl WireRequest {
     fn new(path: String, body: &impl Serialize) -> Self {
-        // Texts, numbers and values can always be written.
+        // Serialising texts, numbers and values does not fail.
         Self { path, body: serde_json::to_vec(body).unwrap_or_default() }
     }
 
@@ -60,7 +60,7 @@ impl WireRequest {
     }
 }
 
-/// A wire format: the closed set of those that need the network.
+/// The wire formats that need the network: a closed set.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Format {
     OpenAi,
@@ -78,7 +78,7 @@ impl Format {
         }
     }
 
-    /// The request for this prompt. Only one format is spoken in several ways.
+    /// Builds the request for this prompt. Only one format has dialects.
     pub(crate) fn request(self, prompt: &Prompt, alias: &AliasConfig, dialect: Dialect) -> WireRequest {
         let names = ToolNames::of(prompt);
         match self {
@@ -88,7 +88,7 @@ impl Format {
         }
     }
 
-    /// What this prompt demands that the format has no word for.
+    /// Returns what this prompt demands that the format cannot express.
     pub(crate) fn lacks(self, prompt: &Prompt) -> Option<&'static str> {
         let demands = &prompt.demands;
         let one_call = demands.parallel_tool_calls == Some(false) && !prompt.tools.is_empty();
@@ -101,7 +101,7 @@ impl Format {
         }
     }
 
-    /// The headers of every request; `None` where the key is not needed.
+    /// Returns the headers of every request, with the key if there is one.
     pub(crate) fn headers(self, key: Option<&str>) -> Vec<(&'static str, String)> {
         let mut headers = vec![("accept", "text/event-stream".to_owned())];
         match (self, key) {
@@ -125,10 +125,10 @@ impl Format {
         Decoder { assembly: Assembly::new(prompt), state }
     }
 
-    /// What a refused request means, from its status and body; nothing of what was sent is repeated.
+    /// Classifies a refused request by its status and body; nothing that was sent is repeated.
     pub(crate) fn refusal(self, status: u16, body: &[u8], sent: &Sent<'_>) -> Failure {
         let told = serde_json::from_slice::<Value>(body).unwrap_or_default();
-        // Gemini wraps its error in a list when it was asked for a stream.
+        // Gemini wraps its error in a list when a stream was requested.
         let told = told.get(0).unwrap_or(&told);
         let error = told.get("error").unwrap_or(told);
         let message = error.get("message").and_then(Value::as_str).or(error.as_str()).unwrap_or("no message");
@@ -148,8 +148,8 @@ impl Format {
     }
 }
 
-/// Two providers tell of an account and of a key with the status of a bad request: Anthropic of one without credit, only by
-/// words, and Gemini of a key that is none.
+/// Recognises account and key errors that have the status of a bad request: an Anthropic account without credit (only
+/// by words), and an invalid Gemini key.
 fn of_account(error: &Value, message: &str) -> Trouble {
     let details = error.get("details").and_then(Value::as_array);
     if details.is_some_and(|details| details.iter().any(|detail| text(detail, "reason") == "API_KEY_INVALID"))
@@ -163,7 +163,7 @@ fn of_account(error: &Value, message: &str) -> Trouble {
     Trouble::Rejected
 }
 
-/// Providers tell a too long transcript only by words.
+/// Recognises a transcript that is too long, which providers report only by words.
 fn is_about_length(error: &Value, message: &str) -> bool {
     let code = error.get("code").and_then(Value::as_str).unwrap_or_default();
     let message = message.to_lowercase();
@@ -177,7 +177,7 @@ fn is_about_length(error: &Value, message: &str) -> bool {
     code == "context_length_exceeded" || words.iter().any(|words| message.contains(words))
 }
 
-/// Reads one answer.
+/// Decodes one answer.
 #[derive(Debug)]
 pub(crate) struct Decoder {
     assembly: Assembly,
@@ -209,7 +209,7 @@ impl Decoder {
         }
     }
 
-    /// Takes a whole answer that came as one JSON document, from servers that know no streams.
+    /// Takes a whole answer in one JSON document, from servers without streaming.
     pub(crate) fn whole(&mut self, body: &[u8]) -> Result<(), Failure> {
         let replaced = std::str::from_utf8(body).map(without_nul);
         let body = replaced.as_ref().map_or(body, |text| text.as_bytes());
@@ -219,49 +219,49 @@ impl Decoder {
         }
     }
 
-    /// The stream has ended: an answer that has not is an error.
+    /// Ends the stream: an answer that has not ended is an error.
     pub(crate) fn finish(&mut self) -> Result<(), Failure> {
         self.assembly.finish()
     }
 
-    /// The next event for the caller.
+    /// Returns the next event for the caller.
     pub(crate) fn pop(&mut self) -> Option<ModelEvent> {
         self.assembly.out.pop_front()
     }
 
-    /// What a provider wants to be paid for an answer that came to nothing.
+    /// Returns the usage of an answer that failed.
     pub(crate) fn spent(&self) -> Usage {
         self.assembly.spent()
     }
 
-    /// True once [`ModelEvent::End`] was made: nothing that follows matters.
+    /// Returns whether [`ModelEvent::End`] was emitted: nothing that follows matters.
     pub(crate) const fn ended(&self) -> bool {
         self.assembly.ended
     }
 }
 
-/// A text field, or nothing.
+/// Returns a text field; empty if there is none.
 pub(crate) fn text<'a>(value: &'a Value, key: &str) -> &'a str {
     value.get(key).and_then(Value::as_str).unwrap_or_default()
 }
 
-/// A count; what is absent, null or odd counts as zero.
+/// Returns a count; an absent, null or invalid one is zero.
 pub(crate) fn count(value: &Value, key: &str) -> u64 {
     value.get(key).and_then(Value::as_u64).unwrap_or_default()
 }
 
-/// `Retry-After` in seconds (RFC 9110 section 10.2.3), or in milliseconds as some providers also say.
+/// Parses `Retry-After` in seconds (RFC 9110 section 10.2.3), or in milliseconds as some providers also send it.
 pub(crate) fn retry_after(header: impl Fn(&str) -> Option<String>) -> Option<Millis> {
     if let Some(ms) = header("retry-after-ms").and_then(|text| text.trim().parse::<f64>().ok()) {
         return positive_ms(ms);
     }
-    // WHY: the date form needs the provider's clock to agree with ours; no provider of models uses it.
+    // WHY: the date form needs the provider's clock to agree with ours; no model provider uses it.
     header("retry-after")
         .and_then(|text| text.trim().parse::<f64>().ok())
         .and_then(|secs| positive_ms(secs * 1_000.0))
 }
 
-/// Milliseconds from a number that came from outside.
+/// Converts milliseconds from an untrusted number.
 pub(crate) fn positive_ms(ms: f64) -> Option<Millis> {
     #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "checked just before")]
     (ms.is_finite() && (0.0..1e12).contains(&ms)).then(|| Millis(ms.ceil() as u64))

@@ -1,7 +1,7 @@
-//! Tool names as every provider accepts them.
+//! Tool names that every provider accepts.
 //!
-//! Providers want letters, digits, `_` and `-`, at most 64 of them, with a letter or `_` first. A name outside of
-//! that is sent under another one and turned back in the answer.
+//! Providers accept letters, digits, `_` and `-`, at most 64 of them, with a letter or `_` first. Other names are
+//! replaced in the request and restored in the answer.
 
 use std::collections::BTreeMap;
 
@@ -9,7 +9,7 @@ use cardea_core::message::{Message, Prompt};
 
 const LONGEST: usize = 64;
 
-/// The names of one request, both ways.
+/// The names of one request, in both directions.
 #[derive(Debug, Default)]
 pub(crate) struct ToolNames {
     wire: BTreeMap<String, String>,
@@ -17,7 +17,7 @@ pub(crate) struct ToolNames {
 }
 
 impl ToolNames {
-    /// The names of the tools and of the earlier calls of a prompt.
+    /// Collects the names of the tools and of the earlier calls of a prompt.
     pub(crate) fn of(prompt: &Prompt) -> Self {
         let called = prompt.messages.iter().flat_map(|message| match message {
             Message::Assistant { calls, .. } => calls.as_slice(),
@@ -26,7 +26,7 @@ impl ToolNames {
         let offered = prompt.tools.iter().map(|tool| tool.name.as_str());
         let mut names = Self::default();
         let all: Vec<&str> = offered.chain(called.map(|call| call.name.as_str())).collect();
-        // Names that fit come first, so that no made name takes one of theirs.
+        // Valid names come first, so that no generated name takes one of theirs.
         for name in all.iter().filter(|name| fits(name)) {
             names.put(name, (*name).to_owned());
         }
@@ -57,12 +57,12 @@ impl ToolNames {
         }
     }
 
-    /// The name to send.
+    /// Returns the name to send.
     pub(crate) fn wire<'a>(&'a self, real: &'a str) -> &'a str {
         self.wire.get(real).map_or(real, String::as_str)
     }
 
-    /// The name that was meant. A name that was never offered stays as it is: the room that looks it up says so.
+    /// Returns the original name. A name that was never offered stays as it is; looking it up fails later.
     pub(crate) fn real<'a>(&'a self, wire: &'a str) -> &'a str {
         self.real.get(wire).map_or(wire, String::as_str)
     }

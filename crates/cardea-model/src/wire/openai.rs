@@ -1,8 +1,8 @@
-//! `/chat/completions`: OpenAI's format, as the many servers that copied it really speak it.
+//! `/chat/completions`: OpenAI's format, as spoken by the many servers that copied it.
 //!
-//! Accepted beside the documented form: a usage that comes with the last piece, before it or not at all; calls
-//! without index or id; arguments as an object; content as a list of parts; the older `function_call`; a whole document
-//! where a stream was asked for; a stream that ends after `finish_reason` without `[DONE]`, or at `[DONE]` without
+//! Accepted beside the documented form: a usage that comes with the last piece, before it or not at all; calls without
+//! index or id; arguments as an object; content as a list of parts; the older `function_call`; a whole document where
+//! a stream was requested; a stream that ends after `finish_reason` without `[DONE]`, or at `[DONE]` without
 //! `finish_reason`.
 
 use std::borrow::Cow;
@@ -81,7 +81,7 @@ struct Said<'a> {
     content: Option<Cow<'a, str>>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     tool_calls: Vec<Value>,
-    /// DeepSeek's word: its models refuse calls of theirs without it, and other servers refuse it.
+    /// Name used by DeepSeek. Its models refuse their own calls without it, and other servers refuse it.
     #[serde(skip_serializing_if = "Option::is_none")]
     reasoning_content: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -206,7 +206,7 @@ fn messages<'a>(prompt: &'a Prompt, model: &str, names: &ToolNames, ids: CallIds
     out
 }
 
-/// What this model has thought before the calls of this message.
+/// Returns this model's thoughts before the calls of this message.
 fn thoughts<'a>(message: &'a Message, model: &str) -> Option<&'a str> {
     match message {
         Message::Assistant { thoughts: Some(thoughts), calls, .. } if !calls.is_empty() => {
@@ -222,16 +222,16 @@ fn written_call(call: &ToolCall, names: &ToolNames, ids: CallIds) -> Value {
 
 fn written_result(result: ToolResult<'_>, ids: CallIds) -> Said<'_> {
     let ToolResult { call, text, failed } = result;
-    // The format has no place for "it failed", so the text says it.
+    // The format has no field for a failure, so the text says it.
     let content = if failed { Cow::Owned(json!({ "error": text }).to_string()) } else { Cow::Borrowed(text) };
     Said { tool_call_id: Some(wire_id(&call.id, ids)), ..Said::new("tool", content) }
 }
 
-/// More bytes of an id are refused by OpenAI.
+/// Length limit of an id in bytes at OpenAI.
 const SHORT: usize = 40;
 
-/// The id of a call as this server takes it: calls of another provider, and of a client, may have others. The same call has the
-/// same one each time, and two calls have two.
+/// Returns the id of a call as this server accepts it: ids of another provider, or of a client, may differ. The
+/// mapping is deterministic and unique.
 fn wire_id(id: &str, ids: CallIds) -> Cow<'_, str> {
     let fits = match ids {
         CallIds::Any => true,
@@ -300,7 +300,7 @@ struct Delta<'a> {
     refusal: Lenient<Cow<'a, str>>,
     #[serde(default, borrow)]
     reasoning_content: Lenient<Cow<'a, str>>,
-    /// The word of other servers; their models do not want it back.
+    /// Name used by other servers, whose models do not need it back.
     #[serde(default, borrow)]
     reasoning: Lenient<Cow<'a, str>>,
     #[serde(default, borrow)]
@@ -317,7 +317,7 @@ struct CallPiece<'a> {
     id: Lenient<Cow<'a, str>>,
     #[serde(default, borrow, deserialize_with = "there")]
     function: Option<Lenient<Object<Function<'a>>>>,
-    // Of servers that leave out the function around them.
+    // For servers that omit the enclosing `function`.
     #[serde(default, borrow)]
     name: Lenient<Cow<'a, str>>,
     #[serde(default, borrow)]
@@ -361,7 +361,7 @@ fn take(assembly: &mut Assembly, chunk: Chunk<'_>) -> Result<(), Failure> {
     let Lenient(List(Some(choices))) = chunk.choices else {
         return if known { Ok(()) } else { Err(Failure::garbage("an event holds no choices")) };
     };
-    // One answer was asked for; a server that sends more is read as if it had sent the first.
+    // One answer was requested; of a server that sends more, the first is read.
     let mut choices = choices.into_iter().map(|choice| choice.0.unwrap_or_default());
     let Some(choice) = choices.find(|choice| choice.index.0.unwrap_or_default() == 0) else {
         return Ok(());
@@ -371,7 +371,7 @@ fn take(assembly: &mut Assembly, chunk: Chunk<'_>) -> Result<(), Failure> {
     assembly.text(&text);
     assembly.refusal(&delta.refusal.0);
     assembly.thinks(&delta.reasoning_content.0);
-    // Some servers say the same thoughts under both names.
+    // Some servers send the same thoughts under both names.
     let unnamed = delta.reasoning.0.len().saturating_sub(delta.reasoning_content.0.len());
     assembly.thought(thought.saturating_add(unnamed));
     for piece in delta.tool_calls.0.0.into_iter().flatten() {
@@ -390,7 +390,7 @@ fn take(assembly: &mut Assembly, chunk: Chunk<'_>) -> Result<(), Failure> {
     stopped(assembly, &choice.finish_reason.0)
 }
 
-/// Why the answer ends. Only the words that are known, OpenAI's and those of other servers, say that it is whole.
+/// Handles the finish reason. Only known names, OpenAI's and those of other servers, mean that the answer is complete.
 fn stopped(assembly: &mut Assembly, reason: &str) -> Result<(), Failure> {
     assembly.finish = match reason.to_ascii_lowercase().as_str() {
         "" => return Ok(()),
@@ -425,7 +425,7 @@ impl From<Counted> for Usage {
     }
 }
 
-/// An error that came inside a stream with status 200.
+/// Classifies an error inside a stream with status 200.
 fn reported(error: &Value) -> Failure {
     let kind = format!("{} {}", kind(text(error, "type")), kind(text(error, "code")));
     let status = error.get("code").and_then(Value::as_u64).and_then(|code| u16::try_from(code).ok());

@@ -1,4 +1,4 @@
-//! What the golden tests of all formats start from.
+//! Common input of the golden tests of all formats.
 
 use cardea_core::{
     id::ToolName,
@@ -24,8 +24,8 @@ pub(super) fn call(id: &str, name: &str, arguments: Value) -> ToolCall {
     }
 }
 
-/// A transcript with everything in it: instructions, a call and its result, a failed call, a call whose result a
-/// window cut off, a result whose call it cut off, and a tool name that no provider accepts.
+/// A transcript with everything in it: instructions, a call and its result, a failed call, a call whose result was cut
+/// off by a window, a result whose call was cut off, and a tool name that no provider accepts.
 pub(super) fn prompt() -> Prompt {
     let tool = ToolSpec {
         name: ToolName::new("ops.get order"),
@@ -75,7 +75,7 @@ pub(super) fn prompt() -> Prompt {
     }
 }
 
-/// What a format reads from a stream with these bytes, beside how far it is.
+/// Returns what a format reads from a stream with these bytes, except progress reports.
 pub(super) fn read(format: Format, stream: &str) -> Result<Vec<ModelEvent>, Failure> {
     let mut decoder = begun(format, stream)?;
     decoder.finish()?;
@@ -92,22 +92,22 @@ fn begun(format: Format, stream: &str) -> Result<Decoder, Failure> {
     Ok(decoder)
 }
 
-/// What has read this stream and waits for more.
+/// Returns a decoder that has read this stream and waits for more.
 pub(super) fn reading(format: Format, stream: &str) -> Decoder {
     begun(format, stream).unwrap()
 }
 
-/// What is reckoned where a provider counts nothing.
+/// Returns the estimate that is used if a provider counts nothing.
 pub(super) fn estimated(output: u64) -> Usage {
     Usage { input: prompt().tokens(), cached_input: 0, output }
 }
 
-/// A stream with one `data:` event for each document.
+/// Builds a stream with one `data:` event per document.
 pub(super) fn stream(documents: &[Value]) -> String {
     documents.iter().map(|document| format!("data: {document}\n\n")).collect()
 }
 
-/// A prompt whose tools have schemas that are lawful and that no provider takes as they are.
+/// Builds a prompt whose tools have valid schemas that no provider accepts unchanged.
 pub(super) fn odd_schemas() -> Prompt {
     let by = |name: &str| json!({ "properties": { name: { "type": "string" } }, "required": [name] });
     let schemas = [
@@ -128,7 +128,7 @@ pub(super) fn odd_schemas() -> Prompt {
     prompt
 }
 
-/// What a provider is told of the tools of [`odd_schemas`].
+/// Returns what a provider is sent for the tools of [`odd_schemas`].
 pub(super) fn told_schemas() -> [Value; 3] {
     let empty = json!({ "type": "object", "properties": {} });
     let text = json!({ "type": "string" });

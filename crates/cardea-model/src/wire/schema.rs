@@ -1,6 +1,6 @@
-//! Schemas of tools as providers take them: an object with its properties at the top, and no choice there.
+//! Schemas of tools in the form that providers accept: at the top an object with its properties, without alternatives.
 //!
-//! What is said so is for the model alone. Whether a call fits is seen by the tool's own schema, when it is made.
+//! This form is for the model alone. Calls are validated against the tool's own schema.
 
 use std::{
     borrow::Cow,
@@ -10,19 +10,19 @@ use std::{
 use cardea_core::effort::target;
 use serde_json::{Map, Value, json};
 
-/// What no provider takes at the top, though it is lawful there.
+/// Keywords that no provider accepts at the top, although they are valid there.
 const NOT_AT_THE_TOP: [&str; 7] = ["$ref", "allOf", "anyOf", "oneOf", "enum", "const", "not"];
 
-/// More branches of one schema are not looked at, whatever its references multiply to.
+/// Limit of branches of one schema that are visited, however many its references make.
 const BRANCHES: usize = 256;
 
-/// Nor are branches deeper than this.
+/// Depth limit of branches.
 const DEPTH: usize = 16;
 
-/// A hint of more than this helps nobody.
+/// Length limit of a hint.
 const HINT: usize = 400;
 
-/// The schema itself if it can be sent, else one for an object that may have all its parts.
+/// Returns the schema itself if it can be sent, else one for an object that may have all its parts.
 pub(super) fn object(schema: &Value) -> Cow<'_, Value> {
     let plain = schema.get("type").and_then(Value::as_str) == Some("object")
         && schema.get("properties").is_some_and(Value::is_object)
@@ -51,17 +51,17 @@ fn flat(schema: &Value) -> Value {
     out
 }
 
-/// What an object may have, and what it must have.
+/// Allowed and required members of an object.
 #[derive(Debug, Default)]
 struct Parts {
     properties: Map<String, Value>,
     required: Vec<String>,
-    /// Which parts go together, in words.
+    /// Which members belong together, in words.
     hint: Option<String>,
 }
 
 impl Parts {
-    /// Of a schema without its branches.
+    /// Returns the parts of a schema without its branches.
     fn own(schema: &Value) -> Self {
         let required = schema.get("required").and_then(Value::as_array).into_iter().flatten();
         Self {
@@ -71,7 +71,7 @@ impl Parts {
         }
     }
 
-    /// What has to fit both.
+    /// Returns the parts of an object that must match both.
     fn and(mut self, other: Self) -> Self {
         self.take(other.properties, "allOf");
         self.required.extend(other.required);
@@ -81,7 +81,7 @@ impl Parts {
         self
     }
 
-    /// What has to fit one of them.
+    /// Returns the parts of an object that must match one of them.
     fn or(mut self, other: Self) -> Self {
         self.take(other.properties, "anyOf");
         self.required.retain(|name| other.required.contains(name));
@@ -89,7 +89,7 @@ impl Parts {
         self
     }
 
-    /// More properties; one that stands in both places is joined by this word.
+    /// Adds properties; one that is in both is joined with this keyword.
     fn take(&mut self, more: Map<String, Value>, word: &str) {
         for (name, schema) in more {
             let Some(own) = self.properties.get_mut(&name) else {
@@ -117,7 +117,7 @@ struct Gathering<'a> {
 }
 
 impl<'a> Gathering<'a> {
-    /// All that a schema says of an object, its branches and the place that it refers to included.
+    /// Returns everything a schema says about an object, including its branches and the target of its reference.
     fn parts(&mut self, schema: &'a Value, depth: usize) -> Parts {
         let mut parts = Parts::own(schema);
         if depth == 0 || self.left == 0 {
@@ -147,7 +147,7 @@ fn branches<'a>(schema: &'a Value, word: &str) -> impl Iterator<Item = &'a Value
     schema.get(word).and_then(Value::as_array).into_iter().flatten()
 }
 
-/// Which of the parts go together, where the branches ask for others.
+/// Describes which members belong together, if the branches differ in that.
 fn hint(branches: &[Parts]) -> Option<String> {
     let mut sets: Vec<String> = branches.iter().map(|branch| branch.required.join(", ")).collect();
     sets.dedup();
@@ -155,15 +155,15 @@ fn hint(branches: &[Parts]) -> Option<String> {
         .then(|| format!("Give one of these sets of arguments: ({}).", sets.join(") or (")))
 }
 
-/// What references point to that is no longer where it was: it stood in a branch, or was joined with a part of one. Each gets a
-/// name of its own. WHY: a provider refuses a whole request for one reference that leads nowhere.
+/// Targets of references that have moved: they were in a branch, or were joined with a part of one. Each gets a new
+/// name. WHY: a provider refuses a whole request for one reference without a target.
 struct Moved<'a> {
     root: &'a Value,
-    /// The properties of the root that are others now.
+    /// Properties of the root that were replaced.
     joined: BTreeSet<&'a str>,
     /// Names that are taken.
     taken: BTreeSet<String>,
-    /// By reference; `None` for what is not there, or is too much.
+    /// New names by reference; `None` for targets that are missing, or too large.
     names: BTreeMap<String, Option<String>>,
     /// Named, and not written yet.
     open: VecDeque<(String, &'a Value)>,
@@ -185,7 +185,7 @@ impl<'a> Moved<'a> {
         }
     }
 
-    /// Lets the references of this schema lead to copies, which it is given.
+    /// Redirects the references of this schema to copies, which are added to it.
     fn follow(&mut self, out: &mut Value) {
         self.rename(out);
         let mut copies = Map::new();
@@ -218,7 +218,7 @@ impl<'a> Moved<'a> {
         }
     }
 
-    /// The new name of what this reference means, if there is one; `None` if it is still there.
+    /// Returns the new name of a reference's target, if it has one; `None` if the target is still in place.
     fn name(&mut self, reference: &str) -> Option<Option<String>> {
         let mut steps = reference.strip_prefix("#/")?.split('/');
         match (steps.next()?, steps.next()) {
@@ -311,7 +311,7 @@ mod tests {
         assert_eq!(object(&ring)["properties"], json!({ "a": {} }));
     }
 
-    /// The references of a schema that lead nowhere in it, and how many lead somewhere.
+    /// Returns the references of a schema without a target in it, and the number of those with one.
     fn references(schema: &Value) -> (Vec<String>, usize) {
         fn look(root: &Value, value: &Value, nowhere: &mut Vec<String>, somewhere: &mut usize) {
             let place = value.get("$ref").and_then(Value::as_str);

@@ -1,17 +1,17 @@
-//! What a provider says of an error, for the log. Many repeat what they were sent there: a part of the prompt, the key.
+//! Cleans a provider's error message for the log. Many repeat what they were sent: a part of the prompt, the key.
 
 use std::{borrow::Cow, collections::HashSet};
 
 use cardea_core::message::{Message, Prompt};
 use http::HeaderMap;
 
-/// A run of signs this long with a digit in it is taken for a key.
+/// Length from which a run of key characters with a digit in it is taken for a key.
 const LONGEST: usize = 16;
 
-/// What stands for what was left out.
+/// Replaces what was left out.
 const LEFT_OUT: &str = "…";
 
-/// Words of which such messages are made. They say nothing of a prompt, even if it has them too.
+/// Common words of such messages. They reveal nothing of a prompt, even if it contains them too.
 const PLAIN: &[&str] = &[
     "allowed",
     "api",
@@ -113,7 +113,7 @@ pub(crate) struct Sent<'a> {
 }
 
 impl<'a> Sent<'a> {
-    /// The prompt, if one was sent, and the headers, of which those that are sensitive count.
+    /// Collects the prompt, if one was sent, and the sensitive headers.
     pub(crate) fn new(prompt: Option<&'a Prompt>, headers: &'a HeaderMap) -> Self {
         let secret = headers.values().filter(|value| value.is_sensitive());
         let words = secret.filter_map(|value| value.to_str().ok());
@@ -121,8 +121,8 @@ impl<'a> Sent<'a> {
         Self { prompt, headers: words.filter_map(|words| words.split(' ').next_back()).collect() }
     }
 
-    /// The message without what was sent: without the key, without words of the prompt, and without what looks like a
-    /// key.
+    /// Returns the message without what was sent: without the key, without words of the prompt, and without what looks
+    /// like a key.
     pub(crate) fn without(&self, message: &str) -> String {
         let mut message = Cow::Borrowed(message);
         for secret in self.headers.iter().filter(|secret| secret.len() > 3) {
@@ -154,10 +154,10 @@ impl<'a> Sent<'a> {
     }
 }
 
-/// True for a word of the prompt that a provider would not say by itself.
+/// Returns whether a word comes from the prompt and is not one that a provider would use by itself.
 fn repeats(word: &str, known: &HashSet<String>, texts: &[Cow<'_, str>]) -> bool {
     if !word.is_ascii() {
-        // Where words have no spaces between them, any piece of it counts.
+        // In a text without spaces between words, any piece of it counts.
         let signs: Vec<char> = word.chars().collect();
         let piece =
             |piece: &[char]| texts.iter().any(|text| text.contains(&piece.iter().collect::<String>()));
@@ -168,13 +168,13 @@ fn repeats(word: &str, known: &HashSet<String>, texts: &[Cow<'_, str>]) -> bool 
     telling && known.contains(&word) && PLAIN.binary_search(&word.as_str()).is_err()
 }
 
-/// A short name of an error, such as `rate_limit_error`; nothing else.
+/// Returns a short name of an error, such as `rate_limit_error`; nothing else.
 pub(crate) fn kind(text: &str) -> &str {
     let short = text.len() <= 64 && text.bytes().all(|byte| byte.is_ascii_alphabetic() || byte == b'_');
     if short { text } else { "" }
 }
 
-/// Everything of a prompt that somebody wrote.
+/// Returns all texts of a prompt.
 fn texts(prompt: &Prompt) -> Vec<Cow<'_, str>> {
     let mut texts = Vec::with_capacity(prompt.messages.len());
     for message in &prompt.messages {
@@ -204,7 +204,7 @@ fn is_key_sign(sign: char) -> bool {
     sign.is_alphanumeric() || matches!(sign, '-' | '_')
 }
 
-/// The longest runs of such signs, each with its place.
+/// Returns the longest runs of such characters, each with its position.
 fn runs(text: &str, of: impl Fn(char) -> bool + Copy) -> impl Iterator<Item = (usize, &str)> {
     let mut rest = 0;
     std::iter::from_fn(move || {

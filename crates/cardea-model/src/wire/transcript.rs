@@ -1,27 +1,27 @@
-//! The transcript as providers demand it: each tool call followed by its result, each result after its call.
+//! Arranges the transcript as providers require: each tool call followed by its result, each result after its call.
 //!
-//! A window over a long conversation may cut between a call and its result. Every provider refuses such a
-//! transcript, so what hangs in the air is left out, and a call without a result gets one that says so.
+//! A window over a long conversation may cut between a call and its result. Every provider refuses such a transcript,
+//! so a result without a call is left out, and a call without a result gets one that says so.
 
 use cardea_core::{message::Message, tool::ToolCall};
 
-/// What the user says before a transcript that begins with the model, where a format wants that.
+/// User message before a transcript that begins with the model, for formats that require one.
 pub(super) const LEFT_OUT: &str = "(The beginning of this conversation is left out.)";
 
-/// One part of a transcript, in an order that every provider accepts.
+/// A part of a transcript, in an order that every provider accepts.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum Part<'a> {
     /// Instructions.
     System(&'a str),
-    /// The user's words.
+    /// A message of the user.
     User(&'a str),
-    /// The model's words and calls; one of both may be empty.
+    /// Text and calls of the model; one of both may be empty.
     Assistant(&'a str, &'a [ToolCall]),
-    /// The results of the calls just before, all of them, in the order of the calls.
+    /// The results of the preceding calls, all of them, in the order of the calls.
     Results(Vec<ToolResult<'a>>),
 }
 
-/// One tool's result.
+/// The result of a tool.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct ToolResult<'a> {
     pub(super) call: &'a ToolCall,
@@ -31,12 +31,12 @@ pub(super) struct ToolResult<'a> {
 
 const NO_RESULT: &str = "no result was recorded for this call";
 
-/// Brings the messages in order.
+/// Arranges the messages.
 pub(super) fn tidy(messages: &[Message]) -> Vec<Part<'_>> {
     placed(messages).into_iter().map(|(_, part)| part).collect()
 }
 
-/// The same, each part with the place of its message.
+/// Does the same, each part with the index of its message.
 pub(super) fn placed(messages: &[Message]) -> Vec<(usize, Part<'_>)> {
     let mut parts = Vec::with_capacity(messages.len());
     for (place, message) in messages.iter().enumerate() {
