@@ -1,4 +1,4 @@
-//! A server that has been checked: what the pipeline and the protocol side share.
+//! A checked server: the state shared by the pipeline and the protocol side.
 
 use std::{
     any::TypeId,
@@ -26,12 +26,12 @@ use crate::{
     tool::Tool,
 };
 
-/// Finds out more about a caller, once per request, after the credential was verified.
+/// Looks up more about a caller, once per request, after the credential was verified.
 pub(crate) type Enrich =
     Arc<dyn Fn(Arc<Principal>, Arc<Extras>) -> BoxFuture<'static, cardea_core::Result<Extras>> + Send + Sync>;
 
-/// Which tools a caller may call: a bit for each, in the order of their names. Guards were asked once for it, so that a list
-/// and the place where it is kept cannot be of two answers.
+/// The tools that a caller may call: a bit for each, in the order of their names. The guards are asked once for it, so
+/// that a list and the key under which it is cached cannot differ.
 #[derive(Debug, Clone)]
 pub(crate) struct Rights(pub(crate) Arc<[u64]>);
 
@@ -40,7 +40,7 @@ pub(crate) struct App {
     pub(crate) version: String,
     pub(crate) instructions: Option<String>,
     pub(crate) routes: BTreeMap<String, Arc<Route>>,
-    /// The guards of every tool, which hold for what stands beside the tools as well.
+    /// The guards of every tool, which also apply to what is offered beside the tools.
     pub(crate) guards: Arc<[SharedGuard]>,
     pub(crate) layers: Layers,
     pub(crate) own: Arc<[SharedLayer]>,
@@ -52,7 +52,7 @@ pub(crate) struct App {
     pub(crate) clock: SharedClock,
     pub(crate) beside: Option<Beside>,
     pub(crate) stopping: AtomicBool,
-    /// Calls on their way: also those whose client has hung up, which no connection knows of any more.
+    /// Calls in progress, including those whose client has disconnected and that no connection knows any more.
     pub(crate) calls: TaskTracker,
 }
 
@@ -65,25 +65,25 @@ impl App {
         self.stopping.load(Ordering::SeqCst)
     }
 
-    /// Takes no more calls.
+    /// Refuses further calls.
     pub(crate) fn stop(&self) {
         self.stopping.store(true, Ordering::SeqCst);
     }
 
-    /// Ends when no call is on its way, after [`App::stop`].
+    /// Completes when no call is in progress, after [`App::stop`].
     pub(crate) async fn idle(&self) {
         self.calls.close();
         self.calls.wait().await;
     }
 
-    /// The tools that somebody with these rights may call.
+    /// Returns the tools that a caller with these rights may call.
     pub(crate) fn listed(&self, rights: &Rights) -> Vec<WireTool> {
         let held = |at: usize| rights.0.get(at / 64).is_some_and(|word| word & (1 << (at % 64)) != 0);
         let tools = self.routes.values().enumerate().filter(|(at, _)| held(*at));
         tools.map(|(_, route)| route.wire.clone()).collect()
     }
 
-    /// What this caller may call, by the same guards that a call meets.
+    /// Returns what this caller may call, by the same guards that a call is checked by.
     pub(crate) async fn rights(&self, context: &Context) -> Rights {
         let mut rights = vec![0_u64; self.routes.len().div_ceil(64)];
         for (at, route) in self.routes.values().enumerate() {
@@ -96,7 +96,7 @@ impl App {
         Rights(rights.into())
     }
 
-    /// Every scope that some tool can be unlocked with.
+    /// Returns every scope that unlocks some tool.
     pub(crate) fn scopes(&self) -> Vec<String> {
         let mut scopes: Vec<String> = self.routes.values().flat_map(|route| route.scopes.clone()).collect();
         scopes.sort();
@@ -104,7 +104,7 @@ impl App {
         scopes
     }
 
-    /// What must hold before the first request.
+    /// Checks what must hold before the first request.
     pub(crate) fn check(&self, guards: bool) -> Result<(), StartError> {
         if guards && self.beside.is_some() && self.guards.is_empty() {
             return Err(StartError::UnguardedBeside);
@@ -131,7 +131,7 @@ impl App {
         Ok(())
     }
 
-    /// A tool that takes another one back exists, changes things once per key, and gets arguments that are there.
+    /// Checks that an undo tool exists, is a write that is done once per key, and gets only existing arguments.
     fn takes_back(&self, undo: &UndoHint, of: &Route) -> Result<(), String> {
         let known = self.routes.get(&undo.tool).ok_or("there is no such tool")?;
         if !of.facts.effect.changes_things() {

@@ -1,4 +1,4 @@
-//! What a server offers beside its tools: an rmcp handler of the author's for prompts, resources, completions and
+//! What a server offers beside its tools: an rmcp handler of the author for prompts, resources, completions and
 //! subscriptions.
 
 use std::sync::Arc;
@@ -13,7 +13,7 @@ use rmcp::{
 type Filter = dyn Fn(&SubscriptionFilter) -> Option<SubscriptionFilter> + Send + Sync;
 type Listen = dyn Fn(SubscriptionContext) -> BoxFuture<'static, Result<(), ErrorData>> + Send + Sync;
 
-/// An rmcp handler for what stands beside the tools: prompts, resources, completions, subscriptions.
+/// An rmcp handler for what is offered beside the tools: prompts, resources, completions, subscriptions.
 pub(crate) struct Beside {
     service: Arc<dyn DynService<RoleServer>>,
     filter: Arc<Filter>,

@@ -1,4 +1,4 @@
-//! One call on its way to the handler, as guards of arguments, layers and handlers see it.
+//! A call on its way to the handler, as guards of arguments, layers and handlers see it.
 
 use std::sync::Arc;
 
@@ -8,13 +8,13 @@ use serde_json::Value;
 
 use crate::{Context, Stop, extras::Extras, facts::Facts};
 
-/// How a call ended.
+/// Result of a call.
 pub type Reply = Result<CallToolResult, Stop>;
 
-/// What does the work of a call in the end.
+/// The work of a call.
 pub(crate) type Work = dyn Fn(Call) -> BoxFuture<'static, Reply> + Send + Sync;
 
-/// One call on its way to the handler.
+/// A call on its way to the handler.
 #[derive(Clone)]
 pub struct Call {
     pub(crate) facts: Arc<Facts>,
@@ -24,25 +24,25 @@ pub struct Call {
 }
 
 impl Call {
-    /// The tool's full name.
+    /// Returns the full name of the tool.
     #[must_use]
     pub fn tool(&self) -> &str {
         self.context.tool()
     }
 
-    /// What the tool says about itself: its effect, and how its results may be used.
+    /// Returns the tool's declarations: its effect, and how its results may be used.
     #[must_use]
     pub fn facts(&self) -> &Facts {
         &self.facts
     }
 
-    /// The arguments, already checked.
+    /// Returns the validated arguments.
     #[must_use]
     pub fn arguments(&self) -> &Value {
         &self.arguments
     }
 
-    /// Who calls, and under what conditions.
+    /// Returns the context of the call.
     #[must_use]
     pub fn context(&self) -> &Context {
         &self.context

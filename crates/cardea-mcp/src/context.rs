@@ -1,4 +1,4 @@
-//! What a handler, a guard or a layer may know about a call.
+//! The context of a call: what a handler, a guard or a layer may know about it.
 
 use std::{
     collections::BTreeMap,
@@ -29,7 +29,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{Session, Stop, extras::Extras, identity::Who, layer::Seat, session::Sessions};
 
-/// Under this key of a request's `_meta`, a client names the call, so that it is done only once.
+/// Key in a request's `_meta` under which a client names the call, so that it is done only once.
 pub const IDEMPOTENCY_META: &str = "dev.cardea/idempotency-key";
 
 const MAX_KEY: usize = 255;
@@ -37,7 +37,7 @@ const MAX_KEY: usize = 255;
 /// How long the user may take to answer a question.
 const ANSWER_WITHIN: Duration = Duration::from_secs(600);
 
-/// Who calls, and under what conditions. Cheap to clone.
+/// The context of a call: its caller and circumstances. Cheap to clone.
 #[derive(Clone)]
 pub struct Context(pub(crate) Arc<Inner>);
 
@@ -61,30 +61,30 @@ pub(crate) struct Wire {
     pub(crate) responses: BTreeMap<String, Value>,
     pub(crate) state: Option<String>,
     pub(crate) codec: Arc<RequestStateCodec>,
-    /// An answer counts only for the call that asked: this tool with these arguments.
+    /// The arguments. An answer counts only for the call that asked: this tool with these arguments.
     pub(crate) arguments: Arc<Value>,
 }
 
 impl Wire {
-    /// Whether this client says that it shows forms to its user. Nobody hears a question to one that does not.
+    /// Returns whether this client declares that it shows forms to its user. Otherwise a question would reach no one.
     fn shows_forms(&self) -> bool {
         let asks = self.request.client_capabilities().and_then(|can| can.elicitation);
-        // One that names no kind of question means forms.
+        // A declaration without a kind of question means forms.
         asks.is_some_and(|asks| asks.form.is_some() || asks.url.is_none())
     }
 }
 
 impl Context {
-    /// The caller.
+    /// Returns the caller.
     ///
     /// # Errors
-    /// [`Code::NotSignedIn`] if nobody proved who they are.
+    /// [`Code::NotSignedIn`] for an anonymous caller.
     pub fn principal(&self) -> Result<&Principal, Error> {
         self.0.who.as_deref().ok_or_else(|| Error::new(Code::NotSignedIn))
     }
 
-    /// An unambiguous text for the caller, for keys of what is theirs: tenant, issuer and user, and for a token of Cardea
-    /// also who vouched for the user there.
+    /// Returns an unambiguous text for the caller, as a key for the caller's data: tenant, issuer and user, and for a
+    /// token of Cardea also the issuer that vouched for the user there.
     ///
     /// # Errors
     /// [`Code::NotSignedIn`].
@@ -92,13 +92,13 @@ impl Context {
         self.0.who.as_ref().map(Who::key).ok_or_else(|| Error::new(Code::NotSignedIn))
     }
 
-    /// The caller, if there is one.
+    /// Returns the caller, if there is one.
     #[must_use]
     pub fn caller(&self) -> Option<&Principal> {
         self.0.who.as_deref()
     }
 
-    /// The caller's user id.
+    /// Returns the caller's user id.
     ///
     /// # Errors
     /// [`Code::NotSignedIn`].
@@ -106,7 +106,7 @@ impl Context {
         Ok(&self.principal()?.user)
     }
 
-    /// The caller's tenant.
+    /// Returns the caller's tenant.
     ///
     /// # Errors
     /// [`Code::NotSignedIn`].
@@ -114,13 +114,13 @@ impl Context {
         Ok(&self.principal()?.tenant)
     }
 
-    /// The client or key through which the caller came.
+    /// Returns the client or API key that the caller used.
     #[must_use]
     pub fn client(&self) -> Option<&ClientId> {
         self.caller().and_then(|caller| caller.client.as_ref())
     }
 
-    /// All claims of the caller's verified token.
+    /// Returns all claims of the caller's verified token.
     #[must_use]
     pub fn claims(&self) -> Option<&Map<String, Value>> {
         match &self.0.who {
@@ -129,39 +129,39 @@ impl Context {
         }
     }
 
-    /// Where the request came from.
+    /// Returns the client address.
     #[must_use]
     pub fn address(&self) -> Option<IpAddr> {
         self.0.address
     }
 
-    /// The request's id, as logs, audit and error answers name it.
+    /// Returns the id of the request, as in logs, audit and error answers.
     #[must_use]
     pub fn request(&self) -> RequestId {
         self.0.request
     }
 
-    /// The tool's name.
+    /// Returns the name of the tool.
     #[must_use]
     pub fn tool(&self) -> &str {
         &self.0.tool
     }
 
-    /// W3C trace context (`traceparent`) of the caller, if it sent one.
+    /// Returns the caller's W3C trace context (`traceparent`), if it sent one.
     #[must_use]
     pub fn traceparent(&self) -> Option<&str> {
         self.0.trace.as_deref()
     }
 
-    /// The key under which this call is to be done once, if the client sent one in [`IDEMPOTENCY_META`]. Keys are
-    /// the client's own words: keep them apart for each tenant and user.
+    /// Returns the key under which this call is to be done once, if the client sent one in [`IDEMPOTENCY_META`]. Keys
+    /// are chosen by clients: keep them apart for each tenant and user.
     #[must_use]
     pub fn idempotency_key(&self) -> Option<&str> {
         let key = self.0.wire.as_ref()?.request.meta.get(IDEMPOTENCY_META)?.as_str()?;
         (1..=MAX_KEY).contains(&key.len()).then_some(key)
     }
 
-    /// Refuses a key that is none. WHY: it must not count as if none was sent, or the call is made twice.
+    /// Refuses an invalid key. WHY: it must not count as none, or the call could be made twice.
     pub(crate) fn check_key(&self) -> Result<(), Error> {
         let sent = self.0.wire.as_ref().and_then(|wire| wire.request.meta.get(IDEMPOTENCY_META));
         if sent.is_some() && self.idempotency_key().is_none() {
@@ -171,33 +171,34 @@ impl Context {
         Ok(())
     }
 
-    /// How much time is left. `None` without a limit.
+    /// Returns the time left. `None` without a limit.
     #[must_use]
     pub fn time_left(&self) -> Option<Duration> {
         self.0.deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()))
     }
 
-    /// Fires when the client cancels or goes away. Handlers that write decide themselves where to stop.
+    /// Returns a token that is cancelled when the client cancels or disconnects. Handlers that write decide themselves
+    /// where to stop.
     #[must_use]
     pub fn cancelled(&self) -> &CancellationToken {
         &self.0.cancel
     }
 
-    /// What the `on_authenticate` hook found out.
+    /// Returns what the `on_authenticate` hook found out.
     #[must_use]
     pub fn extra<T: Send + Sync + 'static>(&self) -> Option<Arc<T>> {
         self.0.extras.get()
     }
 
-    /// What this caller left earlier.
+    /// Returns the caller's session.
     ///
     /// # Errors
-    /// [`Code::NotSignedIn`]: sessions belong to somebody.
+    /// [`Code::NotSignedIn`]: a session belongs to a user.
     pub fn session(&self) -> Result<Session, Error> {
         Ok(self.0.sessions.of(self.principal()?, &self.owner()?))
     }
 
-    /// Tells the client how far the work is. Does nothing if the client did not ask for it.
+    /// Reports progress to the client. Does nothing if the client did not ask for it.
     pub async fn progress(&self, done: f64, total: Option<f64>, message: impl Into<Option<String>>) {
         let Some(wire) = &self.0.wire else { return };
         let Some(token) = wire.request.meta.get_progress_token() else { return };
@@ -208,13 +209,13 @@ impl Context {
         let _ = wire.request.peer.notify_progress(note).await;
     }
 
-    /// The request on rmcp's side, for what is not wrapped here.
+    /// Returns rmcp's context of the request, for features without a wrapper here.
     #[must_use]
     pub fn rmcp(&self) -> Option<&RequestContext<RoleServer>> {
         self.0.wire.as_ref().map(|wire| &wire.request)
     }
 
-    /// Answers that came with this call for an input-required result of the handler's own making.
+    /// Returns the answers that came with this call for an input-required result of the handler's own making.
     #[must_use]
     pub fn input_responses(&self) -> (Option<&BTreeMap<String, Value>>, Option<&str>) {
         match &self.0.wire {
@@ -225,14 +226,14 @@ impl Context {
 
     /// Asks the user a question with a form for `T`, on both wires.
     ///
-    /// On the 2026-07-28 wire the handler ends with [`Stop::Input`] and **runs again from its start** when the
-    /// answer is there, so ask before any effect. A handler may ask several questions, one after the other, each under a
-    /// key of its own: the state that travels with a question holds the answers so far. It is signed for this user, this
-    /// tool and these arguments, and expires.
+    /// On the 2026-07-28 wire the handler ends with [`Stop::Input`] and **runs again from its start** once the answer
+    /// is available, so ask before any effect. A handler may ask several questions, one after the other, each under a
+    /// key of its own: the state that travels with a question holds the answers so far. It is signed for this user,
+    /// this tool and these arguments, and expires.
     ///
     /// # Errors
-    /// [`Stop::Input`] while the answer is not there; [`Code::Denied`] if the user declines;
-    /// [`Code::BadRequest`] if the client cannot ask, or the answer is not to this question.
+    /// [`Stop::Input`] until the answer is available; [`Code::Denied`] if the user declines; [`Code::BadRequest`] if
+    /// the client cannot ask, or the answer is not to this question.
     pub async fn ask<T: JsonSchema + DeserializeOwned>(&self, key: &str, question: &str) -> Result<T, Stop> {
         let cannot = || Error::new(Code::BadRequest).detail("This client cannot ask its user.");
         let wire = self.0.wire.as_ref().filter(|wire| wire.shows_forms()).ok_or_else(cannot)?;
@@ -246,7 +247,8 @@ impl Context {
             let answers = self.answers(wire);
             match (answers.get(key), wire.responses.contains_key(key)) {
                 (Some(answer), _) => answer.clone(),
-                // WHY: an answer that nobody asked for here is refused, not asked for again: the client would not see why.
+                // WHY: an answer to a question that was not asked is refused and not asked for again, since the client
+                // would not see why.
                 (None, true) => {
                     let detail = "The answer does not belong to this call.";
                     return Err(Error::new(Code::BadRequest).detail(detail).into());
@@ -274,7 +276,7 @@ impl Context {
         }
     }
 
-    /// The question, with the answers so far: a client sends each of them once.
+    /// Builds the question, with the answers so far: a client sends each of them once.
     fn question(
         &self,
         wire: &Wire,
@@ -292,7 +294,8 @@ impl Context {
         Ok(Stop::Input(Box::new(InputRequiredResult::new(Some(asked), Some(state)))))
     }
 
-    /// The answers to what this call has asked: earlier ones from the state, and the one that came with this request.
+    /// Returns the answers to this call's questions: earlier ones from the state, and the one that came with this
+    /// request.
     fn answers(&self, wire: &Wire) -> BTreeMap<String, Value> {
         let bound = self.binding(wire);
         let open = |sealed| wire.codec.open_json_with(sealed, bound.as_bytes()).ok();
@@ -314,13 +317,13 @@ impl Context {
 /// What travels with a question.
 #[derive(Serialize, Deserialize)]
 struct Asked {
-    /// The question's key.
+    /// Key of the question.
     key: String,
-    /// The answers to the questions before it.
+    /// Answers to the preceding questions.
     answers: BTreeMap<String, Value>,
 }
 
-/// Names one call: the tool and exactly these arguments.
+/// Returns a digest that identifies a call: the tool and exactly these arguments.
 fn digest_of(tool: &str, arguments: &Value) -> String {
     let digest = digest::digest(&digest::SHA256, format!("{}:{tool}{arguments}", tool.len()).as_bytes());
     hex(digest.as_ref())
@@ -342,7 +345,7 @@ impl std::fmt::Debug for Context {
     }
 }
 
-/// The usual yes-or-no form for [`Context::ask`].
+/// A yes-or-no form for [`Context::ask`].
 #[derive(Debug, Clone, Copy, Serialize, Deserialize, JsonSchema)]
 pub struct Confirm {
     /// Go on?

@@ -1,4 +1,4 @@
-//! Values found by their type: the server's state, and what `on_authenticate` adds to a caller.
+//! Values by type: the server's state, and what `on_authenticate` adds to a caller.
 
 use std::{
     any::{Any, TypeId},
@@ -6,24 +6,24 @@ use std::{
     sync::Arc,
 };
 
-/// Values by their type. A type has one value.
+/// Values by type, at most one of each type.
 #[derive(Clone, Default)]
 pub struct Extras(HashMap<TypeId, Arc<dyn Any + Send + Sync>>);
 
 impl Extras {
-    /// Puts a value in, replacing an earlier one of the same type.
+    /// Inserts a value, replacing an earlier one of the same type.
     pub fn insert<T: Send + Sync + 'static>(&mut self, value: T) {
         self.0.insert(TypeId::of::<T>(), Arc::new(value));
     }
 
-    /// The same, as a chain.
+    /// Does the same, for chaining.
     #[must_use]
     pub fn with<T: Send + Sync + 'static>(mut self, value: T) -> Self {
         self.insert(value);
         self
     }
 
-    /// The value of this type.
+    /// Returns the value of this type.
     #[must_use]
     pub fn get<T: Send + Sync + 'static>(&self) -> Option<Arc<T>> {
         self.0.get(&TypeId::of::<T>()).cloned().and_then(|value| value.downcast().ok())

@@ -1,4 +1,4 @@
-//! What a tool says about its calls beyond MCP's annotations: effect, repeats, reuse, checks, ways back.
+//! A tool's declarations beyond MCP's annotations: effect, repeats, reuse, checks, undo.
 
 use std::collections::BTreeMap;
 
@@ -6,18 +6,18 @@ use cardea_core::tool::{Effect, Sharing};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-/// Under this key of a tool's `_meta` stands a [`Facts`], which says more than MCP's annotations can.
+/// Key in a tool's `_meta` that holds a [`Facts`], which says more than MCP's annotations can.
 pub const TOOL_META: &str = "dev.cardea/tool";
 
 /// What a caller must know to select, cache, repeat and check calls of a tool.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Facts {
-    /// What it does to the world.
+    /// Effect on the world.
     pub effect: Effect,
     /// Whether the tool honours an idempotency key.
     #[serde(default)]
     pub idempotency: Idempotency,
-    /// True if it sends data outside the tenant.
+    /// Whether it sends data outside the tenant.
     #[serde(default)]
     pub sends_outside: bool,
     /// Example utterances that ask for this tool.
@@ -29,34 +29,34 @@ pub struct Facts {
     /// Cache tags that a successful call clears.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub clears: Vec<String>,
-    /// How to find out whether a call without an answer did its work.
+    /// How to check whether a call without an answer was done.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub check: Option<CheckHint>,
-    /// What takes a call back, should the work that it is a part of fail later.
+    /// How a call is undone if the work that it is a part of fails later.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub undo: Option<UndoHint>,
 }
 
-/// Whether two calls with one key ([`crate::Context::idempotency_key`]) do the work once.
+/// Whether two calls with one key ([`crate::Context::idempotency_key`]) are done once.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Idempotency {
-    /// A key changes nothing.
+    /// A key has no effect.
     #[default]
     None,
-    /// For each user, one key does the work once, and every call with it gets the first result.
+    /// Per user, one key does the work once, and every call with it gets the first result.
     Key,
 }
 
 /// How long, and for whom, results of a read may be reused.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Reuse {
-    /// How long a result stays good, in milliseconds.
+    /// Lifetime of a result in milliseconds.
     pub ttl_ms: u64,
     /// Templates such as `order:{order_id}`, filled from the arguments.
     #[serde(default)]
     pub tags: Vec<String>,
-    /// Whose results may be reused.
+    /// Who may reuse the results.
     #[serde(default)]
     pub sharing: Sharing,
 }
@@ -64,27 +64,27 @@ pub struct Reuse {
 /// A read that tells whether an earlier write was done.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CheckHint {
-    /// The tool that reads.
+    /// The reading tool.
     pub tool: String,
     /// Its arguments; `{name}` stands for an argument of the write.
     pub arguments: Value,
-    /// JSON Pointer into its result: the write was done if something stands there.
+    /// JSON Pointer into its result: the write was done if there is a value.
     pub done: String,
 }
 
-/// A tool that takes an earlier call back. It is called with an idempotency key, and again with the same one after a
-/// crash: so it must be a write that is done [once per key](crate::Tool::once_per_key).
+/// A tool that undoes an earlier call. It is called with an idempotency key, and again with the same one after a
+/// crash, so it must be a write that is done [once per key](crate::Tool::once_per_key).
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct UndoHint {
     /// The tool of this server.
     pub tool: String,
-    /// Its arguments: in a text, `{name}` stands for an argument of the call that is taken back, `{result.name}` for
-    /// something that it returned.
+    /// Its arguments. In a text, `{name}` stands for an argument of the call to undo, and `{result.name}` for a member
+    /// of its result.
     pub with: BTreeMap<String, Value>,
 }
 
 impl UndoHint {
-    /// This tool, with these arguments.
+    /// Creates an undo with this tool and these arguments.
     pub fn new<K: Into<String>, V: Into<Value>>(
         tool: impl Into<String>,
         with: impl IntoIterator<Item = (K, V)>,

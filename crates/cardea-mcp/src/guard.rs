@@ -1,7 +1,7 @@
 //! Guards: who may see and call a tool.
 //!
-//! A guard looks at one caller (and, in a call, at the arguments) and says yes or why not. The same guards decide
-//! what is listed and what may be called, so the two cannot differ. A guard that cannot decide refuses.
+//! A guard looks at one caller (and, in a call, at the arguments) and allows it or says why not. The same guards
+//! decide what is listed and what may be called, so the two cannot differ. A guard that cannot decide refuses.
 
 use std::{collections::BTreeSet, sync::Arc};
 
@@ -11,55 +11,55 @@ use serde_json::Value;
 
 use crate::Context;
 
-/// What a guard is asked about.
+/// The question to a guard.
 #[derive(Debug, Clone, Copy)]
 pub struct Ask<'a> {
-    /// The tool's name.
+    /// Name of the tool.
     pub tool: &'a str,
-    /// Who asks, and under what conditions.
+    /// Context of the call.
     pub context: &'a Context,
-    /// The arguments of the call. `None` while listing: answer whether any call could pass. What is listed may be
-    /// asked for before the protocol side has read the request, so [`Context::rmcp`] is not there then.
+    /// Arguments of the call. `None` while listing: answer whether any call could pass. A list may be requested before
+    /// the protocol side has read the request, so [`Context::rmcp`] is not available then.
     pub arguments: Option<&'a Value>,
 }
 
 impl Ask<'_> {
-    /// The caller, or the refusal for one who has not signed in.
+    /// Returns the caller.
     ///
     /// # Errors
-    /// [`Code::NotSignedIn`].
+    /// [`Code::NotSignedIn`] for an anonymous caller.
     pub fn principal(&self) -> Result<&Principal, Error> {
         self.context.principal()
     }
 }
 
-/// Says who may call. Implement it for rules of your own.
+/// Decides who may call. Implement it for rules of your own.
 ///
-/// The error is told to the caller: name the rule that failed, never what else exists.
+/// The error is shown to the caller: name the rule that failed, never what else exists.
 pub trait Guard: Send + Sync + 'static {
-    /// `Ok` lets the call pass. [`Code::Denied`], [`Code::ScopeMissing`] and [`Code::NotSignedIn`] say no; any other error says
-    /// that the guard could not decide, which refuses as well, also behind [`GuardExt::not`].
+    /// Checks a call. `Ok` lets it pass. [`Code::Denied`], [`Code::ScopeMissing`] and [`Code::NotSignedIn`] refuse it.
+    /// Any other error means that the guard could not decide, which refuses as well, even inside [`GuardExt::not`].
     fn check<'a>(&'a self, ask: Ask<'a>) -> BoxFuture<'a, Result<(), Error>>;
 
-    /// The rule in a few words, for the matrix of rights and for logs.
+    /// Returns the rule in a few words, for the matrix of rights and for logs.
     fn rule(&self) -> String;
 
-    /// Scopes by which the guard can be met, for challenges and metadata.
+    /// Returns scopes that satisfy the guard, for challenges and metadata.
     fn scopes(&self) -> Vec<String> {
         Vec::new()
     }
 
-    /// Whether arguments change its answer. While this is true, a guard that is [turned round](GuardExt::not) passes while
-    /// listing: that some call passes does not say that all do.
+    /// Returns whether the result depends on the arguments. If so, an [inverted](GuardExt::not) guard passes while
+    /// listing: that some call passes does not mean that all do.
     fn is_by_arguments(&self) -> bool {
         true
     }
 }
 
-/// A guard as routers hold it.
+/// A guard as held by routers.
 pub type SharedGuard = Arc<dyn Guard>;
 
-/// Puts guards together: both, either, or not at all.
+/// Combines guards: both, either, or not.
 pub trait GuardExt: Guard + Sized {
     /// Passes if both pass.
     fn and(self, other: impl Guard) -> All {
@@ -71,7 +71,7 @@ pub trait GuardExt: Guard + Sized {
         Any(vec![Arc::new(self), Arc::new(other)])
     }
 
-    /// Passes if it refuses. A caller who has not signed in is refused as well.
+    /// Passes if this guard refuses. An anonymous caller is refused as well.
     fn not(self) -> Not {
         Not(Arc::new(self))
     }
@@ -119,7 +119,7 @@ impl Guard for Any {
                     Err(why) => failed = failed.or(Some(why)),
                 }
             }
-            // WHY: while one of them has not decided, the others' refusals are no "not so" that could be turned round.
+            // WHY: if one of them could not decide, the refusals of the others are not a "no" that could be inverted.
             Err(failed.or(refused).unwrap_or_else(|| Error::new(Code::Denied)))
         })
     }
@@ -128,7 +128,7 @@ impl Guard for Any {
         join(&self.0, " or ")
     }
 
-    /// Those of the first that has some: one way in is enough.
+    /// Returns the scopes of the first guard that has some: one way in is enough.
     fn scopes(&self) -> Vec<String> {
         self.0.iter().map(|guard| guard.scopes()).find(|scopes| !scopes.is_empty()).unwrap_or_default()
     }
@@ -146,10 +146,10 @@ impl Guard for Not {
         Box::pin(async move {
             ask.principal()?;
             match self.0.check(ask).await {
-                // WHY: it says that some call passes, and another may not.
+                // WHY: passing while listing means that some call passes; another may not.
                 Ok(()) if ask.arguments.is_none() && self.0.is_by_arguments() => Ok(()),
                 Ok(()) => Err(Error::new(Code::Denied).detail(format!("It needs: {}.", self.rule()))),
-                // WHY: only a refusal counts as "not so"; a guard that failed has decided nothing.
+                // WHY: only a refusal counts as "no"; a guard that failed has decided nothing.
                 Err(why) if matches!(why.code(), Code::Denied | Code::ScopeMissing) => Ok(()),
                 Err(why) => Err(why),
             }
@@ -165,7 +165,7 @@ impl Guard for Not {
     }
 }
 
-/// True if this says no; whatever else a guard says is that it could not decide.
+/// Returns whether the code is a refusal; any other means that the guard could not decide.
 fn is_refusal(code: Code) -> bool {
     matches!(code, Code::Denied | Code::ScopeMissing | Code::NotSignedIn)
 }
@@ -175,7 +175,7 @@ fn join(guards: &[SharedGuard], word: &str) -> String {
     format!("({})", rules.join(word))
 }
 
-/// How many of the wanted names must be held.
+/// How many of the names are required.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Wanted {
     One,
@@ -202,7 +202,7 @@ fn names<I: IntoIterator<Item = S>, S: Into<String>>(names: I) -> Vec<String> {
     names.into_iter().map(Into::into).collect()
 }
 
-/// A refusal; its words are only made where somebody reads them.
+/// Builds a refusal; its text is built only if it is read.
 fn refused(ask: Ask<'_>, code: Code, rule: impl FnOnce() -> String) -> Error {
     let refusal = Error::new(code);
     if ask.arguments.is_none() { refusal } else { refusal.detail(rule()) }
@@ -212,7 +212,7 @@ fn ready<'a>(verdict: Result<(), Error>) -> BoxFuture<'a, Result<(), Error>> {
     Box::pin(std::future::ready(verdict))
 }
 
-/// Anybody who has signed in.
+/// Admits every authenticated caller.
 #[derive(Debug, Clone, Copy)]
 pub struct RequireAuth;
 
@@ -237,7 +237,7 @@ macro_rules! role_guards {
         pub struct $name(Vec<String>);
 
         impl $name {
-            /// A guard for these roles. Without any role nobody passes.
+            /// Creates a guard for these roles. Without any role no one passes.
             pub fn new<I: IntoIterator<Item = S>, S: Into<String>>(roles: I) -> Self {
                 Self(names(roles))
             }
@@ -265,9 +265,9 @@ macro_rules! role_guards {
 }
 
 role_guards! {
-    /// Anybody with one of these roles.
+    /// Admits callers with one of these roles.
     HasRole, One;
-    /// Anybody with all of these roles.
+    /// Admits callers with all of these roles.
     HasAllRoles, Every;
 }
 
@@ -278,7 +278,7 @@ macro_rules! scope_guards {
         pub struct $name(Vec<String>);
 
         impl $name {
-            /// A guard for these scopes. Without any scope nobody passes.
+            /// Creates a guard for these scopes. Without any scope no one passes.
             pub fn new<I: IntoIterator<Item = S>, S: Into<String>>(scopes: I) -> Self {
                 Self(names(scopes))
             }
@@ -313,9 +313,9 @@ macro_rules! scope_guards {
 }
 
 scope_guards! {
-    /// Anybody with one of these scopes.
+    /// Admits callers with one of these scopes.
     HasScope, One;
-    /// Anybody with all of these scopes.
+    /// Admits callers with all of these scopes.
     HasAllScopes, Every;
 }
 
@@ -326,7 +326,7 @@ macro_rules! fact_guards {
         pub struct $name(Vec<String>);
 
         impl $name {
-            /// A guard for these names.
+            /// Creates a guard for these names.
             pub fn new<I: IntoIterator<Item = S>, S: Into<String>>(wanted: I) -> Self {
                 Self(names(wanted))
             }
@@ -356,8 +356,8 @@ macro_rules! fact_guards {
 }
 
 fact_guards! {
-    /// Only calls that come through one of these clients or API keys.
+    /// Admits calls that come through one of these clients or API keys.
     RequireClientId, "client", |principal| principal.client.as_ref().map(cardea_core::id::ClientId::as_str);
-    /// Only users of these tenants.
+    /// Admits users of these tenants.
     RequireTenant, "tenant", |principal| Some(principal.tenant.as_str());
 }

@@ -1,10 +1,10 @@
-//! Plain async functions as tools.
+//! Async functions as tools.
 //!
-//! A handler is an `async fn` whose parameters say what they need: [`Args`] for the arguments of the call,
-//! [`State`] for what the server was given, [`crate::Context`] for who calls and under what conditions,
-//! [`Extra`] for what `on_authenticate` found out, [`crate::Session`] for what this client left earlier. It returns
-//! `Result<T>` with any `T: Serialize`, or `Result<Json<T>>` to publish the schema of what it returns as well. What the parameters need is known before the server starts, so a forgotten
-//! state is an error at start and not in the first call.
+//! A handler is an `async fn` whose parameters say what they need: [`Args`] for the arguments of the call, [`State`]
+//! for a value of the server, [`crate::Context`] for the caller and the circumstances, [`Extra`] for what
+//! `on_authenticate` found out, [`crate::Session`] for what the caller left earlier. It returns `Result<T>` with any
+//! `T: Serialize`, or `Result<Json<T>>` to publish the schema of the result as well. The needs of parameters are known
+//! before the server starts, so a missing state is an error at start and not in the first call.
 
 use std::{
     any::{TypeId, type_name},
@@ -21,7 +21,7 @@ use serde_json::Value;
 
 use crate::{Context, Session, Stop, call::Call, schema};
 
-/// The arguments of the call, checked against the schema of `T` before the handler runs.
+/// The arguments of the call, validated against the schema of `T` before the handler runs.
 #[derive(Debug, Clone)]
 pub struct Args<T>(pub T);
 
@@ -33,7 +33,7 @@ pub struct State<T>(pub T);
 #[derive(Debug, Clone)]
 pub struct Extra<T>(pub Arc<T>);
 
-/// What a handler's parameters ask for, known before any call.
+/// Needs of a handler's parameters, known before any call.
 #[derive(Debug, Default)]
 pub struct Needs {
     pub(crate) input: Option<JsonObject>,
@@ -50,10 +50,10 @@ impl Needs {
 
 /// A parameter of a handler.
 pub trait FromCall: Sized + Send {
-    /// Says what it needs; called once when the tool is made.
+    /// Declares what it needs; called once when the tool is created.
     fn needs(_needs: &mut Needs) {}
 
-    /// Takes itself from a call.
+    /// Extracts itself from a call.
     ///
     /// # Errors
     /// If the call does not carry it.
@@ -105,22 +105,22 @@ impl FromCall for Session {
     }
 }
 
-/// What a handler may answer with: anything that serialises, [`Json`] of a type with a schema, or a [`Raw`] result.
+/// Possible results of a handler: anything that serialises, [`Json`] of a type with a schema, or a [`Raw`] result.
 pub trait IntoAnswer {
-    /// The schema that every answer fits, published with the tool. `None`: nothing is promised.
+    /// Returns the schema that every answer matches, published with the tool. `None` if nothing is promised.
     #[must_use]
     fn schema() -> Option<JsonObject> {
         None
     }
 
-    /// The result as it goes on the wire.
+    /// Converts to the result on the wire.
     ///
     /// # Errors
     /// If the value cannot be written as JSON.
     fn into_answer(self) -> Result<CallToolResult, Stop>;
 }
 
-/// A result written by hand: images, several blocks, own metadata.
+/// A result built by hand: images, several blocks, custom metadata.
 #[derive(Debug)]
 pub struct Raw(pub CallToolResult);
 
@@ -130,7 +130,7 @@ impl IntoAnswer for Raw {
     }
 }
 
-/// A result whose schema (`outputSchema`) clients see before they call. `T` must be written as a JSON object.
+/// A result whose schema (`outputSchema`) is published. `T` must serialise as a JSON object.
 #[derive(Debug, Clone)]
 pub struct Json<T>(pub T);
 
@@ -155,22 +155,22 @@ impl<T: Serialize> IntoAnswer for T {
             other => other.to_string(),
         };
         let mut result = CallToolResult::success(vec![ContentBlock::text(text)]);
-        // WHY: revisions before 2026-07-28 allow only objects here, so other shapes travel as text alone.
+        // WHY: revisions before 2026-07-28 allow only objects here, so other values are sent as text alone.
         result.structured_content = value.is_object().then_some(value);
         Ok(result)
     }
 }
 
-/// An async function that can be a tool. `M` only tells the implementations apart.
+/// An async function that can be a tool. `M` only distinguishes the implementations.
 pub trait Handler<M>: Send + Sync + 'static {
-    /// What its parameters need.
+    /// Returns the needs of its parameters.
     fn needs() -> Needs;
 
     /// Runs it.
     fn run(&self, call: Call) -> BoxFuture<'static, Result<CallToolResult, Stop>>;
 }
 
-/// The parts of a handler, all at once.
+/// The parts of a handler, together.
 trait Parts: Sized {
     fn of(call: &Call) -> Result<Self, Stop>;
 }

@@ -1,4 +1,4 @@
-//! Who a request comes from, as the gate has found out.
+//! The origin of a request, as determined by the gate.
 
 use std::{fmt::Write as _, net::IpAddr, ops::Deref, sync::Arc};
 
@@ -17,25 +17,25 @@ pub(crate) struct Identity {
     pub(crate) extras: Extras,
 }
 
-/// Somebody, and why we believe it.
+/// A caller, and how the identity is known.
 #[derive(Debug, Clone)]
 pub(crate) enum Who {
-    /// A credential was checked.
+    /// A credential was verified.
     Proved(Caller),
-    /// The program that holds the server says so: over stdio, or in a test.
+    /// The program that runs the server vouches for the caller: over stdio, or in a test.
     Vouched(Arc<Principal>),
 }
 
 impl Who {
-    /// Tells callers apart: `Principal::key`, and for a token of Cardea whoever vouched for the user there. The same name
-    /// at two issuers is two people, though Cardea speaks for both.
+    /// Returns a key that tells callers apart: `Principal::key`, and for a token of Cardea the issuer that vouched for
+    /// the user there. The same name at two issuers is two people, although Cardea vouches for both.
     pub(crate) fn key(&self) -> String {
         let mut key = Principal::key(self);
         if let Self::Proved(caller) = self
             && let Some(idp) = caller.claims().get("idp").and_then(Value::as_str)
             && !caller.actors.is_empty()
         {
-            // A string takes whatever is written.
+            // Writing to a string does not fail.
             let _ = write!(key, "{}:{idp};", idp.len());
         }
         key

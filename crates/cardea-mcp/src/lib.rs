@@ -1,12 +1,12 @@
-//! For people who write tools: MCP servers in which every call has a caller, a guard, a limit and a record.
+//! MCP servers for tool authors, in which every call has a caller, a guard, a limit and a record.
 //!
-//! A [`Server`] is put together from [`Router`]s of [`Tool`]s; a tool is a plain async function. Before it starts,
-//! everything that can be wrong without a request is found: two tools of one name, a missing state, a tool without
-//! description or guard. Then each call goes one way (`pipeline`): sign-in, rate, guards, room, arguments,
+//! A [`Server`] is put together from [`Router`]s of [`Tool`]s; a tool is an async function. Before it starts,
+//! everything that can be wrong without a request is found: two tools with one name, a missing state, a tool without
+//! description or guard. Then each call takes one path (`pipeline`): sign-in, rate, guards, concurrency, arguments,
 //! cache, intent, breaker, time limit, handler, record. What a caller may not call is not listed either.
 //!
-//! The protocol is rmcp's, on both wires (2026-07-28 and 2025-11-25); identity is `cardea-auth`'s.
-//! Start with `docs/guide/mcp-servers.md`.
+//! The protocol is rmcp's, on both wires (2026-07-28 and 2025-11-25); identity is `cardea-auth`'s. Start with
+//! `docs/guide/mcp-servers.md`.
 //!
 //! Called by: tool authors, `examples/customer-ops`. It knows nothing of the rest of Cardea.
 

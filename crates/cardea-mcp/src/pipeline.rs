@@ -1,4 +1,4 @@
-//! One call, from its arrival to its answer. Start reading here.
+//! The pipeline: one call, from its arrival to its answer. Start reading here.
 
 use std::{panic::AssertUnwindSafe, sync::Arc, time::Instant};
 
@@ -22,10 +22,11 @@ use crate::{
     router::Route,
 };
 
-/// What goes by no tool's name. WHY: such a name is the caller's text; meters, counts and lines of the log take none of it.
+/// Replaces a name that is not a tool's. WHY: such a name is the caller's text, which must not get into meters, counts
+/// and log lines.
 const UNKNOWN: &str = "unknown";
 
-/// Everything that happens to a call, in order. What is refused on the way is recorded like what was done.
+/// Processes a call from start to end. Refusals are recorded like completed calls.
 pub(crate) async fn call(app: &App, context: Context, name: &str, arguments: Arc<Value>) -> Reply {
     let route = app.routes.get(name);
     let known = route.map_or(UNKNOWN, |route| &route.name);
@@ -33,7 +34,7 @@ pub(crate) async fn call(app: &App, context: Context, name: &str, arguments: Arc
     told(app, Asked { context: &context, known, name, arguments: &arguments }, work).await
 }
 
-/// A call that was refused before it came this way: it counts and is on record like any other, and is not made.
+/// Records a call that was refused before it came here: it is counted and recorded like any other, and is not made.
 pub(crate) async fn refused(app: &App, context: &Context, arguments: &Value, refusal: Error) -> Error {
     let name = context.tool();
     let work = async {
@@ -46,7 +47,7 @@ pub(crate) async fn refused(app: &App, context: &Context, arguments: &Value, ref
     }
 }
 
-/// A call as it was asked for, and the name that is known of it.
+/// A requested call, and its known name.
 #[derive(Clone, Copy)]
 struct Asked<'a> {
     context: &'a Context,
@@ -55,7 +56,7 @@ struct Asked<'a> {
     arguments: &'a Value,
 }
 
-/// What is asked of the handler that stands beside the tools, such as a resource: by the rates and guards of the whole
+/// Processes a request to the handler beside the tools, such as for a resource: by the rates and guards of the whole
 /// server, and recorded as a call of a tool with the method's name.
 pub(crate) async fn beside(
     app: &App,
@@ -79,11 +80,10 @@ pub(crate) async fn beside(
     answer.ok_or_else(|| Error::new(Code::Internal).because("a handler without an answer").into())
 }
 
-/// A call with its span, its meters, its entry and its line of the log, under the name that is known of it and the one
-/// that was asked for.
+/// Runs a call with its span, its meters, its entry and its log line, under its known name and the requested one.
 async fn told(app: &App, asked: Asked<'_>, work: impl Future<Output = Reply>) -> Reply {
     let Asked { context, known, .. } = asked;
-    // INVARIANT: counted before it asks whether the server stops, so that whoever waits for the last call misses none.
+    // INVARIANT: counted before the check whether the server stops, so that waiting for the last call misses none.
     let _call = app.calls.token();
     let span = if app.layers.trace { span(context, known) } else { tracing::Span::none() };
     let called = async {
@@ -107,7 +107,7 @@ async fn told(app: &App, asked: Asked<'_>, work: impl Future<Output = Reply>) ->
     reply
 }
 
-/// Whether the server still takes work, and this caller has some of the rate left for what goes by this known name.
+/// Checks whether the server still accepts work, and this caller has some of the rate left for this known name.
 pub(crate) fn taken(app: &App, context: &Context, known: &str) -> Result<(), Error> {
     if app.draining() {
         return Err(Error::new(Code::Draining));
@@ -115,7 +115,7 @@ pub(crate) fn taken(app: &App, context: &Context, known: &str) -> Result<(), Err
     app.layers.rates.iter().try_for_each(|rate| rate.take(context, known))
 }
 
-/// Rate, rights, room, arguments; then the work.
+/// Checks rate, rights, concurrency and arguments, then does the work.
 async fn admitted(app: &App, route: Option<&Arc<Route>>, context: &Context, arguments: &Arc<Value>) -> Reply {
     taken(app, context, route.map_or(UNKNOWN, |route| &route.name))?;
     let Some(route) = route else {
@@ -155,7 +155,7 @@ async fn through_cache(app: &App, route: &Route, call: Call) -> Reply {
     reply
 }
 
-/// The work itself: intent, breaker, time limit, layers of the author's own, handler.
+/// Does the work: intent, breaker, time limit, layers of the author, handler.
 async fn worked(app: &App, route: &Route, call: Call) -> Reply {
     intended(app, &call).await?;
     let pass = match &app.layers.breaker {
@@ -172,7 +172,7 @@ async fn worked(app: &App, route: &Route, call: Call) -> Reply {
     reply.unwrap_or_else(|| Err(Error::new(Code::TimeSpent).detail("The client cancelled.").into()))
 }
 
-/// What came of the work, or nothing if its client cancelled.
+/// Returns the result of the work, or `None` if its client cancelled.
 async fn timed(app: &App, route: &Route, call: Call) -> Option<Reply> {
     let changes = call.facts.effect.changes_things();
     let (left, cancel) = (call.context().time_left(), call.context().cancelled().clone());
@@ -191,12 +191,13 @@ async fn timed(app: &App, route: &Route, call: Call) -> Option<Reply> {
         }
         () = over => Some(Err(Error::new(if changes { Code::UpstreamUnknown } else { Code::TimeSpent })
             .detail("The call took longer than it may.").into())),
-        // WHY: a read that nobody waits for is dropped; a write runs on, or nobody would know whether it was done.
+        // WHY: a read that is no longer waited for is dropped; a write continues, or it would be unknown whether it
+        // was done.
         () = cancel.cancelled(), if !changes => None,
     }
 }
 
-/// A call that changes things is on record before it runs.
+/// Records the intent of a call that changes something, before it runs.
 async fn intended(app: &App, call: &Call) -> Result<(), Error> {
     let (Some(audit), true) = (&app.layers.audit, call.facts.effect.changes_things()) else {
         return Ok(());
@@ -207,10 +208,10 @@ async fn intended(app: &App, call: &Call) -> Result<(), Error> {
     kept(app, audit.append(&entry).await, audit.on_failure)
 }
 
-/// Puts the end of a call on record. If that fails the caller gets the failure, unless the operator chose otherwise.
+/// Records the end of a call. If that fails the caller gets the failure, unless the operator chose otherwise.
 async fn recorded(app: &App, asked: Asked<'_>, reply: Reply, started: Instant) -> Reply {
     let Some(audit) = &app.layers.audit else { return reply };
-    // WHY: a name that is no tool's is the caller's text; bounded here, escaped by JSON.
+    // WHY: a name that is not a tool's is the caller's text; bounded here, escaped by JSON.
     let Asked { context, name, arguments, .. } = asked;
     let short: String = name.chars().take(128).collect();
     let mut entry = Entry::new("outcome", context, app.clock.now(), &short);
@@ -231,8 +232,8 @@ async fn recorded(app: &App, asked: Asked<'_>, reply: Reply, started: Instant) -
     reply
 }
 
-/// Why a call failed, as it is written down. What is wrong with arguments is said to the caller in their own words, so that
-/// only the places are.
+/// Returns why a call failed, for the record. Messages about arguments repeat the caller's words, so only the places
+/// are recorded.
 fn reason(app: &App, error: &Error, name: &str, arguments: &Value) -> String {
     if !matches!(error.code(), Code::InvalidArguments | Code::BadRequest) {
         return error.public();
@@ -258,7 +259,7 @@ fn kept(app: &App, written: Result<(), Error>, on_failure: OnFailure) -> Result<
     }
 }
 
-/// SHA-256 of the whole arguments, in hexadecimal.
+/// Returns the SHA-256 of the whole arguments, in hexadecimal.
 fn fingerprint(arguments: &Value) -> String {
     let digest = digest::digest(&digest::SHA256, arguments.to_string().as_bytes());
     hex(digest.as_ref())

@@ -1,4 +1,4 @@
-//! Routers: tools that belong together, with what all of them share.
+//! Routers: groups of tools, with what all of them share.
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -15,7 +15,7 @@ use crate::{
     tool::Tool,
 };
 
-/// Tools with a common prefix, common guards and common layers. Routers can stand inside each other.
+/// Tools with a common prefix, common guards and common layers. Routers can be nested.
 #[derive(Default)]
 pub struct Router {
     prefix: String,
@@ -26,13 +26,13 @@ pub struct Router {
 }
 
 impl Router {
-    /// An empty router.
+    /// Creates an empty router.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Puts a prefix before the names of all tools in it, nested ones too.
+    /// Adds a prefix to the names of all tools in it, nested ones too.
     #[must_use]
     pub fn prefix(mut self, prefix: impl Into<String>) -> Self {
         self.prefix = prefix.into();
@@ -67,19 +67,19 @@ impl Router {
         self
     }
 
-    /// As [`Router::merge`], with a further prefix before the other's names.
+    /// Does the same as [`Router::merge`], with a further prefix for the other's names.
     #[must_use]
     pub fn nest(self, prefix: impl Into<String>, other: Self) -> Self {
         let prefix = prefix.into();
         self.merge(Self { prefix: format!("{prefix}{}", other.prefix), ..other })
     }
 
-    /// The guards of everything in it.
+    /// Returns the guards of everything in it.
     pub(crate) fn own_guards(&self) -> Arc<[SharedGuard]> {
         self.guards.as_slice().into()
     }
 
-    /// All routes by name.
+    /// Returns all routes by name.
     pub(crate) fn routes(self) -> Result<BTreeMap<String, Arc<Route>>, StartError> {
         let mut routes = BTreeMap::new();
         self.collect("", &[], &[], &mut routes)?;
@@ -110,11 +110,11 @@ impl Router {
     }
 }
 
-/// A tool at its place: full name, all guards and layers, compiled schema.
+/// A tool in its place: full name, all guards and layers, compiled schema.
 pub(crate) struct Route {
     pub(crate) name: String,
     pub(crate) tool: Tool,
-    /// The tool's, to be shared with its calls.
+    /// Declarations of the tool, to be shared with its calls.
     pub(crate) facts: Arc<Facts>,
     pub(crate) guards: Vec<SharedGuard>,
     pub(crate) layers: Arc<[SharedLayer]>,
@@ -122,7 +122,7 @@ pub(crate) struct Route {
     /// Name and schema alone: what rmcp asks for with each call.
     pub(crate) outline: WireTool,
     pub(crate) check: Check,
-    /// The scopes by which the guards can be met.
+    /// Scopes that satisfy the guards.
     pub(crate) scopes: Vec<String>,
 }
 
@@ -158,7 +158,7 @@ impl Route {
         Ok(Self { name, tool, facts, guards, layers: layers.into(), wire, outline, check, scopes })
     }
 
-    /// Asks every guard. Listing and calling both come through here; while listing there are no arguments.
+    /// Asks every guard, for listing and for calling; while listing there are no arguments.
     pub(crate) async fn permits(&self, context: &Context, arguments: Option<&Value>) -> Result<(), Error> {
         for guard in &self.guards {
             guard.check(Ask { tool: &self.name, context, arguments }).await?;
@@ -166,8 +166,9 @@ impl Route {
         Ok(())
     }
 
-    /// The refusal of a caller who lacks a scope for every call of it, and the scopes that would do: those that lack, and with
-    /// them those that are needed and there, since a client may get no more than it asks for.
+    /// Returns the refusal of a caller who lacks a scope for every call of the tool, with the scopes that would
+    /// suffice: the missing ones, and also the needed ones that are present, since a client may get no more than it
+    /// asks for.
     pub(crate) async fn lacking(&self, context: &Context) -> Option<(Error, Vec<String>)> {
         if self.scopes.is_empty() {
             return None;
@@ -193,7 +194,7 @@ impl Route {
         refusal.map(|refusal| (refusal, wanted))
     }
 
-    /// The rules in words.
+    /// Returns the rules in words.
     pub(crate) fn rules(&self) -> Vec<String> {
         self.guards.iter().map(|guard| guard.rule()).collect()
     }

@@ -37,12 +37,12 @@ use crate::{
 #[derive(Clone)]
 pub(crate) struct Rpc {
     pub(crate) app: Arc<App>,
-    /// Whoever the operator vouches for, where no request carries a credential (stdio).
+    /// The caller that the operator vouches for, if requests carry no credentials (stdio).
     pub(crate) vouched: Option<Identity>,
 }
 
-/// The place in a trace that a caller says it has, if that is one (W3C Trace Context, 3.2). WHY: it stands in each line of
-/// the audit log, and a later version may go on for as long as it likes.
+/// Returns the trace context that a caller sent, if it is valid (W3C Trace Context, 3.2). WHY: it is part of each line
+/// of the audit log, and a later version may be of any length.
 fn traceparent(text: &str) -> Option<String> {
     const LETTERS: usize = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01".len();
     TraceContext::parse(text).and_then(|_| text.get(..LETTERS)).map(str::to_owned)
@@ -92,7 +92,7 @@ impl Rpc {
         }))
     }
 
-    /// A context for a call that is refused before rmcp sees it.
+    /// Creates a context for a call that is refused before rmcp sees it.
     pub(crate) fn bare_context(&self, identity: &Identity, tool: &str) -> Context {
         let identity = identity.clone();
         Context(Arc::new(context::Inner {
@@ -151,7 +151,7 @@ impl ServerHandler for Rpc {
             None => self.app.rights(&self.context(request, None)).await,
         };
         let tools = self.app.listed(&rights);
-        // WHY: the list depends on the caller's rights, so nobody else may be served from it.
+        // WHY: the list depends on the caller's rights, so it must not be served to anyone else.
         Ok(ListToolsResult::with_all_items(tools).with_ttl_ms(0).with_cache_scope(CacheScope::Private))
     }
 
@@ -168,7 +168,7 @@ impl ServerHandler for Rpc {
         let context = self.context(request, Some((&params, arguments.clone())));
         match pipeline::call(&self.app, context, &params.name, arguments).await {
             Ok(mut result) => {
-                // WHY: results made by hand may lack it; rmcp takes it off again for older clients.
+                // WHY: results built by hand may lack it; rmcp removes it again for older clients.
                 result.result_type.get_or_insert(ResultType::COMPLETE);
                 Ok(result.into())
             }

@@ -1,4 +1,4 @@
-//! The JSON Schemas of a tool's arguments and result, and the check of the arguments.
+//! The JSON Schemas of a tool's arguments and result, and the validation of arguments.
 
 use cardea_core::{Code, Error, Result};
 use jsonschema::{ValidationError, Validator};
@@ -6,12 +6,12 @@ use rmcp::model::JsonObject;
 use schemars::{JsonSchema, generate::SchemaSettings};
 use serde_json::{Value, json};
 
-/// The schema of `T` as it is read, written flat so that models need not follow references.
+/// Returns the schema of `T` for reading, inlined so that models need not follow references.
 pub(crate) fn of<T: JsonSchema>() -> JsonObject {
     written::<T>(SchemaSettings::draft2020_12())
 }
 
-/// The schema of `T` as it is sent: a field with a default value is always there.
+/// Returns the schema of `T` for writing: a field with a default value is always present.
 pub(crate) fn of_result<T: JsonSchema>() -> JsonObject {
     written::<T>(SchemaSettings::draft2020_12().for_serialize())
 }
@@ -28,7 +28,7 @@ fn written<T: JsonSchema>(mut settings: SchemaSettings) -> JsonObject {
     map
 }
 
-/// Makes a schema of arguments complete: an object, closed against names that it does not know.
+/// Completes a schema of arguments: an object that accepts no unknown names.
 pub(crate) fn seal(mut schema: JsonObject) -> JsonObject {
     schema.insert("type".to_owned(), json!("object"));
     schema.entry("properties").or_insert_with(|| json!({}));
@@ -41,7 +41,7 @@ pub(crate) fn seal(mut schema: JsonObject) -> JsonObject {
     schema
 }
 
-/// How many faults are told.
+/// Number of faults that are reported.
 const FAULTS: usize = 3;
 
 fn place(fault: &ValidationError<'_>) -> String {
@@ -58,12 +58,12 @@ impl Check {
         jsonschema::validator_for(&Value::Object(schema.clone())).map(Self).map_err(|why| why.to_string())
     }
 
-    /// The places of the first three faults, without anything of what stands there.
+    /// Returns the places of the first three faults, without any values.
     pub(crate) fn places(&self, arguments: &Value) -> Vec<String> {
         self.0.iter_errors(arguments).take(FAULTS).map(|fault| place(&fault)).collect()
     }
 
-    /// Names the place and the rule for each of the first three faults, for the caller: a rule tells what was there.
+    /// Names the place and the rule of each of the first three faults, for the caller: a rule may repeat a value.
     pub(crate) fn arguments(&self, arguments: &Value) -> Result<()> {
         if self.0.is_valid(arguments) {
             return Ok(());

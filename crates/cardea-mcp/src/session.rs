@@ -1,7 +1,7 @@
-//! What a server remembers for one caller between calls.
+//! Sessions: what a server remembers for one caller between calls.
 //!
-//! A session belongs to issuer, tenant, user and client, never to the bytes of a token: a renewed token keeps it,
-//! and nobody reaches another's by knowing a handle. Values are typed, bounded in size and expire.
+//! A session belongs to issuer, tenant, user and client, never to the bytes of a token: a renewed token keeps it, and
+//! knowing a handle gives no access to another caller's session. Values are typed, bounded in size and expire.
 
 use std::{sync::Arc, time::Instant};
 
@@ -11,20 +11,20 @@ use futures::future::BoxFuture;
 use moka::{ops::compute::Op, sync::Cache};
 use serde::{Serialize, de::DeserializeOwned};
 
-/// Largest value that a handler may keep under one name.
+/// Size limit of a value that a handler keeps under one name.
 pub const MAX_VALUE: usize = 64 * 1024;
 
-/// How often an update is tried while others change the same value.
+/// Number of tries of an update while others change the same value.
 const MOST_TRIES: usize = 64;
 
-/// Where sessions are kept. The key is opaque and already names the caller.
+/// A store of sessions. The key is opaque and already identifies the caller.
 pub trait SessionStore: Send + Sync + 'static {
-    /// The value under this key, unless it has expired.
+    /// Returns the value under this key, unless it has expired.
     fn load<'a>(&'a self, key: &'a str) -> BoxFuture<'a, Result<Option<Bytes>>>;
-    /// Keeps the value for `ttl` from now on, replacing an earlier one.
+    /// Stores the value for `ttl` from now on, replacing an earlier one.
     fn save<'a>(&'a self, key: &'a str, value: Bytes, ttl: Millis) -> BoxFuture<'a, Result<()>>;
-    /// Keeps the value if nobody has changed what stands under this key: it is still `before`, where nothing and an expired
-    /// value are `None`. False if it is not, and then nothing is changed. This must be one step for all nodes.
+    /// Stores the value if the present one is still `before`, where a missing and an expired value are `None`. Returns
+    /// false if it is not, and then changes nothing. This must be atomic for all nodes.
     fn swap<'a>(
         &'a self,
         key: &'a str,
@@ -32,17 +32,17 @@ pub trait SessionStore: Send + Sync + 'static {
         value: Bytes,
         ttl: Millis,
     ) -> BoxFuture<'a, Result<bool>>;
-    /// Forgets the value. Forgetting what is not there is no error.
+    /// Deletes the value. Deleting a missing value is not an error.
     fn remove<'a>(&'a self, key: &'a str) -> BoxFuture<'a, Result<()>>;
 }
 
-/// Sessions in this process, up to a number of bytes; the least used go first.
+/// Sessions in this process, up to a number of bytes; evicted by least use.
 pub struct MemorySessions {
     values: Cache<String, (Bytes, Instant)>,
 }
 
 impl MemorySessions {
-    /// Room for this many bytes of keys and values.
+    /// Creates a store with a limit of bytes for keys and values.
     #[must_use]
     pub fn new(max_bytes: u64) -> Self {
         let values = Cache::builder()
@@ -104,7 +104,7 @@ impl Sessions {
     }
 }
 
-/// What one caller left, by name.
+/// The values of one caller, by name.
 #[derive(Clone)]
 pub struct Session {
     store: Arc<dyn SessionStore>,
@@ -113,17 +113,17 @@ pub struct Session {
 }
 
 impl Session {
-    /// The value under this name, if it is there and of this type.
+    /// Returns the value under this name, if it exists and has this type.
     ///
     /// # Errors
-    /// If the store fails, or something of another shape stands under the name.
+    /// If the store fails, or the value under the name has another form.
     pub async fn get<T: DeserializeOwned>(&self, name: &str) -> Result<Option<T>> {
         let Some(value) = self.store.load(&self.key(name)).await? else { return Ok(None) };
         read(&value).map(Some)
     }
 
-    /// Keeps a value under this name, until the session's time has passed without a new one. Of two calls at one time the
-    /// later wins: what depends on the value before is an [`update`](Self::update).
+    /// Stores a value under this name, until the session has expired without a new one. Of two concurrent calls the
+    /// later wins; for a value that depends on the preceding one use [`update`](Self::update).
     ///
     /// # Errors
     /// [`Code::TooLarge`] over [`MAX_VALUE`] bytes; or if the store fails.
@@ -131,12 +131,12 @@ impl Session {
         self.store.save(&self.key(name), written(value)?, self.ttl).await
     }
 
-    /// Makes a new value of the one under this name, and gives it. No change by a call at the same time is lost: `make` is
-    /// asked again with what that one left.
+    /// Replaces the value under this name by one made from it, and returns that. No concurrent change is lost: `make`
+    /// is called again with the value that the other call left.
     ///
     /// # Errors
-    /// [`Code::TooLarge`] over [`MAX_VALUE`] bytes; [`Code::Overloaded`] if others were quicker each time; or if the store
-    /// fails, or something of another shape stands under the name.
+    /// [`Code::TooLarge`] over [`MAX_VALUE`] bytes; [`Code::Overloaded`] if others were quicker each time; or if the
+    /// store fails, or the value under the name has another form.
     pub async fn update<T: Serialize + DeserializeOwned>(
         &self,
         name: &str,
@@ -154,7 +154,7 @@ impl Session {
             .detail("Too many calls change this value of the session at one time."))
     }
 
-    /// Forgets the value under this name.
+    /// Deletes the value under this name.
     ///
     /// # Errors
     /// If the store fails.

@@ -1,4 +1,4 @@
-//! Why a call ended without an answer.
+//! Reasons why a call ended without an answer.
 
 use cardea_core::{Code, Error};
 use rmcp::{
@@ -7,25 +7,25 @@ use rmcp::{
 };
 use serde_json::{Value, json};
 
-/// Under this key of `_meta`, an error result carries its code for programs: `{"code", "retryAfterMs"?}`.
+/// Key in `_meta` under which an error result carries its code for programs: `{"code", "retryAfterMs"?}`.
 pub const ERROR_META: &str = "dev.cardea/error";
 
-/// What a handler returns when it has no answer.
+/// What a handler returns if it has no answer.
 #[derive(Debug)]
 pub enum Stop {
-    /// It failed, or was refused.
+    /// The call failed, or was refused.
     Failed(Error),
-    /// It cannot go on before the user has answered. Made by [`crate::Context::ask`]; pass it on with `?`.
+    /// The call cannot continue before the user has answered. Made by [`crate::Context::ask`]; pass it on with `?`.
     Input(Box<InputRequiredResult>),
     /// An error of the protocol itself, such as a capability that the client lacks. Models do not see it.
     Protocol(Box<ErrorData>),
 }
 
-/// What handlers return.
+/// Result type of handlers.
 pub type Result<T, E = Stop> = std::result::Result<T, E>;
 
 impl Stop {
-    /// The code, if this is an error.
+    /// Returns the code, if this is an error.
     #[must_use]
     pub fn code(&self) -> Option<Code> {
         match self {
@@ -48,7 +48,7 @@ impl From<Code> for Stop {
 }
 
 impl Stop {
-    /// As an error of the protocol, for what is no call of a tool.
+    /// Converts to a protocol error, for requests that are not tool calls.
     pub(crate) fn on_the_wire(self) -> ErrorData {
         match self {
             Self::Protocol(error) => *error,
@@ -64,7 +64,7 @@ impl Stop {
     }
 }
 
-/// An error's code for programs, and when to come again.
+/// Returns an error's code for programs, and its retry delay.
 fn facts(error: &Error) -> Value {
     let mut facts = json!({ "code": error.code().name() });
     if let (Some(after), Some(map)) = (error.retry_hint(), facts.as_object_mut()) {
@@ -73,7 +73,7 @@ fn facts(error: &Error) -> Value {
     facts
 }
 
-/// An error as models read it: a sentence, and the code beside it for programs.
+/// Converts an error for models: a sentence, and the code beside it for programs.
 pub(crate) fn error_result(error: &Error) -> CallToolResult {
     let mut meta = MetaObject::new();
     meta.0.insert(ERROR_META.to_owned(), facts(error));

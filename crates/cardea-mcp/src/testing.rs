@@ -1,6 +1,6 @@
-//! An in-process client that goes the whole way: gate, protocol, guards, layers, handler. Only the network is left out.
-//! The test says who the caller is ([`TestClient::as_user`]), or sends a token or key that the server must check
-//! ([`TestClient::with_token`], [`TestClient::with_key`]).
+//! An in-process client for tests that covers the whole path: gate, protocol, guards, layers, handler. Only the
+//! network is left out. The test says who the caller is ([`TestClient::as_user`]), or sends a token or key that the
+//! server must verify ([`TestClient::with_token`], [`TestClient::with_key`]).
 
 use std::sync::Arc;
 
@@ -32,13 +32,13 @@ pub struct TestClient {
 #[derive(Clone)]
 enum Caller {
     Nobody,
-    /// The test vouches for them.
+    /// The test vouches for the caller.
     Vouched(Box<Principal>),
-    /// The server finds out: header and value.
+    /// The server verifies the credential: header and value.
     Shows(HeaderName, String),
 }
 
-/// What a call came to.
+/// Result of a call.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Called {
     /// The tool's result.
@@ -49,10 +49,10 @@ pub enum Called {
         code: String,
         /// What models and people read.
         text: String,
-        /// When it makes sense to call again, if the error says so.
+        /// Retry delay, if the error gives one.
         retry_after: Option<Millis>,
     },
-    /// The request did not get to a tool: HTTP status and body.
+    /// The request did not reach a tool: HTTP status and body.
     Refused {
         /// The status.
         status: StatusCode,
@@ -62,7 +62,7 @@ pub enum Called {
 }
 
 impl TestClient {
-    /// Builds the server. The caller is nobody.
+    /// Builds the server. The caller is anonymous.
     ///
     /// # Errors
     /// What would keep the server from starting.
@@ -71,34 +71,34 @@ impl TestClient {
         Ok(Self { routes: service.routes(), service, caller: Caller::Nobody })
     }
 
-    /// The same server, as this user of tenant `default`, without roles and scopes.
+    /// Sets the caller to this user of tenant `default`, without roles and scopes.
     #[must_use]
     pub fn as_user(self, user: &str) -> Self {
         self.as_principal(Principal::new("default", user, "test", Proof::Embedded))
     }
 
-    /// The same server, as exactly this caller.
+    /// Sets the caller to exactly this principal.
     #[must_use]
     pub fn as_principal(mut self, caller: Principal) -> Self {
         self.caller = Caller::Vouched(Box::new(caller));
         self
     }
 
-    /// The same server, as whoever this token says (`Authorization: Bearer`). The server checks it.
+    /// Sends this token (`Authorization: Bearer`), which the server verifies.
     #[must_use]
     pub fn with_token(mut self, token: &str) -> Self {
         self.caller = Caller::Shows(header::AUTHORIZATION, format!("Bearer {token}"));
         self
     }
 
-    /// The same server, as whoever this API key belongs to (`X-API-Key`). The server checks it.
+    /// Sends this API key (`X-API-Key`), which the server verifies.
     #[must_use]
     pub fn with_key(mut self, key: &str) -> Self {
         self.caller = Caller::Shows(HeaderName::from_static("x-api-key"), key.to_owned());
         self
     }
 
-    /// Beside a token or key nothing can be said: what the credential says stands.
+    /// Changes the caller. Not possible with a token or key, which determines the caller.
     fn change(mut self, change: impl FnOnce(&mut Principal)) -> Self {
         if matches!(self.caller, Caller::Nobody) {
             self = self.as_user("somebody");
@@ -127,19 +127,19 @@ impl TestClient {
         self.change(|caller| caller.tenant = TenantId::from(tenant))
     }
 
-    /// Lets the caller come through a client.
+    /// Sets the client that the caller uses.
     #[must_use]
     pub fn client(self, client: &str) -> Self {
         self.change(|caller| caller.client = Some(ClientId::from(client)))
     }
 
-    /// The server.
+    /// Returns the server.
     #[must_use]
     pub fn service(&self) -> &Service {
         &self.service
     }
 
-    /// The names of the tools that the caller sees.
+    /// Returns the names of the tools that the caller sees.
     pub async fn list(&self) -> Vec<String> {
         let (_, body) = self.post("tools/list", None, json!({})).await;
         let tools = body.pointer("/result/tools").and_then(Value::as_array).cloned().unwrap_or_default();
@@ -161,7 +161,7 @@ impl TestClient {
         }
     }
 
-    /// Sends one JSON-RPC request on the 2026-07-28 wire, and gives back status and body.
+    /// Sends one JSON-RPC request on the 2026-07-28 wire, and returns status and body.
     pub async fn post(&self, method: &str, name: Option<&str>, mut params: Value) -> (StatusCode, Value) {
         if let Some(params) = params.as_object_mut() {
             let meta = json!({
@@ -224,7 +224,7 @@ fn failed(result: &CallToolResult) -> Called {
 }
 
 impl Called {
-    /// The structured result, or the text as a JSON string. `None` if there is no result.
+    /// Returns the structured result, or the text as a JSON string. `None` if there is no result.
     #[must_use]
     pub fn value(&self) -> Option<Value> {
         let Self::Done(result) = self else { return None };
@@ -235,7 +235,7 @@ impl Called {
         Some(serde_json::from_str(&text.text).unwrap_or_else(|_| Value::String(text.text.clone())))
     }
 
-    /// How it ended: `done`, or the error's code.
+    /// Returns how it ended: `done`, or the error's code.
     #[must_use]
     pub fn code(&self) -> &str {
         match self {

@@ -16,7 +16,7 @@ use crate::{
     schema,
 };
 
-/// A tool in the making. Give it to a [`crate::Router`].
+/// Builder of a tool. Give it to a [`crate::Router`].
 pub struct Tool {
     pub(crate) name: String,
     pub(crate) title: Option<String>,
@@ -32,7 +32,7 @@ pub struct Tool {
 }
 
 impl Tool {
-    /// A tool from an async function.
+    /// Creates a tool from an async function.
     ///
     /// Without [`Tool::about`] the doc comment on the argument type is the description. Without [`Tool::effect`] it
     /// counts as destructive.
@@ -55,83 +55,83 @@ impl Tool {
         }
     }
 
-    /// What it does, for models and people.
+    /// Sets the description, for models and people.
     #[must_use]
     pub fn about(mut self, about: impl Into<String>) -> Self {
         self.about = Some(about.into());
         self
     }
 
-    /// A title for people.
+    /// Sets the title, for people.
     #[must_use]
     pub fn title(mut self, title: impl Into<String>) -> Self {
         self.title = Some(title.into());
         self
     }
 
-    /// What it does to the world.
+    /// Declares the effect on the world.
     #[must_use]
     pub fn effect(mut self, effect: Effect) -> Self {
         self.facts.effect = effect;
         self
     }
 
-    /// It only looks. Short for `effect(Effect::Read)`.
+    /// Declares that it only reads. Short for `effect(Effect::Read)`.
     #[must_use]
     pub fn reads(self) -> Self {
         self.effect(Effect::Read)
     }
 
-    /// It changes things that can be changed back. Short for `effect(Effect::Write)`.
+    /// Declares that it changes something reversibly. Short for `effect(Effect::Write)`.
     #[must_use]
     pub fn writes(self) -> Self {
         self.effect(Effect::Write)
     }
 
-    /// A second call with the same arguments changes nothing more.
+    /// Declares that a second call with the same arguments changes nothing more.
     #[must_use]
     pub fn idempotent(mut self) -> Self {
         self.idempotent = true;
         self
     }
 
-    /// The handler honours [`crate::Context::idempotency_key`]: one key does the work once for each user.
+    /// Declares that the handler honours [`crate::Context::idempotency_key`]: one key does the work once per user.
     #[must_use]
     pub fn once_per_key(mut self) -> Self {
         self.facts.idempotency = Idempotency::Key;
         self
     }
 
-    /// The read that tells whether a call without an answer did its work. It is told to callers; Cardea itself does not ask
-    /// it, and repeats only what is done [once per key](Tool::once_per_key).
+    /// Declares the read that tells whether a call without an answer was done. It is published to callers; Cardea
+    /// itself does not call it, and repeats only what is done [once per key](Tool::once_per_key).
     #[must_use]
     pub fn check(mut self, check: CheckHint) -> Self {
         self.facts.check = Some(check);
         self
     }
 
-    /// The tool that takes a call back, should the work that it is a part of fail later.
+    /// Declares the tool that undoes a call if the work that it is a part of fails later.
     #[must_use]
     pub fn undo(mut self, undo: UndoHint) -> Self {
         self.facts.undo = Some(undo);
         self
     }
 
-    /// It sends data outside the tenant.
+    /// Declares that it sends data outside the tenant.
     #[must_use]
     pub fn sends_outside(mut self) -> Self {
         self.facts.sends_outside = true;
         self
     }
 
-    /// Utterances that ask for this tool, for tool selection.
+    /// Adds example utterances, for tool selection.
     #[must_use]
     pub fn examples<I: IntoIterator<Item = S>, S: Into<String>>(mut self, examples: I) -> Self {
         self.facts.examples.extend(examples.into_iter().map(Into::into));
         self
     }
 
-    /// The caller's own results may be reused for a while, until a write clears one of the tags.
+    /// Declares that the caller's own results may be reused for a while, until a write clears one of the tags.
     #[must_use]
     pub fn cached<I: IntoIterator<Item = S>, S: Into<String>>(mut self, ttl: Millis, tags: I) -> Self {
         let tags = tags.into_iter().map(Into::into).collect();
@@ -139,7 +139,7 @@ impl Tool {
         self
     }
 
-    /// As [`Tool::cached`], but for everybody of the tenant: the answer does not depend on who asks.
+    /// Does the same as [`Tool::cached`] for all callers of the tenant: the result does not depend on the caller.
     #[must_use]
     pub fn cached_for_tenant<I: IntoIterator<Item = S>, S: Into<String>>(self, ttl: Millis, tags: I) -> Self {
         let mut tool = self.cached(ttl, tags);
@@ -149,21 +149,21 @@ impl Tool {
         tool
     }
 
-    /// A successful call clears cached results with these tags.
+    /// Declares that a successful call clears cached results with these tags.
     #[must_use]
     pub fn clears<I: IntoIterator<Item = S>, S: Into<String>>(mut self, tags: I) -> Self {
         self.facts.clears.extend(tags.into_iter().map(Into::into));
         self
     }
 
-    /// Who may call; several guards must all pass.
+    /// Adds a guard; several guards must all pass.
     #[must_use]
     pub fn guard(mut self, guard: impl Guard) -> Self {
         self.guards.push(Arc::new(guard));
         self
     }
 
-    /// How long a call may take; shorter than the server's limit.
+    /// Sets the time limit of a call; shorter than the server's limit.
     #[must_use]
     pub fn timeout(mut self, limit: Millis) -> Self {
         self.timeout = Some(limit);
@@ -177,15 +177,15 @@ impl Tool {
         self
     }
 
-    /// Publishes a schema of the result written by hand, for handlers that return a `serde_json::Value` or
-    /// [`crate::Raw`]. Every result must fit it: clients check. [`crate::Json`] does this from the type.
+    /// Publishes a result schema written by hand, for handlers that return a `serde_json::Value` or [`crate::Raw`].
+    /// Every result must match it: clients check. [`crate::Json`] does this from the type.
     #[must_use]
     pub fn output(mut self, schema: JsonObject) -> Self {
         self.output = Some(schema);
         self
     }
 
-    /// The tool as clients see it.
+    /// Returns the tool as clients see it.
     pub(crate) fn wire(&self, name: &str) -> WireTool {
         let changes = self.facts.effect.changes_things();
         let mut hints = ToolAnnotations::new()

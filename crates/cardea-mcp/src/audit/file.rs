@@ -1,4 +1,4 @@
-//! The one thread that writes the log.
+//! The thread that writes the log.
 
 use std::{
     fs::{self, File, OpenOptions},
@@ -18,22 +18,22 @@ use tokio::sync::oneshot;
 
 use super::verify::{self, Fault, Lines};
 
-/// Entries that may wait for the writer; more wait for room.
+/// Limit of entries that wait for the writer; further ones wait for room.
 const QUEUE: usize = 1024;
-/// Entries that share one flush.
+/// Limit of entries that share one flush.
 const BATCH: usize = 256;
-/// How old the checkpoint may be. Writing it costs as much as a flush, so not every batch has its own.
+/// Age limit of the checkpoint. Writing it costs as much as a flush, so not every batch has its own.
 const NOTED_WITHIN: Duration = Duration::from_secs(1);
 
-/// Why the audit cannot be used.
+/// Reason why the audit cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum AuditError {
-    /// The disk said no.
+    /// The disk reported an error.
     #[error("cannot use audit file `{}`", path.display())]
     Io {
-        /// Which file.
+        /// The file.
         path: PathBuf,
-        /// What it said.
+        /// The error.
         source: io::Error,
     },
     /// Another process has it open.
@@ -42,12 +42,12 @@ pub enum AuditError {
     /// It was changed.
     #[error("audit file `{}` does not hold", path.display())]
     Fault {
-        /// Which file.
+        /// The file.
         path: PathBuf,
         /// The first entry that does not hold.
         source: Fault,
     },
-    /// The key is no secret.
+    /// The key is not a usable secret.
     #[error("the audit key {0}")]
     Key(#[from] cardea_core::secret::WeakSecret),
     /// The entry cannot be written as JSON.
@@ -74,7 +74,7 @@ impl From<AuditError> for Error {
 type Told = oneshot::Sender<Result<(), io::ErrorKind>>;
 type Job = (Vec<u8>, Told);
 
-/// A handle on the writer. The last one to go stops it, after everything is written.
+/// A handle to the writer. Dropping the last one stops it, after everything is written.
 #[derive(Clone)]
 pub struct AuditFile(Arc<Handle>);
 
@@ -140,7 +140,7 @@ impl Drop for Handle {
 struct Writer {
     file: File,
     length: u64,
-    /// True if more may stand in the file than the chain has: part of a batch that could not be written.
+    /// True if the file may contain more than the chain: part of a batch that could not be written.
     is_dirty: bool,
     head: Head,
     key: ChainKey,
@@ -155,7 +155,7 @@ impl Writer {
             return Err(AuditError::Taken(path));
         }
         let seen = verify::read_checkpoint(&checkpoint).map_err(io)?;
-        // WHY: a line without its end was never acknowledged; a crash cut it off in the middle.
+        // WHY: a line without its end was never acknowledged; a crash interrupted its writing.
         let read = verify::lines(&file, Verifier::new(key.clone(), seen));
         let Lines { head, length, is_torn } = read.map_err(|source| match source {
             Fault::Unread(kind) => io(kind.into()),
@@ -193,17 +193,17 @@ impl Writer {
         self.note();
     }
 
-    /// Writes what waits as one batch, and tells all who wait for it.
+    /// Writes what waits as one batch, and answers all waiting callers.
     fn serve(&mut self, batch: &mut Vec<Job>, jobs: &mpsc::Receiver<Job>) {
         batch.extend(jobs.try_iter().take(BATCH - 1));
         let outcome = self.write(batch.iter().map(|(body, _)| body.as_slice()));
         for (_, told) in batch.drain(..) {
-            // WHY: a caller that has gone away needs no answer; its entry is written all the same.
+            // WHY: a caller that is gone needs no answer; its entry is written all the same.
             let _ = told.send(outcome.as_ref().map(|_| ()).map_err(io::Error::kind));
         }
     }
 
-    /// Cuts away what a failed write has left.
+    /// Cuts off the remains of a failed write.
     fn clean(&mut self) -> io::Result<()> {
         if self.is_dirty {
             self.file.set_len(self.length)?;
@@ -213,7 +213,8 @@ impl Writer {
     }
 
     fn write<'a>(&mut self, bodies: impl Iterator<Item = &'a [u8]>) -> io::Result<()> {
-        // INVARIANT: the file ends where the chain stands; half a batch must not stay behind, or nothing after it holds.
+        // INVARIANT: the file ends at the head of the chain; half a batch must not stay behind, or nothing after it
+        // verifies.
         self.clean()?;
         let (mut head, mut bytes) = (self.head, Vec::new());
         for body in bodies {
@@ -272,7 +273,7 @@ mod tests {
         let mut writer = open().unwrap();
         let entry = |writer: &mut Writer, body: &'static str| writer.write([body.as_bytes()].into_iter());
         entry(&mut writer, r#"{"n":1}"#).unwrap();
-        // A disk that takes part of an entry, and then nothing: not even a cut.
+        // A disk that takes part of an entry, and then fails, even at truncating.
         let healthy = std::mem::replace(&mut writer.file, File::open(&path).unwrap());
         (&healthy).write_all(br#"{"seq":2,"li"#).unwrap();
         entry(&mut writer, r#"{"n":2}"#).unwrap_err();

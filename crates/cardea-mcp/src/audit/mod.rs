@@ -1,10 +1,11 @@
-//! Who called what, when, and how it ended: an append-only file that shows every change.
+//! The audit log of a server: who called what, when, and how it ended. An append-only file in which every change can
+//! be detected.
 //!
-//! Each line is `{"seq":n,"link":"<hex>","entry":{…}}`; the link chains it to the line before under a secret key
-//! ([`cardea_core::log`]). A call's entry is on the disk before its answer leaves. A tool that changes things has a
-//! second entry, its intent, on the disk before it runs. One thread writes for everybody, so calls that run at once
-//! share one flush. If an entry cannot be written the call is refused, unless the operator chose to go on
-//! without ([`OnFailure::GoOn`]), and then the loss is counted.
+//! Each line is `{"seq":n,"link":"<hex>","entry":{…}}`; the link chains it to the preceding line under a secret key
+//! ([`cardea_core::log`]). A call's entry is on the disk before its answer leaves. A tool that changes something has a
+//! second entry, its intent, on the disk before it runs. One thread writes for all calls, so concurrent calls share
+//! one flush. If an entry cannot be written the call is refused, unless the operator chose to continue without
+//! ([`OnFailure::GoOn`]); the loss is then counted.
 
 mod file;
 #[cfg(test)]
@@ -29,32 +30,32 @@ pub use self::{
 };
 use crate::Context;
 
-/// Longest text of arguments or results in an entry; longer ones are left out, their digest stays.
+/// Length limit of arguments or results in an entry; of longer ones only the digest is recorded.
 const MAX_RECORDED: usize = 4 * 1024;
 
 /// What happens to a call whose entry cannot be written.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum OnFailure {
-    /// It is refused.
+    /// The call is refused.
     #[default]
     Refuse,
-    /// It goes on; the loss is logged and counted as `mcp_audit_lost_total`.
+    /// The call continues; the loss is logged and counted as `mcp_audit_lost_total`.
     GoOn,
 }
 
-/// How much of arguments and results is written down.
+/// How much of arguments and results is recorded.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Record {
     /// Only a digest of the arguments.
     #[default]
     Digest,
-    /// Arguments as well, with secret-looking fields starred.
+    /// Arguments as well, with fields that look secret masked.
     Arguments,
-    /// Arguments and results, with secret-looking fields starred.
+    /// Arguments and results, with fields that look secret masked.
     Everything,
 }
 
-/// The audit of one server.
+/// The audit log of one server.
 pub struct Audit {
     pub(crate) file: AuditFile,
     pub(crate) on_failure: OnFailure,
@@ -62,12 +63,12 @@ pub struct Audit {
     hidden: Vec<String>,
 }
 
-/// Words in a field's name that make its value a secret.
+/// Words in a field's name that mark its value as secret.
 const SECRET_WORDS: [&str; 9] =
     ["password", "passwd", "secret", "token", "authorization", "api_key", "apikey", "card_number", "cvv"];
 
 impl Audit {
-    /// Opens the file, or makes it, and goes on with its chain. The key must stay the same for the life of the file.
+    /// Opens or creates the file and continues its chain. The key must stay the same for the life of the file.
     ///
     /// # Errors
     /// If the file cannot be used, another process writes it, or its chain is broken.
@@ -77,7 +78,8 @@ impl Audit {
         Self::open_with_checkpoint(path, checkpoint, key)
     }
 
-    /// As [`Audit::open`], with the checkpoint somewhere else. Whoever can shorten the log must not reach it there.
+    /// Does the same as [`Audit::open`] with the checkpoint in another place. Someone who can truncate the log must
+    /// not be able to reach it there.
     ///
     /// # Errors
     /// As [`Audit::open`].
@@ -90,21 +92,21 @@ impl Audit {
         Ok(Self { file, on_failure: OnFailure::default(), record: Record::default(), hidden: Vec::new() })
     }
 
-    /// What happens to a call whose entry cannot be written.
+    /// Sets what happens to a call whose entry cannot be written.
     #[must_use]
     pub fn on_failure(mut self, what: OnFailure) -> Self {
         self.on_failure = what;
         self
     }
 
-    /// How much is written down.
+    /// Sets how much is recorded.
     #[must_use]
     pub fn record(mut self, record: Record) -> Self {
         self.record = record;
         self
     }
 
-    /// Further field names whose values are starred.
+    /// Adds field names whose values are masked.
     #[must_use]
     pub fn hide<I: IntoIterator<Item = S>, S: Into<String>>(mut self, fields: I) -> Self {
         self.hidden.extend(fields.into_iter().map(|field| field.into().to_lowercase()));
@@ -217,7 +219,7 @@ impl<'a> Entry<'a> {
     }
 }
 
-/// The chain's key from a configured secret of any length that is long enough.
+/// Derives the chain key from a configured secret of sufficient length.
 fn chain_key(secret: &SecretString) -> Result<ChainKey, WeakSecret> {
     check_signing_secret(secret)?;
     let mut context = digest::Context::new(&digest::SHA256);

@@ -1,4 +1,4 @@
-//! Reads a log from its first line to its last and names the first that does not hold.
+//! Verifies a log from its first line to its last and names the first that does not hold.
 
 use std::{
     fs::{self, File},
@@ -23,7 +23,7 @@ pub enum Fault {
     /// A line is not an entry.
     #[error("line {0} is not an entry of the log")]
     Line(u64),
-    /// The key cannot be the one that wrote it.
+    /// The key cannot be the one that the log was written with.
     #[error("the key {0}")]
     Key(#[from] WeakSecret),
     /// The log cannot be read.
@@ -39,37 +39,37 @@ struct Line<'a> {
     entry: &'a RawValue,
 }
 
-/// A log that holds.
+/// Result of a successful verification.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Held {
-    /// Its last entry.
+    /// Number of its last entry.
     pub sequence: u64,
-    /// True if another line follows that has no end: it is being written, or a crash cut it off. Nobody was told that it is
-    /// there, so it does not count; that nothing was cut off with it only a checkpoint can tell.
+    /// True if an incomplete line follows: it is being written, or was interrupted by a crash. It was never
+    /// acknowledged, so it does not count. Only a checkpoint can prove that nothing was cut off with it.
     pub is_torn: bool,
 }
 
-/// Checks a log against its key and, if there is one, its checkpoint.
+/// Verifies a log with its key and, if there is one, its checkpoint.
 ///
 /// # Errors
 /// [`Fault`] names the first entry that does not hold.
 pub fn verify(log: &Path, checkpoint: Option<&Path>, key: &SecretString) -> Result<Held, Fault> {
     let log = File::open(log).map_err(unread)?;
-    // INVARIANT: read before the log, which a server may be writing: the checkpoint never runs ahead of it.
+    // INVARIANT: read before the log, which a server may be writing: the checkpoint is never ahead of it.
     let seen = checkpoint.map(read_checkpoint).transpose().map_err(unread)?.flatten();
     let read = lines(log, Verifier::new(super::chain_key(key)?, seen))?;
     Ok(Held { sequence: read.head.sequence, is_torn: read.is_torn })
 }
 
-/// What stands in a log.
+/// Content of a log.
 pub(super) struct Lines {
     pub(super) head: Head,
-    /// The bytes of its whole lines.
+    /// Size of its complete lines in bytes.
     pub(super) length: u64,
     pub(super) is_torn: bool,
 }
 
-/// Checks one line after the other, so that a log may be longer than memory. A last line without its end is left out.
+/// Verifies line by line, so that a log may be larger than memory. An incomplete last line is left out.
 pub(super) fn lines(log: impl Read, mut verifier: Verifier) -> Result<Lines, Fault> {
     let (mut log, mut line, mut length) = (BufReader::new(log), Vec::new(), 0_u64);
     let mut is_torn = false;
@@ -95,7 +95,7 @@ fn unread(error: io::Error) -> Fault {
     Fault::Unread(error.kind())
 }
 
-/// The checkpoint, if the file is there.
+/// Reads the checkpoint, if the file exists.
 pub(super) fn read_checkpoint(path: &Path) -> io::Result<Option<Head>> {
     let text = match fs::read_to_string(path) {
         Ok(text) => text,

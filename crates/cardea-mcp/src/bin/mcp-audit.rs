@@ -1,8 +1,9 @@
-//! Checks an audit file of a tool server: `mcp-audit audit.jsonl --key-file key [--checkpoint kept-apart.checkpoint]`.
+//! Verifies an audit file of a tool server: `mcp-audit audit.jsonl --key-file key [--checkpoint
+//! kept-apart.checkpoint]`.
 //!
-//! Without `--key-file` the key is read from the environment variable `MCP_AUDIT_KEY`. Ends with 0 if the log holds, with
-//! 1 and the first entry that does not, and with 2 if it could not be checked. A last line without its end, as of a log that is
-//! being written, does not count.
+//! Without `--key-file` the key is read from the environment variable `MCP_AUDIT_KEY`. Exits with 0 if the log holds,
+//! with 1 and the first entry that does not, and with 2 if it could not be checked. An incomplete last line, as of a
+//! log that is being written, does not count.
 
 use std::{
     ffi::OsString,
@@ -22,7 +23,7 @@ const USAGE: &str = "usage: mcp-audit LOG [--key-file FILE] [--checkpoint FILE]\
     --key-file FILE    its key; else the environment variable MCP_AUDIT_KEY\n\
     --checkpoint FILE  a checkpoint that was kept apart from the log: only with it is a cut-off end seen";
 
-/// What the command line asks for.
+/// The parsed command line.
 #[derive(Default)]
 struct Asked {
     log: Option<PathBuf>,
@@ -90,7 +91,7 @@ fn main() -> ExitCode {
         Ok(Err(broken)) => (broken, 1),
         Err(why) => (why, 2),
     };
-    // WHY: if nobody listens any more, the exit code still tells.
+    // WHY: if nothing reads the output any more, the exit code still tells.
     let _ = writeln!(io::stdout(), "{text}");
     ExitCode::from(code)
 }

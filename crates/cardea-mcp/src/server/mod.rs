@@ -1,7 +1,7 @@
-//! Putting a server together.
+//! Building a server.
 //!
-//! A [`Server`] is a builder; [`Server::build`] finds whatever can be wrong without a request ([`StartError`]) and
-//! gives a [`Service`], which serves HTTP, standard input and output, or routes of an application of your own.
+//! A [`Server`] is a builder. [`Server::build`] finds everything that can be wrong without a request ([`StartError`])
+//! and returns a [`Service`], which serves HTTP, standard input and output, or routes of an application of your own.
 
 mod service;
 mod start;
@@ -38,7 +38,7 @@ use crate::{
 
 const DAY: Millis = Millis::from_secs(24 * 60 * 60);
 
-/// A server in the making.
+/// Builder of a server.
 pub struct Server {
     name: String,
     version: String,
@@ -68,7 +68,7 @@ pub struct Server {
 }
 
 impl Server {
-    /// A server with this name and version, as clients see them.
+    /// Creates a server with this name and version, as clients see them.
     pub fn new(name: impl Into<String>, version: impl Into<String>) -> Self {
         let (left, right) = (cardea_core::id::random_bits(), cardea_core::id::random_bits());
         let mut state_key = [0; 32];
@@ -98,7 +98,7 @@ impl Server {
             hosts: ["localhost", "127.0.0.1", "[::1]"].map(str::to_owned).to_vec(),
             origins: Vec::new(),
             max_body: 1024 * 1024,
-            // WHY: longer than Cardea keeps a connection that it does not use, so that it never meets one that just ends.
+            // WHY: longer than Cardea keeps an idle connection, so that it never uses one that is being closed.
             read_within: Millis::from_secs(75),
             max_connections: 1024,
             legacy_sessions: false,
@@ -109,7 +109,7 @@ impl Server {
         }
     }
 
-    /// How to use the server, for models.
+    /// Sets the instructions on using the server, for models.
     #[must_use]
     pub fn instructions(mut self, text: impl Into<String>) -> Self {
         self.instructions = Some(text.into());
@@ -130,21 +130,21 @@ impl Server {
         self
     }
 
-    /// Guards every tool, and what stands beside the tools.
+    /// Guards every tool, and what is offered beside the tools.
     #[must_use]
     pub fn guard(mut self, guard: impl Guard) -> Self {
         self.router = self.router.guard(guard);
         self
     }
 
-    /// Refuses to start while a tool has no guard, or what stands beside the tools has none.
+    /// Refuses to start if a tool, or what is offered beside the tools, has no guard.
     #[must_use]
     pub fn require_guards(mut self) -> Self {
         self.guards_required = true;
         self
     }
 
-    /// What happens around every call.
+    /// Sets the layers around every call.
     #[must_use]
     pub fn layers(mut self, layers: Layers) -> Self {
         self.layers = layers;
@@ -158,7 +158,7 @@ impl Server {
         self
     }
 
-    /// Takes tokens of this issuer. From then on a request without a valid credential is refused.
+    /// Accepts tokens of this issuer. From then on a request without a valid credential is refused.
     #[must_use]
     pub fn trust(mut self, issuer: IssuerConfig) -> Self {
         let name = format!("issuer{}", self.trusted.issuers.len() + 1);
@@ -166,7 +166,7 @@ impl Server {
         self
     }
 
-    /// Takes this API key. From then on a request without a valid credential is refused.
+    /// Accepts this API key. From then on a request without a valid credential is refused.
     #[must_use]
     pub fn api_key(mut self, key: KeyRecord) -> Self {
         self.trusted.api_keys = true;
@@ -174,29 +174,29 @@ impl Server {
         self
     }
 
-    /// How key sets are fetched: which private addresses may be reached, and so on.
+    /// Configures how key sets are fetched: which private addresses may be reached, and so on.
     #[must_use]
     pub fn net(mut self, net: NetConfig) -> Self {
         self.net = net;
         self
     }
 
-    /// Takes whatever this room takes, in place of [`Server::trust`] and [`Server::api_key`].
+    /// Accepts the credentials that this room accepts, instead of [`Server::trust`] and [`Server::api_key`].
     #[must_use]
     pub fn auth(mut self, auth: Auth) -> Self {
         self.auth = Some(auth);
         self
     }
 
-    /// Lets requests without any credential through as nobody; guards decide what nobody may do.
+    /// Admits requests without a credential as anonymous; guards decide what an anonymous caller may do.
     #[must_use]
     pub fn allow_anonymous(mut self) -> Self {
         self.anonymous = true;
         self
     }
 
-    /// Finds out more about a caller, once per request: plan, organisation, what the author's database knows.
-    /// Handlers get it through [`crate::Extra`]. An error refuses the request.
+    /// Sets a hook that looks up more about a caller, once per request: plan, organisation, data of the author's
+    /// database. Handlers get it through [`crate::Extra`]. An error refuses the request.
     #[must_use]
     pub fn on_authenticate<F, Fut>(mut self, hook: F) -> Self
     where
@@ -207,15 +207,15 @@ impl Server {
         self
     }
 
-    /// Where session state is kept, and how long after its last change.
+    /// Sets where session state is kept, and for how long after its last change.
     #[must_use]
     pub fn sessions(mut self, store: impl SessionStore, ttl: Millis) -> Self {
         self.sessions = Sessions { store: Arc::new(store), ttl };
         self
     }
 
-    /// The address of the endpoint as tokens name it (their audience), and the issuers that sign them. Published as
-    /// protected-resource metadata (RFC 9728) and in every challenge.
+    /// Sets the address of the endpoint as tokens name it (their audience), and the issuers that sign them. Published
+    /// as protected-resource metadata (RFC 9728) and in every challenge.
     #[must_use]
     pub fn resource<I: IntoIterator<Item = S>, S: Into<String>>(
         mut self,
@@ -226,37 +226,37 @@ impl Server {
         self
     }
 
-    /// Host names under which the server may be reached, with or without port. Loopback names by default.
+    /// Sets the host names under which the server may be reached, with or without port. Loopback names by default.
     #[must_use]
     pub fn allowed_hosts<I: IntoIterator<Item = S>, S: Into<String>>(mut self, hosts: I) -> Self {
         self.hosts = hosts.into_iter().map(|host| host.into().to_ascii_lowercase()).collect();
         self
     }
 
-    /// Web pages that may call the server, as `scheme://host[:port]`. None by default.
+    /// Sets the web origins that may call the server, as `scheme://host[:port]`. None by default.
     #[must_use]
     pub fn allowed_origins<I: IntoIterator<Item = S>, S: Into<String>>(mut self, origins: I) -> Self {
         self.origins = origins.into_iter().map(Into::into).collect();
         self
     }
 
-    /// Largest request body. 1 MiB by default.
+    /// Sets the size limit of a request body. 1 MiB by default.
     #[must_use]
     pub fn max_body(mut self, bytes: usize) -> Self {
         self.max_body = bytes;
         self
     }
 
-    /// How long a client may take to send the head of a request, and then its body; and for how long a connection is kept on
-    /// which nobody waits for the server, or nobody takes what it sends. 75 seconds by default; a proxy in front should give
-    /// up idle connections earlier. A day at most.
+    /// Sets how long a client may take to send the head of a request, and then its body; and how long a connection is
+    /// kept that is idle, or whose client does not accept data. 75 seconds by default; a proxy in front should close
+    /// idle connections earlier. At most a day.
     #[must_use]
     pub fn read_within(mut self, time: Millis) -> Self {
         self.read_within = Millis(time.0.clamp(1, DAY.0));
         self
     }
 
-    /// The most connections at one time; further ones are closed at once. 1024 by default, and one at least.
+    /// Sets the limit of open connections; further ones are closed at once. 1024 by default, and at least one.
     #[must_use]
     pub fn max_connections(mut self, connections: usize) -> Self {
         self.max_connections = connections.clamp(1, Semaphore::MAX_PERMITS);
@@ -271,31 +271,32 @@ impl Server {
         self
     }
 
-    /// How long running calls may take to end when the server stops, also those whose client has hung up.
+    /// Sets how long running calls may take to end when the server stops, including those whose client has
+    /// disconnected.
     #[must_use]
     pub fn drain_within(mut self, time: Millis) -> Self {
         self.drain = time.duration();
         self
     }
 
-    /// The clock that dates the audit.
+    /// Sets the clock that dates the audit.
     #[must_use]
     pub fn clock(mut self, clock: SharedClock) -> Self {
         self.clock = clock;
         self
     }
 
-    /// The key that signs questions to users. Several nodes behind one address must share it.
+    /// Sets the key that signs questions to users. Several nodes behind one address must share it.
     #[must_use]
     pub fn question_key(mut self, key: [u8; 32]) -> Self {
         self.state_key = key;
         self
     }
 
-    /// An rmcp handler for prompts, resources, completions and subscriptions. Its tools are not used. The guards of the
-    /// whole server ([`Server::guard`]) are asked with the method's name, such as `resources/read`, for a tool's, and with its
-    /// parameters for arguments; rates, meters, log and audit count it as a call of that name. Events of a subscription
-    /// that has begun are its own.
+    /// Adds an rmcp handler for prompts, resources, completions and subscriptions. Its tools are not used. The guards
+    /// of the whole server ([`Server::guard`]) are asked with the method's name, such as `resources/read`, as the
+    /// tool, and with its parameters as the arguments; rates, meters, log and audit count it as a call of that name.
+    /// Events of a subscription that has begun are the handler's own.
     #[must_use]
     pub fn beside(mut self, handler: impl ServerHandler) -> Self {
         self.beside = Some(Beside::new(handler));
@@ -377,7 +378,7 @@ impl Server {
     }
 }
 
-/// RFC 9728 section 3.1: the well-known part goes between host and path.
+/// Returns the URL of RFC 9728 section 3.1: the well-known part goes between host and path.
 fn metadata_url(resource: &str) -> String {
     let (scheme, rest) = resource.split_once("://").unwrap_or(("https", resource));
     let (host, path) =

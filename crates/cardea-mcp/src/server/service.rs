@@ -1,4 +1,4 @@
-//! A server that was checked, and the ways to serve it.
+//! A checked server, and the ways to serve it.
 
 use std::{future::Future, sync::Arc, time::Duration};
 
@@ -22,15 +22,15 @@ pub struct Service {
 }
 
 impl Service {
-    /// The HTTP routes, to put into an axum application of your own. They check Host, Origin and sign-in themselves.
+    /// Returns the HTTP routes, for an axum application of your own. They check Host, Origin and sign-in themselves.
     pub fn routes(&self) -> axum::Router {
         http::router(self.http.clone())
     }
 
-    /// Serves HTTP until `stop` is ready, and then lets running calls end.
+    /// Serves HTTP until `stop` completes, and then lets running calls end.
     ///
     /// # Errors
-    /// [`StartError::Open`] if the address is not loopback and nobody has to sign in.
+    /// [`StartError::Open`] if the address is not loopback and no authentication is required.
     pub async fn serve(
         self,
         listener: TcpListener,
@@ -72,9 +72,9 @@ impl Service {
         Ok(())
     }
 
-    /// Takes no more calls and lets those end that run, also those whose client has hung up, for as long as
-    /// [`crate::Server::drain_within`] says. [`Service::serve`] and [`Service::stdio`] do so themselves; an application that
-    /// serves [`Service::routes`] calls it when it stops, before [`Service::stop_audit`].
+    /// Refuses further calls and waits for running ones, including those whose client has disconnected, for as long as
+    /// [`crate::Server::drain_within`] says. [`Service::serve`] and [`Service::stdio`] do so themselves; an
+    /// application that serves [`Service::routes`] calls it when it stops, before [`Service::stop_audit`].
     pub async fn drain(&self) {
         self.http.app.stop();
         if tokio::time::timeout(self.drain, self.http.app.idle()).await.is_err() {
@@ -89,26 +89,26 @@ impl Service {
         }
     }
 
-    /// Every tool with the rules that guard it, for a reviewed file.
+    /// Returns every tool with the rules that guard it, for a reviewed file.
     #[must_use]
     pub fn rules(&self) -> Vec<(String, Vec<String>)> {
         self.http.app.routes.values().map(|route| (route.name.clone(), route.rules())).collect()
     }
 
-    /// Every tool as a client with all rights would see it.
+    /// Returns every tool as a client with all rights would see it.
     #[must_use]
     pub fn catalog(&self) -> Vec<rmcp::model::Tool> {
         self.http.app.routes.values().map(|route| route.wire.clone()).collect()
     }
 
-    /// The meters as Prometheus reads them, if metrics are on.
+    /// Returns the meters in the format of Prometheus, if metrics are enabled.
     #[must_use]
     pub fn metrics(&self) -> Option<String> {
         self.http.app.metrics().map(Metrics::text)
     }
 }
 
-/// Ready when the operator asks the process to end.
+/// Completes when the operator asks the process to end.
 pub(super) async fn interrupted() {
     let interrupt = async {
         // WHY: without a signal handler the process ends at once, which is what the operator asked for.

@@ -1,28 +1,28 @@
-//! What can be wrong with a server before its first request.
+//! Problems of a server that are found before its first request.
 
 use std::{io, net::SocketAddr};
 
-/// Why a server does not start.
+/// Reason why a server does not start.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
-    /// Two tools have one name.
+    /// Two tools have the same name.
     #[error("two tools are called `{0}`")]
     Duplicate(String),
-    /// A name that clients would not accept.
+    /// Clients would not accept the name.
     #[error("`{0}` is no name for a tool: 1 to 128 letters, digits, `_`, `-` and `.`")]
     Name(String),
-    /// A tool that no model could choose.
+    /// A tool has no description, so no model could choose it.
     #[error("tool `{0}` has no description: add `.about(…)` or a doc comment on its argument type")]
     NoDescription(String),
     /// The schema of a tool cannot be used.
     #[error("the argument schema of tool `{0}` does not hold: {1}")]
     Schema(String, String),
-    /// The result of a tool with a published schema is no JSON object.
+    /// The result of a tool with a published schema is not a JSON object.
     #[error(
         "the result schema of tool `{0}` is not that of an object: put the result into a field of a struct"
     )]
     Output(String),
-    /// A handler asks for a state that nobody gave.
+    /// A handler needs a state that was not given.
     #[error("tool `{tool}` needs a state of type `{state}`: add `.state(…)`")]
     NoState {
         /// The tool.
@@ -30,43 +30,43 @@ pub enum StartError {
         /// The type.
         state: &'static str,
     },
-    /// A tool without a guard, on a server that wants one on each.
+    /// A tool has no guard, although the server requires one on each.
     #[error("tool `{0}` has no guard, and this server requires one on every tool")]
     NoGuard(String),
-    /// Prompts and resources without a guard, on a server that wants one on each tool.
+    /// Prompts and resources have no guard, although the server requires one on each tool.
     #[error(
         "what stands beside the tools has no guard, and this server requires one: add `Server::guard(…)`"
     )]
     UnguardedBeside,
-    /// A check that is no tool.
+    /// A check names a tool that does not exist.
     #[error("tool `{tool}` names `{check}` as its check, but there is no such tool")]
     NoCheck {
         /// The tool.
         tool: String,
-        /// What it names.
+        /// The named tool.
         check: String,
     },
-    /// What is to take a call back cannot.
+    /// The declared undo is not possible.
     #[error("tool `{tool}` cannot be taken back by `{undo}`: {why}")]
     Undo {
         /// The tool.
         tool: String,
-        /// What it names.
+        /// The named tool.
         undo: String,
         /// What is wrong with it.
         why: String,
     },
-    /// Open to the network without sign-in.
+    /// The server is open to the network without authentication.
     #[error(
         "`{0}` is not a loopback address, and this server lets everybody in: add `.auth(…)`, or `.allow_anonymous()` if that is meant"
     )]
     Open(SocketAddr),
-    /// The network or the terminal said no.
+    /// The network or the terminal reported an error.
     #[error("cannot {what}")]
     Io {
         /// What was tried.
         what: String,
-        /// What it said.
+        /// The error.
         source: io::Error,
     },
 }
