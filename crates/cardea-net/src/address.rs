@@ -1,4 +1,4 @@
-//! Which addresses may be reached. Pure.
+//! Decides which addresses may be reached. Pure.
 
 use std::{
     fmt,
@@ -8,9 +8,9 @@ use std::{
 
 use serde::{Deserialize, Deserializer, de::Error as _};
 
-/// Why an address is not one of the open internet, or `None` if it is.
+/// Returns why an address is not on the open internet, or `None` if it is.
 ///
-/// Works from what is known to be public: an IPv6 range that nobody has given a meaning to is refused.
+/// The list is one of what is known to be public: an IPv6 range without an assigned meaning is refused.
 #[must_use]
 pub fn special(ip: IpAddr) -> Option<&'static str> {
     match ip {
@@ -42,7 +42,7 @@ fn special_v6(ip: Ipv6Addr) -> Option<&'static str> {
     match ip.segments() {
         [0, 0, 0, 0, 0, 0, 0, 0] => Some("unspecified"),
         [0, 0, 0, 0, 0, 0, 0, 1] => Some("loopback"),
-        // NAT64: what it really reaches is the IPv4 address in its last four bytes.
+        // NAT64: the actual target is the IPv4 address in the last four bytes.
         [0x64, 0xff9b, 0, 0, 0, 0, high, low] => {
             let (a, b) = (high.to_be_bytes(), low.to_be_bytes());
             special_v4(Ipv4Addr::from(u32::from_be_bytes([a[0], a[1], b[0], b[1]])))
@@ -58,8 +58,8 @@ fn special_v6(ip: Ipv6Addr) -> Option<&'static str> {
     }
 }
 
-/// As which address somebody counts of whom nothing else is known. WHY: each host of an IPv6 network may take any of its 2^64
-/// addresses (RFC 7421), so a count of single ones would have no end.
+/// Returns the address under which an unidentified client is counted. WHY: each host of an IPv6 network may use any of
+/// its 2^64 addresses (RFC 7421), so counting single addresses would have no limit.
 #[must_use]
 pub fn counted_as(ip: IpAddr) -> IpAddr {
     match ip.to_canonical() {
@@ -68,7 +68,7 @@ pub fn counted_as(ip: IpAddr) -> IpAddr {
     }
 }
 
-/// A text that is neither `host:port` nor a range.
+/// Error for a text that is neither `host:port` nor a range.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("`{0}` is not a target: write `host:port`, `[address]:port`, or a range such as `10.1.0.0/16`")]
 pub struct BadTarget(String);
@@ -79,7 +79,7 @@ enum Target {
     Range { base: IpAddr, bits: u8 },
 }
 
-/// The addresses that may be reached although they are not on the open internet.
+/// Targets that may be reached although they are not on the open internet.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct AllowList(Vec<Target>);
 
@@ -93,7 +93,7 @@ impl AllowList {
         Ok(())
     }
 
-    /// True if exactly this host and port are listed. Names are compared without case.
+    /// Returns whether exactly this host and port are listed. Names are compared without case.
     #[must_use]
     pub fn names(&self, host: &str, port: u16) -> bool {
         let host = bare(host);
@@ -102,7 +102,7 @@ impl AllowList {
         )
     }
 
-    /// True if a listed range holds the address.
+    /// Returns whether a listed range contains the address.
     #[must_use]
     pub fn holds(&self, ip: IpAddr) -> bool {
         let ip = ip.to_canonical();
@@ -112,7 +112,7 @@ impl AllowList {
         })
     }
 
-    /// True if the name is listed with some port.
+    /// Returns whether the name is listed with some port.
     pub(crate) fn knows(&self, name: &str) -> bool {
         let name = bare(name);
         self.0
@@ -121,7 +121,7 @@ impl AllowList {
     }
 }
 
-/// A host without the brackets of an IPv6 literal and without the dot of the root.
+/// Returns a host without the brackets of an IPv6 literal and without the trailing dot.
 pub(crate) fn bare(host: &str) -> &str {
     let host = host.strip_prefix('[').and_then(|h| h.strip_suffix(']')).unwrap_or(host);
     host.strip_suffix('.').unwrap_or(host)
@@ -150,7 +150,7 @@ impl FromStr for Target {
             let base: IpAddr = base.parse().map_err(|_| bad())?;
             let bits: u8 = bits.parse().map_err(|_| bad())?;
             let most = if base.is_ipv4() { 32 } else { 128 };
-            // WHY: a range of length zero would switch the guard off for good; nobody means that.
+            // WHY: a range of length zero would disable the guard for good, which no one intends.
             return if (1..=most).contains(&bits) { Ok(Self::Range { base, bits }) } else { Err(bad()) };
         }
         let (host, port) = text.rsplit_once(':').ok_or_else(bad)?;
@@ -297,7 +297,7 @@ mod tests {
 
         #[test]
         fn addresses_of_one_network_count_as_one_and_those_of_two_as_two(high: u64, low: u64, v4: u32, flip in 64..128_u32) {
-            // Public ones; what is mapped or reserved has a meaning of its own.
+            // Public ones; mapped and reserved ranges have a meaning of their own.
             let bits = (u128::from(high) << 64) | u128::from(low) | 1 << 125;
             let counted = |bits: u128| counted_as(Ipv6Addr::from_bits(bits).into());
             prop_assert_eq!(counted(bits), counted(bits & !u128::from(u64::MAX)));

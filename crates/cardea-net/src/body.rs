@@ -1,4 +1,4 @@
-//! Answers, whole or in pieces, never more than was allowed.
+//! Answers, whole or in pieces, within their size limit.
 
 use std::{sync::Arc, time::Duration};
 
@@ -16,10 +16,10 @@ use serde::de::DeserializeOwned;
 
 use crate::{breaker::Health, error::NetError, hosts::Visit};
 
-/// How long the end of an exchange is waited for, once the answer in it has ended.
+/// How long to wait for the end of an exchange after the end of the answer in it.
 const LAST_BYTES: Duration = Duration::from_secs(1);
 
-/// A whole answer.
+/// A complete answer.
 #[derive(Debug, Clone)]
 pub struct Response {
     /// The status.
@@ -32,7 +32,7 @@ pub struct Response {
 }
 
 impl Response {
-    /// The answer, if its status is one of success.
+    /// Returns the answer, if its status is one of success.
     ///
     /// # Errors
     /// [`NetError::Status`] otherwise.
@@ -43,7 +43,7 @@ impl Response {
         Err(NetError::Status { host: self.host.to_string(), status: self.status.as_u16() })
     }
 
-    /// The body as JSON.
+    /// Parses the body as JSON.
     ///
     /// # Errors
     /// Those of the parser.
@@ -52,7 +52,7 @@ impl Response {
     }
 }
 
-/// An answer whose body is still coming. Dropping it closes the request.
+/// An answer whose body is still arriving. Dropping it aborts the request.
 pub struct Streaming {
     /// The status.
     pub status: StatusCode,
@@ -67,11 +67,11 @@ pub struct Streaming {
 }
 
 impl Streaming {
-    /// The next piece, or `None` at the end.
+    /// Returns the next piece, or `None` at the end.
     ///
     /// # Errors
-    /// [`NetError::MaybeSent`] if the far side is silent for too long or breaks off, [`NetError::TooLarge`] if the
-    /// sum of all pieces exceeds the limit.
+    /// [`NetError::MaybeSent`] if the far side is silent for too long or breaks off, [`NetError::TooLarge`] if the sum
+    /// of all pieces exceeds the limit.
     pub async fn chunk(&mut self) -> Result<Option<Bytes>, NetError> {
         let lost = |timeout, cause| NetError::MaybeSent { host: self.host.to_string(), timeout, cause };
         let piece = tokio::time::timeout(self.idle, next(&mut self.body)).await;
@@ -86,12 +86,12 @@ impl Streaming {
         if self.seen > self.limit { Err(self.too_large()) } else { Ok(Some(piece)) }
     }
 
-    /// Whoever waits for the next piece waits no longer. It counts against the host if there was none yet.
+    /// Records that the caller stopped waiting for the next piece. It counts against the host if no piece has come.
     pub fn was_silent(&mut self) {
         self.visit.tell(Health::Bad);
     }
 
-    /// The pieces as a stream. It ends after the first error.
+    /// Returns the pieces as a stream, which ends after the first error.
     pub fn into_stream(self) -> impl Stream<Item = Result<Bytes, NetError>> + Send {
         futures::stream::unfold(Some(self), |streaming| async move {
             let mut streaming = streaming?;
@@ -103,9 +103,9 @@ impl Streaming {
         })
     }
 
-    /// Nothing more of the answer is wanted, since its own end has been read. What closes the exchange may still be on
-    /// its way: it is waited for aside, so that the connection can be used again. An answer that goes on all the
-    /// same costs the connection.
+    /// Ends the reading of an answer whose own end has been read. The end of the exchange may still be on its way: it
+    /// is awaited in the background, so that the connection can be reused. If the answer continues all the same, the
+    /// connection is closed.
     pub fn leave(mut self) {
         let ended = async move {
             while let Ok(Some(piece)) = next(&mut self.body).await {
@@ -139,7 +139,7 @@ impl Streaming {
     }
 }
 
-/// The next piece of a body; trailers are passed over.
+/// Returns the next piece of a body; trailers are skipped.
 async fn next(body: &mut Incoming) -> Result<Option<Bytes>, hyper::Error> {
     while let Some(frame) = body.frame().await {
         if let Ok(piece) = frame?.into_data() {

@@ -1,15 +1,15 @@
-//! When to leave a failing host alone. Pure: the time is given.
+//! The circuit breaker of a host. Pure: the time is passed in.
 
 use cardea_core::time::{Millis, Timestamp};
 
 const WINDOW: Millis = Millis::from_secs(10);
 
-/// What one request may do.
+/// Permission for one request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Pass {
-    /// Goes ahead.
+    /// Normal operation.
     Free,
-    /// Goes ahead alone, to see whether the host is back.
+    /// The only request, which tests whether the host is back.
     Probe,
 }
 
@@ -20,7 +20,7 @@ enum State {
     Probing { since: Timestamp },
 }
 
-/// How a request ended, as far as the health of the host goes.
+/// Result of a request with regard to the health of the host.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Health {
     Good,
@@ -29,7 +29,7 @@ pub(crate) enum Health {
     Unknown,
 }
 
-/// The breaker of one host: closed, open for a pause, then one probe decides.
+/// The breaker of one host: closed, open for a pause, then a probe decides.
 #[derive(Debug)]
 pub(crate) struct Breaker {
     failures_to_open: u32,
@@ -52,12 +52,12 @@ impl Breaker {
         }
     }
 
-    /// Asks whether a request may go; if not, tells when to ask again.
+    /// Asks whether a request may be made; if not, returns when to ask again.
     pub(crate) fn ask(&mut self, now: Timestamp) -> Result<Pass, Millis> {
         self.heed(now);
         match self.state {
             State::Closed => Ok(Pass::Free),
-            // WHY: a probe that never came back (its caller was dropped without a word) must not block for ever.
+            // WHY: a probe that never reported back (its caller was dropped) must not block for ever.
             State::Open { since } | State::Probing { since } => {
                 let waited = now.since(since);
                 if waited < self.pause {
@@ -69,7 +69,7 @@ impl Breaker {
         }
     }
 
-    /// Tells how a request ended.
+    /// Reports the result of a request.
     pub(crate) fn tell(&mut self, pass: Pass, health: Health, now: Timestamp) {
         self.heed(now);
         match (self.state, pass, health) {
@@ -80,13 +80,13 @@ impl Breaker {
                 self.state = State::Open { since: Timestamp(now.0.saturating_sub(millis(self.pause))) };
             }
             (State::Closed, _, health) => self.count(health, now),
-            // Late news of requests from before the breaker opened.
+            // A late result of a request from before the breaker opened.
             _ => {}
         }
     }
 
-    /// WHY: the clock of the machine may be set back. Without this, a length that began before would go on for as long as
-    /// the clock went back, and with it the silence towards a host that is well; so it begins anew.
+    /// Handles a clock that was set back. WHY: otherwise a pause that began before would last longer by as much, and
+    /// keep a healthy host closed; so it begins anew.
     fn heed(&mut self, now: Timestamp) {
         if let State::Open { since } | State::Probing { since } = &mut self.state {
             *since = now.min(*since);
@@ -113,12 +113,12 @@ impl Breaker {
         (self.window_start, self.good, self.bad) = (now, 0, 0);
     }
 
-    /// True while the host is left alone, or one request looks whether it is back.
+    /// Returns whether the host is avoided, or being probed.
     pub(crate) fn is_open(&self) -> bool {
         self.state != State::Closed
     }
 
-    /// True if forgetting this breaker changes nothing.
+    /// Returns whether forgetting this breaker changes nothing.
     pub(crate) fn is_calm(&self, now: Timestamp) -> bool {
         self.state == State::Closed && (now < self.window_start || now.since(self.window_start) > WINDOW)
     }

@@ -1,4 +1,4 @@
-//! The client itself.
+//! The HTTP client.
 
 use std::{
     collections::BTreeMap,
@@ -31,11 +31,10 @@ use crate::{
 
 const HOPS: usize = 3;
 
-/// Who asks, unless a request says otherwise.
+/// Default `User-Agent`.
 const AGENT: &str = concat!("cardea/", env!("CARGO_PKG_VERSION"));
 
-/// How long a connection of HTTP/2 may say nothing while requests wait on it before it is asked whether it is there, and
-/// how long it has for its answer.
+/// Silence after which a busy HTTP/2 connection is pinged, and time limit of the reply.
 const PROBE: (Duration, Duration) = (Duration::from_secs(10), Duration::from_secs(5));
 
 /// The only outbound HTTP client. Cheap to clone.
@@ -43,9 +42,9 @@ const PROBE: (Duration, Duration) = (Duration::from_secs(10), Duration::from_sec
 pub struct Net(Arc<Inner>);
 
 struct Inner {
-    /// For targets of the allow list.
+    /// Client for targets of the allow list.
     listed: Lazy,
-    /// For the rest of the world.
+    /// Client for the open internet.
     open: Lazy,
     hosts: Hosts,
     config: NetConfig,
@@ -69,7 +68,7 @@ impl Net {
     /// Sends a request and reads the whole answer. The time limit covers both.
     ///
     /// # Errors
-    /// [`NetError`] tells whether the request may have left.
+    /// [`NetError`] says whether the request may have left.
     pub async fn send(&self, request: Request) -> Result<Response, NetError> {
         let deadline = self.deadline(&request);
         let mut request = request;
@@ -89,15 +88,15 @@ impl Net {
         Err(Refusal::Redirect.into())
     }
 
-    /// Sends a request and returns as soon as the head of the answer is there. Redirects are never followed.
+    /// Sends a request and returns as soon as the head of the answer is available. Redirects are never followed.
     ///
     /// # Errors
-    /// [`NetError`] tells whether the request may have left.
+    /// [`NetError`] says whether the request may have left.
     pub async fn stream(&self, request: Request) -> Result<Streaming, NetError> {
         self.open(&request, self.deadline(&request)).await
     }
 
-    /// How many hosts have failed too often and are left alone now.
+    /// Returns the number of hosts whose breaker is open.
     #[must_use]
     pub fn left_alone(&self) -> usize {
         self.0.hosts.left_alone()
@@ -144,7 +143,7 @@ impl Net {
     }
 }
 
-/// The request as it leaves.
+/// Builds the request as it is sent.
 fn outgoing(request: &Request) -> http::Request<Full<Bytes>> {
     let mut outgoing = http::Request::new(Full::new(request.body.clone()));
     *outgoing.method_mut() = request.method.clone();
@@ -156,7 +155,7 @@ fn outgoing(request: &Request) -> http::Request<Full<Bytes>> {
     outgoing
 }
 
-/// The time was up with a request on its way.
+/// Returns the error for a request that timed out while in progress.
 fn silent(host: &str) -> NetError {
     NetError::MaybeSent { host: host.to_owned(), timeout: true, cause: None }
 }
@@ -167,14 +166,14 @@ impl std::fmt::Debug for Net {
     }
 }
 
-/// hyper's client with its pool of connections.
+/// hyper's client with its connection pool.
 type Client = legacy::Client<Connector, Full<Bytes>>;
 
-/// A client that is built when it is first used: reading the trust roots of the operating system takes tens of
-/// milliseconds, and many a process never needs both clients.
+/// A client that is built at its first use: reading the trust roots of the operating system takes tens of
+/// milliseconds, and many processes never need both clients.
 struct Lazy {
     built: OnceLock<Client>,
-    /// Those with another limit for connecting than the configuration's.
+    /// Clients with another connect limit than the configuration's.
     others: Mutex<BTreeMap<Duration, Client>>,
     guard: Guarded,
     roots: Arc<Roots>,
@@ -200,7 +199,7 @@ impl Lazy {
             return Ok(client.clone());
         }
         let client = self.build(usual)?;
-        // If two build at once, one of the two clients is kept and both use it.
+        // If two threads build at once, one of the two clients is kept and both use it.
         Ok(self.built.get_or_init(|| client).clone())
     }
 
@@ -212,8 +211,8 @@ impl Lazy {
             .pool_timer(TokioTimer::new())
             .pool_idle_timeout(Duration::from_secs(60))
             .http2_max_header_list_size(64 * 1024)
-            // WHY: all requests to a host share one connection, and a request whose time is up gives up only itself.
-            // Where a firewall has forgotten the connection, every later request would wait for its time in vain.
+            // WHY: all requests to a host share one connection, and a request that times out gives up only itself. If
+            // a firewall has dropped the connection, every later request would otherwise time out in vain.
             .http2_keep_alive_interval(PROBE.0)
             .http2_keep_alive_timeout(PROBE.1)
             .build(connector))
@@ -245,7 +244,7 @@ fn check(allow: &AllowList, request: &Request) -> Result<Trust, Refusal> {
     Ok(if listed { Trust::Listed } else { Trust::Open })
 }
 
-/// Where to go on, if the answer is a redirect that the request wants followed.
+/// Returns the next target, if the answer is a redirect that the request wants followed.
 fn next_hop(request: &Request, answer: &Streaming) -> Result<Option<Target>, Refusal> {
     let moved = matches!(
         answer.status,
@@ -274,7 +273,7 @@ fn failed(host: &str, cause: legacy::Error, visit: &mut Visit) -> NetError {
     }
     visit.tell(Health::Bad);
     let (host, timeout) = (host.to_owned(), inside::<TooSlow>(&cause).is_some());
-    // INVARIANT: only what is certain to have failed before the first byte counts as not sent.
+    // INVARIANT: only a failure that certainly came before the first byte counts as not sent.
     if cause.is_connect() {
         NetError::NotSent { host, timeout, cause: Some(cause.into()) }
     } else {
@@ -282,7 +281,7 @@ fn failed(host: &str, cause: legacy::Error, visit: &mut Visit) -> NetError {
     }
 }
 
-/// The error of this kind among the causes.
+/// Returns the error of this type among the causes.
 fn inside<'e, E: StdError + 'static>(error: &'e (dyn StdError + 'static)) -> Option<&'e E> {
     let mut next = Some(error);
     while let Some(error) = next {

@@ -1,4 +1,4 @@
-//! Connections: TCP to a checked address, TLS over it where the address says so, all within one limit of time.
+//! Connections: TCP to a checked address, with TLS if the URL requires it, all within one time limit.
 
 use std::{
     path::PathBuf,
@@ -22,15 +22,15 @@ use crate::{
     resolve::Guarded,
 };
 
-/// How often a silent connection is probed.
+/// How often an idle connection is probed.
 const KEEP_ALIVE: Duration = Duration::from_secs(30);
 
-/// Connecting took longer than it may.
+/// Error for a connection that took too long.
 #[derive(Debug, thiserror::Error)]
 #[error("connecting took longer than {0:?}")]
 pub(crate) struct TooSlow(Duration);
 
-/// Whom to trust in TLS: the certificate authorities of the operating system, and those of the configuration.
+/// TLS trust roots: the certificate authorities of the operating system, and those of the configuration.
 pub(crate) struct Roots {
     extra: Vec<CertificateDer<'static>>,
     tls: OnceLock<Arc<ClientConfig>>,
@@ -53,7 +53,7 @@ impl Roots {
                 return Err(wrong(&"there is no certificate in it"));
             }
         }
-        // A certificate that is none must be told of at start, and not with the first request.
+        // An invalid certificate must be reported at start, and not with the first request.
         let mut store = RootCertStore::empty();
         for certificate in &extra {
             store.add(certificate.clone()).map_err(|error| NetError::Setup(error.to_string()))?;
@@ -61,7 +61,7 @@ impl Roots {
         Ok(Self { extra, tls: OnceLock::new() })
     }
 
-    /// The settings of TLS. The system's authorities are read when they are first needed.
+    /// Returns the TLS settings. The system's authorities are read when first needed.
     pub(crate) fn tls(&self) -> Result<Arc<ClientConfig>, NetError> {
         if let Some(tls) = self.tls.get() {
             return Ok(Arc::clone(tls));
@@ -81,12 +81,12 @@ impl Roots {
             .map_err(|error| NetError::Setup(error.to_string()))?
             .with_root_certificates(store)
             .with_no_client_auth();
-        // If two read at once, one result is kept and both use it.
+        // If two threads read at once, one result is kept and both use it.
         Ok(Arc::clone(self.tls.get_or_init(|| Arc::new(config))))
     }
 }
 
-/// Makes connections.
+/// Opens connections.
 #[derive(Clone)]
 pub(crate) struct Connector {
     https: HttpsConnector<HttpConnector<Guarded>>,
@@ -94,13 +94,13 @@ pub(crate) struct Connector {
 }
 
 impl Connector {
-    /// With this limit for name resolution, TCP and TLS together.
+    /// Creates a connector with this limit for name resolution, TCP and TLS together.
     pub(crate) fn new(guard: Guarded, tls: Arc<ClientConfig>, limit: Duration) -> Self {
         let mut tcp = HttpConnector::new_with_resolver(guard);
         tcp.enforce_http(false);
         tcp.set_nodelay(true);
         tcp.set_keepalive(Some(KEEP_ALIVE));
-        // No proxy from the environment: it would connect for us, past the guard.
+        // No proxy from the environment: it would connect on our behalf, past the guard.
         let https = HttpsConnectorBuilder::new()
             .with_tls_config(ClientConfig::clone(&tls))
             .https_or_http()

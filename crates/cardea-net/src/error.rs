@@ -1,21 +1,21 @@
-//! What can go wrong on the way out, and whether the request may have left.
+//! Errors of outbound requests, and whether the request may have left.
 
 use cardea_core::{Code, Error, size::Bytes, time::Millis};
 
-/// What the layers below said.
+/// Error of a lower layer.
 pub(crate) type Cause = Box<dyn std::error::Error + Send + Sync>;
 
-/// Why a request was not even tried.
+/// Reason why a request was not even tried.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Refusal {
     /// The address is not on the open internet and not in the allow list.
     #[error("`{host}` is a {kind} address, and `{host}:{port}` is not in `net.allow`")]
     Address {
-        /// The host as it was asked for.
+        /// The requested host.
         host: String,
         /// The port.
         port: u16,
-        /// What kind of address it is.
+        /// Kind of the address.
         kind: &'static str,
     },
     /// The name resolves to an address that may not be reached.
@@ -23,7 +23,7 @@ pub enum Refusal {
     Resolved {
         /// The name.
         name: String,
-        /// What kind of address it is.
+        /// Kind of the address.
         kind: &'static str,
     },
     /// This request may not reach this host.
@@ -40,7 +40,7 @@ pub enum Refusal {
     Redirect,
 }
 
-/// Why there is no answer.
+/// Reason why there is no answer.
 #[derive(Debug, thiserror::Error)]
 pub enum NetError {
     /// Not tried: the guard refused it.
@@ -53,7 +53,7 @@ pub enum NetError {
         host: String,
         /// `breaker` or `bulkhead`.
         why: &'static str,
-        /// When to try again.
+        /// Retry delay.
         retry_after: Millis,
     },
     /// The connection failed, so nothing was sent.
@@ -61,18 +61,18 @@ pub enum NetError {
     NotSent {
         /// The host.
         host: String,
-        /// True if it was too slow rather than absent.
+        /// Whether it timed out.
         timeout: bool,
         /// The cause.
         #[source]
         cause: Option<Cause>,
     },
-    /// The request may have arrived, but there is no whole answer.
+    /// The request may have arrived, but there is no complete answer.
     #[error("no whole answer from `{host}`")]
     MaybeSent {
         /// The host.
         host: String,
-        /// True if the time was up.
+        /// Whether it timed out.
         timeout: bool,
         /// The cause.
         #[source]
@@ -86,7 +86,7 @@ pub enum NetError {
         /// The limit.
         limit: Bytes,
     },
-    /// The answer has a status that the caller did not want. The request arrived.
+    /// The answer has a status that the caller does not accept. The request arrived.
     #[error("`{host}` answered with status {status}")]
     Status {
         /// The host.
@@ -100,7 +100,7 @@ pub enum NetError {
 }
 
 impl NetError {
-    /// True if the far side may have done what was asked.
+    /// Returns whether the far side may have done what was requested.
     #[must_use]
     pub const fn may_have_been_sent(&self) -> bool {
         match self {
@@ -109,7 +109,7 @@ impl NetError {
         }
     }
 
-    /// True if the time was up.
+    /// Returns whether the time limit was exceeded.
     #[must_use]
     pub const fn is_timeout(&self) -> bool {
         matches!(self, Self::NotSent { timeout: true, .. } | Self::MaybeSent { timeout: true, .. })

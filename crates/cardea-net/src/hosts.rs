@@ -1,4 +1,4 @@
-//! What is known about each host: how many requests are in flight and whether it is healthy.
+//! State of each host: its requests in progress, and its health.
 
 use std::{
     collections::HashMap,
@@ -14,7 +14,7 @@ use crate::{
     error::NetError,
 };
 
-/// More hosts than this are only remembered while they are busy or failing.
+/// Number of hosts beyond which only busy and failing ones are remembered.
 const REMEMBERED: usize = 1_024;
 
 struct Host {
@@ -57,7 +57,7 @@ impl Hosts {
         Ok(Visit { host, pass, clock: Arc::clone(&self.clock), told: false, _slot: slot })
     }
 
-    /// How many hosts are left alone now.
+    /// Returns the number of hosts whose breaker is open.
     pub(crate) fn left_alone(&self) -> usize {
         lock(&self.known).values().filter(|host| lock(&host.breaker).is_open()).count()
     }
@@ -90,7 +90,7 @@ pub(crate) struct Visit {
 }
 
 impl Visit {
-    /// Tells how it went. Only the first word counts.
+    /// Reports the result. Only the first report counts.
     pub(crate) fn tell(&mut self, health: Health) {
         if !std::mem::replace(&mut self.told, true) {
             lock(&self.host.breaker).tell(self.pass, health, self.clock.now());
@@ -104,7 +104,8 @@ impl Drop for Visit {
     }
 }
 
-/// No code that holds these locks can panic half way through a change, so a poisoned one is still sound.
+/// Locks a mutex. No code that holds these locks can panic half way through a change, so a poisoned one is still
+/// valid.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

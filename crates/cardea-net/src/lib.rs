@@ -1,15 +1,15 @@
-//! The only way out: every HTTP request that Cardea sends goes through [`Net`].
+//! Outbound HTTP: every HTTP request that Cardea sends goes through [`Net`].
 //!
-//! It promises that a request reaches only addresses that may be reached. Loopback, private, link-local and special
-//! ranges are refused, as literals and after name resolution, and the connection goes to exactly the address that
-//! was checked. What stands in the configured allow list (`host:port` or a range) is the exception. Plain `http` is
-//! for listed targets only. Each request names the hosts it may reach ([`Egress`]), follows no redirect unless asked
-//! (and then only to the same origin), and is bounded in time, in size and in number per host.
+//! Promises: a request reaches only addresses that may be reached. Loopback, private, link-local and special ranges
+//! are refused, as literals and after name resolution, and the connection goes to exactly the address that was
+//! checked. Targets of the configured allow list (`host:port` or a range) are the exception. Plain `http` is for
+//! listed targets only. Each request names the hosts it may reach ([`Egress`]), follows no redirect unless asked (and
+//! then only to the same origin), and is bounded in time, in size and in number per host.
 //!
-//! It refuses to guess: an error says whether the request may have left ([`NetError::may_have_been_sent`]), because
-//! a write that may have left is neither done nor failed.
+//! Refuses to guess: an error says whether the request may have left ([`NetError::may_have_been_sent`]), because a
+//! write that may have left is neither done nor failed.
 //!
-//! Callers: key sets of issuers, models, tool servers, connectors. Nobody else opens a connection.
+//! Called by: key sets of issuers, models, tool servers, connectors. No other code opens a connection.
 
 mod address;
 mod body;

@@ -1,4 +1,4 @@
-//! What a caller asks for.
+//! Outbound requests.
 
 use std::{sync::Arc, time::Duration};
 
@@ -9,18 +9,18 @@ use url::{Position, Url};
 
 use crate::{address::bare, error::NetError, error::Refusal};
 
-/// The hosts that one request may reach.
+/// The hosts that a request may reach.
 #[derive(Debug, Clone)]
 pub struct Egress(Option<Arc<[String]>>);
 
 impl Egress {
-    /// Any host that the address guard lets through: for addresses that the operator wrote into the configuration.
+    /// Allows any host that the address guard lets through: for URLs from the operator's configuration.
     #[must_use]
     pub fn any() -> Self {
         Self(None)
     }
 
-    /// Only these hosts: `api.example.com` (any port) or `api.example.com:8443`. No patterns.
+    /// Allows only these hosts: `api.example.com` (any port) or `api.example.com:8443`. No patterns.
     pub fn hosts<I, S>(hosts: I) -> Self
     where
         I: IntoIterator<Item = S>,
@@ -38,21 +38,21 @@ impl Egress {
     }
 }
 
-/// An address that has been read and checked, for requests that go to the same place again and again.
+/// A parsed and checked URL, for repeated requests to the same place.
 #[derive(Debug, Clone)]
 pub struct Target {
     pub(crate) url: Url,
-    /// The same, as it is sent.
+    /// The URL as it is sent.
     pub(crate) uri: Uri,
-    /// Host and port, by which it is known.
+    /// Host and port, by which the host is known.
     pub(crate) host: Arc<str>,
 }
 
 impl Target {
-    /// Reads an address.
+    /// Parses a URL.
     ///
     /// # Errors
-    /// [`Refusal::Url`] if it cannot be read, has no host, or carries a user or password.
+    /// [`Refusal::Url`] if it cannot be parsed, has no host, or contains a user or password.
     pub fn parse(url: &str) -> Result<Self, NetError> {
         Ok(Self::of(Url::parse(url).map_err(|_| Refusal::Url)?)?)
     }
@@ -70,26 +70,26 @@ impl Target {
     }
 }
 
-/// What to do when an answer points elsewhere.
+/// What to do with a redirect.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Redirects {
-    /// The answer is handed to the caller as it is.
+    /// The answer is returned as it is.
     #[default]
     Refuse,
     /// Up to three hops are followed if scheme, host and port stay the same and the method is GET or HEAD.
     SameOrigin,
 }
 
-/// Of whom it speaks if the time is up.
+/// What a timeout says about the host.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Whose {
-    /// Of the host, which is unwell.
+    /// The host is unhealthy.
     Host,
-    /// Of who asks, and wants no more than that.
+    /// Nothing: the caller's own limit is short.
     Asker,
 }
 
-/// What of an answer shows that the host is well.
+/// The part of an answer that shows that the host is healthy.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Sign {
     /// Its head.
@@ -116,7 +116,7 @@ pub struct Request {
 }
 
 impl Request {
-    /// A request to this URL that may reach only these hosts.
+    /// Creates a request to this URL that may reach only these hosts.
     ///
     /// # Errors
     /// Those of [`Target::parse`].
@@ -124,7 +124,7 @@ impl Request {
         Ok(Self::to(method, Target::parse(url)?, egress))
     }
 
-    /// A request to this target that may reach only these hosts.
+    /// Creates a request to this target that may reach only these hosts.
     #[must_use]
     pub fn to(method: Method, target: Target, egress: Egress) -> Self {
         Self {
@@ -143,7 +143,7 @@ impl Request {
         }
     }
 
-    /// A GET request.
+    /// Creates a GET request.
     ///
     /// # Errors
     /// Those of [`Request::new`].
@@ -151,7 +151,7 @@ impl Request {
         Self::new(Method::GET, url, egress)
     }
 
-    /// A POST request with a JSON body.
+    /// Creates a POST request with a JSON body.
     ///
     /// # Errors
     /// Those of [`Request::new`] and [`Request::json`].
@@ -159,7 +159,7 @@ impl Request {
         Self::new(Method::POST, url, egress)?.json(body)
     }
 
-    /// Sets a JSON body, and the header that says so.
+    /// Sets a JSON body with its content type.
     ///
     /// # Errors
     /// [`NetError::Setup`] if the body cannot be written as JSON.
@@ -167,20 +167,20 @@ impl Request {
         Ok(self.json_text(serde_json::to_vec(body).map_err(|cause| NetError::Setup(cause.to_string()))?))
     }
 
-    /// Sets a body that is JSON already, and the header that says so.
+    /// Sets a body that is JSON already, with its content type.
     #[must_use]
     pub fn json_text(self, body: impl Into<Bytes>) -> Self {
         self.header(header::CONTENT_TYPE, HeaderValue::from_static("application/json")).body(body)
     }
 
-    /// Adds a header; replaces one of the same name.
+    /// Adds a header; replaces one with the same name.
     #[must_use]
     pub fn header(mut self, name: HeaderName, value: HeaderValue) -> Self {
         self.headers.insert(name, value);
         self
     }
 
-    /// Adds headers; replaces those of the same names.
+    /// Adds headers; replaces those with the same names.
     #[must_use]
     pub fn headers(mut self, headers: HeaderMap) -> Self {
         self.headers.extend(headers);
@@ -194,52 +194,53 @@ impl Request {
         self
     }
 
-    /// How long name resolution, connecting and the TLS handshake may take together. There is one pool of connections
-    /// for each length in use, so it should come from a configuration and not from a request.
+    /// Sets the time limit of name resolution, connecting and the TLS handshake together. There is one connection pool
+    /// per limit in use, so it should come from a configuration and not from a request.
     #[must_use]
     pub fn connect_timeout(mut self, timeout: Duration) -> Self {
         self.connect_timeout = Some(timeout);
         self
     }
 
-    /// How long the whole exchange may take; for a stream, how long until its head.
+    /// Sets the time limit of the whole exchange; for a stream, until its head.
     #[must_use]
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.timeout = Some(timeout);
         self
     }
 
-    /// As [`Request::timeout`], where who asks has set it for one kind of work: a shorter time than the configuration's says
-    /// nothing of the host if it is up, or one slow kind of work would close the host for all others.
+    /// Works like [`Request::timeout`] for a limit that the caller has set for one kind of work. If it is shorter than
+    /// the configuration's, exceeding it says nothing about the host; otherwise one slow kind of work would close the
+    /// host for all others.
     #[must_use]
     pub fn own_timeout(mut self, timeout: Duration) -> Self {
         self.whose = Whose::Asker;
         self.timeout(timeout)
     }
 
-    /// The host counts as well once the first piece of a good answer is there, and not with its head: for those that send a head
-    /// at once and then think.
+    /// Counts the host as healthy only once the first piece of a successful answer has come, not with its head: for
+    /// hosts that send the head at once and then think.
     #[must_use]
     pub fn well_once_it_speaks(mut self) -> Self {
         self.sign = Sign::FirstPiece;
         self
     }
 
-    /// How long the answer may be silent between two pieces.
+    /// Sets the longest pause between two pieces of the answer.
     #[must_use]
     pub fn idle_timeout(mut self, timeout: Duration) -> Self {
         self.idle_timeout = Some(timeout);
         self
     }
 
-    /// The most bytes of answer to accept.
+    /// Sets the size limit of the answer.
     #[must_use]
     pub fn max_body(mut self, bytes: usize) -> Self {
         self.max_body = Some(bytes);
         self
     }
 
-    /// What to do with redirects.
+    /// Sets what to do with redirects.
     #[must_use]
     pub fn redirects(mut self, redirects: Redirects) -> Self {
         self.redirects = redirects;

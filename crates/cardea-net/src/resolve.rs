@@ -1,4 +1,4 @@
-//! Name resolution that hands out only addresses that may be reached.
+//! Name resolution that returns only addresses that may be reached.
 
 use std::{
     net::SocketAddr,
@@ -16,16 +16,16 @@ use crate::{
     error::{Cause, Refusal},
 };
 
-/// Whether the names of the allow list may resolve to inner addresses.
+/// Whether names of the allow list may resolve to private addresses.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Trust {
     /// The request goes to a listed `host:port`.
     Listed,
-    /// It goes elsewhere: only listed ranges are an exception.
+    /// Any other request: only listed ranges are an exception.
     Open,
 }
 
-/// Resolves names, and gives out what may be reached.
+/// Resolves names and returns the addresses that may be reached.
 #[derive(Clone)]
 pub(crate) struct Guarded {
     pub(crate) allow: Arc<AllowList>,
@@ -51,7 +51,7 @@ impl Service<Name> for Guarded {
     }
 }
 
-/// Refuses the whole name if one of its addresses may not be reached: an answer that mixes both kinds is an attack.
+/// Refuses the whole name if one of its addresses may not be reached: an answer with both kinds is an attack.
 fn check(allow: &AllowList, trust: Trust, name: &str, found: &[SocketAddr]) -> Result<(), Refusal> {
     if trust == Trust::Listed && allow.knows(name) {
         return Ok(());
