@@ -172,7 +172,8 @@ impl Observe {
                 serde_json::from_slice(&body).map_err(|error| Error::new(Code::Internal).because(error))?;
             entries.push(Audited { node: chain.node.clone(), sequence, at, body });
         }
-        // WHY a number and not an entry: if entries are missing, which `audit verify` reports, others must still be read.
+        // WHY a number and not an entry: if entries are missing, which `audit verify` reports, others must still be
+        // read.
         let sequence = last.unwrap_or(to);
         Ok(Mark { sequence, link: self.link_at(&chain.node, sequence).await? })
     }

@@ -238,7 +238,8 @@ impl People {
         });
         match overwritten {
             Ok(()) => {
-                // WHY no error: zeros are no key, and whatever waits for this erasure must not wait for their file to be removed.
+                // WHY no error: zeros are no key, and whatever waits for this erasure must not wait for the removal of
+                // their file.
                 if let Err(error) = fs::remove_file(&path).and_then(|()| self.sync()) {
                     tracing::warn!(%error, "the file of a destroyed key cannot be removed");
                 }
