@@ -129,7 +129,7 @@ fn in_base64(text: &str, before: usize) -> (String, String) {
 #[must_use]
 pub fn scrub_body<'b>(body: &'b [u8], secrets: &[SecretString]) -> Cow<'b, [u8]> {
     let mut body = Cow::Borrowed(body);
-    // WHY: most texts spell nothing in another way, and each of ten forms is then found as fast as memory is read.
+    // WHY: most texts contain no escapes, and each of ten forms is then found at the speed of reading memory.
     let escapes = body.iter().any(|byte| begins_escape(*byte));
     for secret in secrets {
         if let Some(clean) = without(&body, secret.expose_secret(), escapes) {
