@@ -219,7 +219,7 @@ pub(super) struct RequestSpec {
     pub(super) form: BTreeMap<String, Value>,
 }
 
-/// `idempotency`: exactly one of its keys.
+/// `idempotency`: either `header` or `by`.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct IdempotencySpec {

@@ -27,7 +27,7 @@ pub enum Ending {
         /// Reason why the model stopped.
         finish: Finish,
     },
-    /// With an error, and nothing to undo.
+    /// With an error, before or without any effect.
     Failed(Error),
     /// With an error, after its effects were undone.
     Unwound(Error),
