@@ -27,7 +27,7 @@ pub enum Ending {
         /// Reason why the model stopped.
         finish: Finish,
     },
-    /// With an error, before or without any effect.
+    /// With an error. Effects of its steps, if there were any, remain at least in part.
     Failed(Error),
     /// With an error, after its effects were undone.
     Unwound(Error),
