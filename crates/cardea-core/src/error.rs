@@ -64,7 +64,7 @@ codes! {
     // authorisation
     Denied            => "denied",              403, Never, "Policy does not allow this.";
     GuardRefused      => "guard_refused",       422, Never, "The text was refused by a guardrail.";
-    ApprovalInvalid   => "approval_invalid",    409, Never, "This approval cannot be decided by you, or not any more.";
+    ApprovalInvalid   => "approval_invalid",    409, Never, "You cannot decide this approval, or it can no longer be decided.";
     RateLimited       => "rate_limited",        429, After, "Too many requests.";
     BudgetSpent       => "budget_spent",        429, After, "The budget for this period is used up, or this may use more than is left.";
     Overloaded        => "overloaded",          503, After, "Cardea is busy.";
@@ -72,7 +72,7 @@ codes! {
     // the request
     BadRequest        => "bad_request",         400, Never, "The request is not well formed.";
     TooLarge          => "too_large",           413, Never, "The request is too large.";
-    NotFound          => "not_found",           404, Never, "There is no such thing for you.";
+    NotFound          => "not_found",           404, Never, "Not found, or not visible to you.";
     MethodNotAllowed  => "method_not_allowed",  405, Never, "This route does not take that method.";
     UnsupportedMedia  => "unsupported_media",   415, Never, "The body must be JSON.";
     OriginRefused     => "origin_refused",      403, Never, "The Host or Origin header is not accepted here.";
@@ -98,8 +98,8 @@ codes! {
     // Cardea itself
     StoreFull         => "store_full",          507, After, "There is no space left to record this.";
     StoreUnavailable  => "store_unavailable",   503, After, "The database cannot be reached.";
-    Conflict          => "conflict",            409, After, "Its present state does not allow this; it may have changed just now.";
-    Ambiguous         => "ambiguous",           409, Never, "The name fits several; say which is meant.";
+    Conflict          => "conflict",            409, After, "The current state does not allow this; it may have changed a moment ago.";
+    Ambiguous         => "ambiguous",           409, Never, "The name matches several; state which one is meant.";
     Misconfigured     => "misconfigured",       500, Never, "The installation is not configured for this.";
     Internal          => "internal",            500, Never, "Something went wrong inside Cardea.";
 }
