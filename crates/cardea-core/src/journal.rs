@@ -157,33 +157,24 @@ impl Repeatable {
 /// What a new owner of a turn does with one of its steps.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Recovery {
-    /// Go on as if nothing had happened.
-    GoOn,
-    /// Run it (again): a read, or a write with the same idempotency key.
-    Run,
-    /// Run the operation's check and record what it says.
-    Check,
+    /// Call it, or call it again: a read, or a write that its key or the operation's check keeps from being done twice.
+    Call,
     /// Stop: record that nobody can say, tell the user, ask a person.
     Stop,
-    /// Take the recorded result.
-    Take,
-    /// Repeat the compensation, which must be repeatable.
-    Compensate,
+    /// Leave it: what came of it is recorded. One that is being taken back [`crate::saga::next`] finds.
+    Leave,
 }
 
 /// What to do with a step that is found after a crash (ARCHITECTURE, section 7).
 #[must_use]
 pub const fn after_crash(state: StepState, effect: Effect, repeatable: Repeatable) -> Recovery {
     match (state, effect, repeatable) {
-        (StepState::Waiting, _, _) => Recovery::GoOn,
-        (StepState::Started, Effect::Read, _) | (StepState::Started, _, Repeatable::ByKey) => Recovery::Run,
-        (StepState::Started, _, Repeatable::ByCheck) => Recovery::Check,
-        (StepState::Started, _, Repeatable::No) => Recovery::Stop,
-        (StepState::Unknown, _, _) => Recovery::Stop,
-        (StepState::Compensating, _, _) => Recovery::Compensate,
-        (StepState::Done | StepState::Failed | StepState::Refused | StepState::Compensated, _, _) => {
-            Recovery::Take
-        }
+        (StepState::Waiting, _, _)
+        | (StepState::Started, Effect::Read, _)
+        | (StepState::Started, _, Repeatable::ByKey | Repeatable::ByCheck) => Recovery::Call,
+        (StepState::Started, _, Repeatable::No) | (StepState::Unknown, _, _) => Recovery::Stop,
+        (StepState::Done | StepState::Failed | StepState::Refused, _, _)
+        | (StepState::Compensating | StepState::Compensated, _, _) => Recovery::Leave,
     }
 }
 
@@ -192,17 +183,22 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_write_is_run_again_only_if_the_provider_makes_that_harmless() {
-        for state in StepState::ALL {
-            for effect in [Effect::Write, Effect::Destructive] {
-                let recovery = after_crash(state, effect, Repeatable::No);
-                assert_ne!(recovery, Recovery::Run, "{state:?} {effect:?} would be done twice");
+    fn a_write_that_was_sent_is_called_again_only_if_the_provider_makes_that_harmless() {
+        use Repeatable::{ByCheck, ByKey, No};
+        for effect in [Effect::Write, Effect::Destructive] {
+            let sent = |repeatable| after_crash(StepState::Started, effect, repeatable);
+            assert_eq!([ByKey, ByCheck, No].map(sent), [Recovery::Call, Recovery::Call, Recovery::Stop]);
+            for state in StepState::ALL.into_iter().filter(|state| *state != StepState::Waiting) {
+                let recovery = after_crash(state, effect, No);
+                assert_ne!(recovery, Recovery::Call, "{state:?} {effect:?} would be done twice");
             }
         }
-        assert_eq!(after_crash(StepState::Started, Effect::Write, Repeatable::ByKey), Recovery::Run);
-        assert_eq!(after_crash(StepState::Started, Effect::Write, Repeatable::ByCheck), Recovery::Check);
-        assert_eq!(after_crash(StepState::Started, Effect::Write, Repeatable::No), Recovery::Stop);
-        assert_eq!(after_crash(StepState::Started, Effect::Read, Repeatable::No), Recovery::Run);
+        assert_eq!(after_crash(StepState::Started, Effect::Read, No), Recovery::Call);
+        assert_eq!(after_crash(StepState::Waiting, Effect::Write, No), Recovery::Call, "it was not sent");
+        assert_eq!(after_crash(StepState::Unknown, Effect::Read, ByKey), Recovery::Stop);
+        for settled in [StepState::Done, StepState::Failed, StepState::Refused, StepState::Compensating] {
+            assert_eq!(after_crash(settled, Effect::Write, ByKey), Recovery::Leave, "{settled:?}");
+        }
     }
 
     #[test]
@@ -245,13 +241,19 @@ mod tests {
         fn run(&mut self, repeatable: Repeatable, lives: u8) {
             let mut moments = 0..lives;
             let mut dies = || moments.next().is_none();
+            let sent = self.state == Some(StepState::Started);
             let recovery = match self.state {
-                None => Recovery::Run,
+                None => Recovery::Call,
                 Some(state) => after_crash(state, Effect::Write, repeatable),
             };
             match recovery {
-                Recovery::GoOn | Recovery::Run => {
-                    if self.state != Some(StepState::Started) {
+                Recovery::Call if sent && repeatable == Repeatable::ByCheck => {
+                    if !dies() {
+                        self.go(if self.effects > 0 { StepState::Done } else { StepState::Failed });
+                    }
+                }
+                Recovery::Call => {
+                    if !sent {
                         if dies() {
                             return;
                         }
@@ -265,15 +267,8 @@ mod tests {
                         self.go(StepState::Done);
                     }
                 }
-                Recovery::Check => {
-                    if !dies() {
-                        self.go(if self.effects > 0 { StepState::Done } else { StepState::Failed });
-                    }
-                }
-                Recovery::Stop if self.state == Some(StepState::Started) && !dies() => {
-                    self.go(StepState::Unknown)
-                }
-                Recovery::Stop | Recovery::Take | Recovery::Compensate => {}
+                Recovery::Stop if sent && !dies() => self.go(StepState::Unknown),
+                Recovery::Stop | Recovery::Leave => {}
             }
         }
     }

@@ -252,9 +252,63 @@ impl Outcome {
     }
 }
 
+/// One try of a call that has not done its work, as far as is known: makes the outcomes that say so.
+#[derive(Debug, Clone, Copy)]
+pub struct Attempt {
+    /// What the call does.
+    pub effect: Effect,
+    /// True if an earlier try may have arrived.
+    pub again: bool,
+}
+
+impl Attempt {
+    /// Nothing was done by this try. Where an earlier try of the same write may have arrived, that says nothing.
+    #[must_use]
+    pub fn not_done(self, reason: impl Into<String>) -> Outcome {
+        let reason = reason.into();
+        if self.again && self.effect.changes_things() {
+            let earlier = "An earlier try may have been done, so it is not known whether it was.";
+            return Outcome::unknown(format!("{reason} {earlier}"));
+        }
+        Outcome::failed(reason)
+    }
+
+    /// Something may have been done, if the call does anything.
+    #[must_use]
+    pub fn unsure(self, reason: impl Into<String>) -> Outcome {
+        if self.effect.changes_things() { Outcome::unknown(reason) } else { Outcome::failed(reason) }
+    }
+
+    /// The same of a service of which this is all that is known, without a full stop.
+    #[must_use]
+    pub fn unanswered(self, known: &str) -> Outcome {
+        let so =
+            if self.effect.changes_things() { ", so it is not known whether it did the work" } else { "" };
+        self.unsure(format!("{known}{so}."))
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn only_a_write_may_have_been_done_by_this_try_or_by_an_earlier_one() {
+        let of = |effect, again| {
+            let attempt = Attempt { effect, again };
+            [attempt.not_done("No."), attempt.unsure("Oh."), attempt.unanswered("`shop` broke off")]
+        };
+        let names = |effect, again| of(effect, again).map(|outcome| outcome.name());
+        assert_eq!(names(Effect::Read, false), ["failed"; 3]);
+        assert_eq!(names(Effect::Read, true), ["failed"; 3]);
+        assert_eq!(names(Effect::Write, false), ["failed", "unknown", "unknown"]);
+        assert_eq!(names(Effect::Destructive, true), ["unknown"; 3]);
+        let told = |effect| of(effect, true).map(|outcome| outcome.reason().unwrap_or_default().to_owned());
+        assert_eq!(told(Effect::Read), ["No.", "Oh.", "`shop` broke off."]);
+        let [refused, _, silent] = told(Effect::Write);
+        assert_eq!(refused, "No. An earlier try may have been done, so it is not known whether it was.");
+        assert_eq!(silent, "`shop` broke off, so it is not known whether it did the work.");
+    }
 
     #[test]
     fn an_outcome_is_read_as_an_older_version_wrote_it_and_tells_a_status_where_there_is_one() {

@@ -15,7 +15,7 @@ use cardea_core::{
     time::Millis,
     trace::Along,
 };
-use cardea_net::{Egress, Net, NetError, Request, Streaming, Target};
+use cardea_net::{Busy, Egress, Net, NetError, Request, Streaming, Target};
 use futures::{Stream, stream};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, header};
 use tokio::time::{Instant, timeout_at};
@@ -224,7 +224,7 @@ impl Provider {
 fn trouble(error: &NetError, lost: Trouble) -> Failure {
     let (trouble, hint) = match error {
         NetError::Refused(_) | NetError::Setup(_) => (Trouble::Forbidden, None),
-        NetError::Busy { why: "bulkhead", retry_after, .. } => (Trouble::Crowded, Some(*retry_after)),
+        NetError::Busy { why: Busy::Bulkhead, retry_after, .. } => (Trouble::Crowded, Some(*retry_after)),
         NetError::Busy { retry_after, .. } => (Trouble::Tripped, Some(*retry_after)),
         NetError::TooLarge { .. } => (Trouble::TooLarge, None),
         error if error.is_timeout() && error.may_have_been_sent() => (Trouble::Silent, None),

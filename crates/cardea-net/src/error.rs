@@ -40,6 +40,17 @@ pub enum Refusal {
     Redirect,
 }
 
+/// Reason why a host is not asked now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum Busy {
+    /// It failed too often.
+    #[error("breaker")]
+    Breaker,
+    /// It has as many requests in flight as it may have.
+    #[error("bulkhead")]
+    Bulkhead,
+}
+
 /// Reason why there is no answer.
 #[derive(Debug, thiserror::Error)]
 pub enum NetError {
@@ -51,8 +62,8 @@ pub enum NetError {
     Busy {
         /// The host.
         host: String,
-        /// `breaker` or `bulkhead`.
-        why: &'static str,
+        /// Which of the two.
+        why: Busy,
         /// Retry delay.
         retry_after: Millis,
     },

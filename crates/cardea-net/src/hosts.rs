@@ -11,7 +11,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use crate::{
     breaker::{Breaker, Health, Pass},
     config::NetConfig,
-    error::NetError,
+    error::{Busy, NetError},
 };
 
 /// Number of hosts beyond which only busy and failing ones are remembered.
@@ -51,9 +51,9 @@ impl Hosts {
         let slots = Arc::clone(&host.slots);
         let slot = match tokio::time::timeout(self.queue_timeout.duration(), slots.acquire_owned()).await {
             Ok(Ok(slot)) => slot,
-            Ok(Err(_)) | Err(_) => return Err(busy("bulkhead", self.queue_timeout)),
+            Ok(Err(_)) | Err(_) => return Err(busy(Busy::Bulkhead, self.queue_timeout)),
         };
-        let pass = lock(&host.breaker).ask(self.clock.now()).map_err(|after| busy("breaker", after))?;
+        let pass = lock(&host.breaker).ask(self.clock.now()).map_err(|after| busy(Busy::Breaker, after))?;
         Ok(Visit { host, pass, clock: Arc::clone(&self.clock), told: false, _slot: slot })
     }
 

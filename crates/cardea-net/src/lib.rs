@@ -26,5 +26,5 @@ pub use address::{AllowList, BadTarget, counted_as, special};
 pub use body::{Response, Streaming};
 pub use client::Net;
 pub use config::NetConfig;
-pub use error::{NetError, Refusal};
+pub use error::{Busy, NetError, Refusal};
 pub use request::{Egress, Redirects, Request, Target};

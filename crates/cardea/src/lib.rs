@@ -17,6 +17,7 @@ pub mod identity;
 pub mod observe;
 pub mod once;
 pub mod turn;
+mod upkeep;
 pub mod vault;
 
 #[cfg(doctest)]

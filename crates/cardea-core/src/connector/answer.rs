@@ -6,7 +6,11 @@ use super::{
     By, Method, Operation,
     body::{Body, keep},
 };
-use crate::{saga::Way, size::Bytes, tool::Outcome};
+use crate::{
+    saga::Way,
+    size::Bytes,
+    tool::{Attempt, Outcome},
+};
 
 /// Limit of the bytes that are read of any answer.
 const MOST: Bytes = Bytes::mib(4);
@@ -58,18 +62,6 @@ impl Operation {
             }
             _ => self.failed(answer),
         }
-    }
-
-    /// Returns the outcome if no answer came.
-    #[must_use]
-    pub fn silent(&self, sent: bool, why: &str) -> Outcome {
-        let service = &self.service;
-        if sent && self.changes() {
-            return Outcome::unknown(format!(
-                "`{service}` {why}, so it is not known whether it did the work."
-            ));
-        }
-        Outcome::failed(format!("`{service}` {why}."))
     }
 
     /// Returns whether this status is one by which a service that knows the key repeats its first answer. Other
@@ -135,11 +127,10 @@ impl Operation {
     }
 
     fn unknown(&self, status: u16) -> Outcome {
-        let reason = format!(
-            "`{}` answered with status {status}, so it is not known whether it did the work.",
-            self.service
-        );
-        Outcome::unknown(reason).answered(Some(status))
+        let attempt = Attempt { effect: self.spec.effect, again: false };
+        attempt
+            .unanswered(&format!("`{}` answered with status {status}", self.service))
+            .answered(Some(status))
     }
 
     fn failed(&self, answer: &Answer<'_>) -> Outcome {

@@ -7,7 +7,7 @@ use cardea_core::{
     size::Bytes,
     time::{Clock as _, Millis, Timestamp},
 };
-use cardea_net::{NetConfig, NetError};
+use cardea_net::{Busy, NetConfig, NetError};
 use futures::{StreamExt, stream::FuturesUnordered};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -91,7 +91,7 @@ async fn a_failing_host_is_left_alone_and_taken_up_again_when_it_is_well() {
         assert_eq!(ask().await.unwrap().status, 503, "an answer is an answer");
     }
     let error = ask().await.unwrap_err();
-    assert!(matches!(error, NetError::Busy { why: "breaker", .. }) && !error.may_have_been_sent(), "{error}");
+    assert!(matches!(error, NetError::Busy { why: Busy::Breaker, .. }) && !error.may_have_been_sent(), "{error}");
     assert_eq!(Error::from(error).retry_hint(), Some(Millis::from_secs(5)));
     assert_eq!(far.reached(), 3);
     clock.advance(Millis::from_secs(5));
@@ -130,7 +130,7 @@ async fn a_host_that_hangs_counts_as_failing() {
     for _ in 0..2 {
         assert!(ask().await.unwrap_err().is_timeout());
     }
-    assert!(matches!(ask().await, Err(NetError::Busy { why: "breaker", .. })));
+    assert!(matches!(ask().await, Err(NetError::Busy { why: Busy::Breaker, .. })));
 }
 
 #[tokio::test]
@@ -150,7 +150,7 @@ async fn a_host_that_sends_heads_and_nothing_more_counts_as_failing_where_its_fi
     assert!(silent.chunk().await.unwrap_err().is_timeout());
     let mut given_up = ask("/do/mute").await.unwrap();
     given_up.was_silent(); // whoever waits has a shorter patience
-    assert!(matches!(ask("/do/work").await, Err(NetError::Busy { why: "breaker", .. })));
+    assert!(matches!(ask("/do/work").await, Err(NetError::Busy { why: Busy::Breaker, .. })));
 }
 
 #[tokio::test]
@@ -174,7 +174,7 @@ async fn one_slow_host_cannot_take_all_places_and_others_go_on() {
     let second = net.stream(get_any(&slow.url("/do/stuck"))).await.unwrap();
     let third = net.send(get_any(&slow.url("/do/work"))).await.unwrap_err();
     assert!(
-        matches!(third, NetError::Busy { why: "bulkhead", .. }) && !third.may_have_been_sent(),
+        matches!(third, NetError::Busy { why: Busy::Bulkhead, .. }) && !third.may_have_been_sent(),
         "{third}"
     );
     assert!(net.send(get_any(&other.url("/do/work"))).await.is_ok());

@@ -1,15 +1,23 @@
-//! Why a call of an upstream got no result: in words, and whether its work may have been begun.
+//! Why a call got no result: in words, and whether its work may have been begun.
 
 use std::time::{Duration, SystemTime};
 
-use cardea_core::time::{Millis, Timestamp};
-use cardea_net::NetError;
+use cardea_core::{
+    time::Timestamp,
+    tool::{Attempt, Outcome},
+};
+use cardea_net::{Busy, NetError};
 use rmcp::{
-    model::{ErrorCode, ProtocolVersion},
+    model::{ErrorCode, ErrorData, ProtocolVersion},
     service::ServiceError,
     transport::streamable_http_client::StreamableHttpError,
 };
 use tokio::time::Instant;
+
+use super::job::Within;
+
+/// Most letters of what a server says of a failure.
+pub(super) const SAID: usize = 2_000;
 
 /// Why a message did not go through.
 #[derive(Debug, thiserror::Error)]
@@ -75,10 +83,10 @@ impl Refusal {
     }
 }
 
-/// What is known of a call without a result.
+/// What is known of a try without a result, of an upstream or a connector.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Fault {
-    /// What the upstream did; its name stands before it.
+    /// What the service did; its name stands before it.
     pub(super) told: String,
     /// The status that it answered with.
     pub(super) status: Option<u16>,
@@ -86,22 +94,36 @@ pub(super) struct Fault {
     pub(super) may_have_begun: bool,
     /// True if a new session is all that is needed.
     pub(super) is_lost: bool,
-    /// When the upstream wants to be asked again.
+    /// The pause after which another try may end better.
     pub(super) after: Option<Duration>,
 }
 
 impl Fault {
-    fn new(told: impl Into<String>, may_have_begun: bool) -> Self {
+    pub(super) fn new(told: impl Into<String>, may_have_begun: bool) -> Self {
         Self { told: told.into(), status: None, may_have_begun, is_lost: false, after: None }
     }
 
-    /// What an error of a call says. `timeout` is the longest that an answer may take.
-    pub(super) fn of(error: &ServiceError, timeout: Millis) -> Self {
+    /// The answer did not come in time.
+    pub(super) fn late(within: Within) -> Self {
+        Self::new(within.passed(), true)
+    }
+
+    /// The server answered with an error of JSON-RPC.
+    pub(super) fn said(error: &ErrorData, spoken: Spoken) -> Self {
+        let said: String = error.message.chars().take(SAID).collect();
+        match is_refusal(error.code, spoken) {
+            true => Self::new(format!("refused: {said}"), false),
+            false => Self::new(format!("failed: {said}"), true),
+        }
+    }
+
+    /// What an error of a call says, which may take so long.
+    pub(super) fn of(error: &ServiceError, within: Within) -> Self {
         let ServiceError::TransportSend(sent) = error else {
             return Self::new("broke off before its answer was whole", true);
         };
         match sent.error.downcast_ref::<StreamableHttpError<WireError>>() {
-            Some(StreamableHttpError::Client(error)) => Self::of_wire(error, timeout),
+            Some(StreamableHttpError::Client(error)) => Self::of_wire(error, within),
             Some(StreamableHttpError::AuthRequired(_)) => {
                 Self { status: Some(401), ..Self::new("refused Cardea's credential", false) }
             }
@@ -115,9 +137,9 @@ impl Fault {
         }
     }
 
-    fn of_wire(error: &WireError, timeout: Millis) -> Self {
+    fn of_wire(error: &WireError, within: Within) -> Self {
         match error {
-            WireError::Net(error) => Self::new(silence(error, timeout), error.may_have_been_sent()),
+            WireError::Net(error) => Self::of_net(error, within),
             WireError::Credential(_) => {
                 Self::new("was not asked, since no credential could be made for you", false)
             }
@@ -131,6 +153,36 @@ impl Fault {
             },
         }
     }
+
+    /// Nobody answered, or the answer is not whole.
+    pub(super) fn of_net(error: &NetError, within: Within) -> Self {
+        let told = match error {
+            NetError::Refused(refusal) => format!("may not be reached: {refusal}"),
+            NetError::Busy { why: Busy::Breaker, .. } => {
+                "failed too often lately and is left alone for a moment".to_owned()
+            }
+            NetError::Busy { why: Busy::Bulkhead, .. } => {
+                "has as many calls of Cardea at once as it may have".to_owned()
+            }
+            NetError::TooLarge { limit, .. } => format!("answered with more than {limit}"),
+            _ if error.is_timeout() => within.passed(),
+            NetError::NotSent { .. } | NetError::Setup(_) => "could not be reached".to_owned(),
+            NetError::MaybeSent { .. } | NetError::Status { .. } => {
+                "broke off before its answer was whole".to_owned()
+            }
+        };
+        Self::new(told, error.may_have_been_sent())
+    }
+
+    /// What it means for a call of this service.
+    pub(super) fn outcome(&self, service: &str, attempt: Attempt) -> Outcome {
+        let known = format!("`{service}` {}", self.told.trim_end_matches('.'));
+        let outcome = match self.may_have_begun {
+            true => attempt.unanswered(&known),
+            false => attempt.not_done(format!("{known}.")),
+        };
+        outcome.answered(self.status)
+    }
 }
 
 /// What is said where a scope is wanted. Only what can be one is repeated (RFC 6749 section 3.3).
@@ -139,23 +191,6 @@ fn lacking(scope: Option<&str>) -> String {
     match scope.filter(|scope| (1..=100).contains(&scope.len()) && scope.chars().all(plain)) {
         Some(scope) => format!("wants the scope `{scope}`, which Cardea's credential for you does not have"),
         None => "wants a scope that Cardea's credential for you does not have".to_owned(),
-    }
-}
-
-/// What is said of a host that did not answer, or whose answer is not whole.
-fn silence(error: &NetError, timeout: Millis) -> String {
-    match error {
-        NetError::Refused(refusal) => format!("may not be reached: {refusal}"),
-        NetError::Busy { why: "breaker", .. } => {
-            "failed too often lately and is left alone for a moment".to_owned()
-        }
-        NetError::Busy { .. } => "has as many calls of Cardea at once as it may have".to_owned(),
-        NetError::TooLarge { limit, .. } => format!("answered with more than {limit}"),
-        _ if error.is_timeout() => format!("did not answer within {timeout}"),
-        NetError::NotSent { .. } | NetError::Setup(_) => "could not be reached".to_owned(),
-        NetError::MaybeSent { .. } | NetError::Status { .. } => {
-            "broke off before its answer was whole".to_owned()
-        }
     }
 }
 
@@ -219,7 +254,27 @@ pub(super) fn in_time(pause: Duration, deadline: Instant) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use cardea_core::{time::Millis, tool::Effect};
+
     use super::*;
+
+    #[test]
+    fn a_service_that_has_all_calls_it_may_have_is_not_told_as_one_that_failed() {
+        let within = Within { time: Millis::from_secs(3), whose: "the longest that a test may take" };
+        let told = |why| {
+            let error = NetError::Busy { host: "shop".into(), why, retry_after: Millis::from_secs(1) };
+            let attempt = Attempt { effect: Effect::Write, again: false };
+            let outcome = Fault::of_net(&error, within).outcome("shop", attempt);
+            assert_eq!(outcome.name(), "failed", "nothing was sent");
+            outcome.reason().unwrap_or_default().to_owned()
+        };
+        assert_eq!(told(Busy::Bulkhead), "`shop` has as many calls of Cardea at once as it may have.");
+        assert_eq!(told(Busy::Breaker), "`shop` failed too often lately and is left alone for a moment.");
+        let late = Fault::late(within).outcome("shop", Attempt { effect: Effect::Write, again: false });
+        let wanted = "`shop` did not answer within 3 s, which is the longest that a test may take, so it is not known \
+                      whether it did the work.";
+        assert_eq!((late.name(), late.reason()), ("unknown", Some(wanted)));
+    }
 
     #[test]
     fn only_what_mcp_says_of_a_request_itself_says_that_nothing_was_done() {

@@ -10,7 +10,7 @@ use cardea_core::{
     journal::Repeatable,
     secret::{ExposeSecret, SecretString},
     time::SharedClock,
-    tool::Outcome,
+    tool::{Attempt, Outcome},
     trace::Along,
 };
 use cardea_net::{Egress, Net, NetError, Request};
@@ -21,9 +21,9 @@ use tokio::time::Instant;
 
 use super::{
     catalog::{Source, Tool},
-    fault::{after, in_time},
+    fault::{Fault, after, in_time},
     grant::{Grant, Opened},
-    job::{Acted, Job, Within, not_done},
+    job::{Acted, Job, Within},
 };
 
 /// The pause before a request is sent again, where the service does not name one.
@@ -57,15 +57,6 @@ struct Got {
     retry_after: Option<Duration>,
 }
 
-/// No answer came.
-struct Silence {
-    /// Whether the request may have arrived.
-    sent: bool,
-    /// Whether sending it once more could end better.
-    again: bool,
-    why: String,
-}
-
 impl Http {
     pub(super) fn new(connector: Connector, secret: Option<SecretString>, way: Way) -> Self {
         let egress = Egress::hosts(connector.hosts);
@@ -95,7 +86,7 @@ impl Http {
 
     /// Makes one call as the caller. Whatever happens is an outcome.
     pub(super) async fn call(&self, caller: &Caller, tool: &Tool, job: &Job<'_>) -> Acted {
-        let failed = |reason: String| Acted::from(not_done(tool.effect(), job.again, reason));
+        let failed = |reason: String| Acted::from(job.attempt(tool.effect()).not_done(reason));
         let Some(operation) = self.operations.get(tool.name()) else {
             return failed(format!("`{}` is not described any more.", tool.name()));
         };
@@ -150,16 +141,14 @@ impl Call<'_> {
         // WHY: whether the first try arrived is not known, and the service can be asked.
         if job.again && operation.repeatable == Repeatable::ByCheck {
             // The service may still be at work on it: that it is not there yet does not say that it never will be.
-            return self
-                .look(false)
-                .await
-                .unwrap_or_else(|| operation.silent(true, "cannot be asked about it").into());
+            let unasked = || self.missed(&Fault::new("cannot be asked about it", true), true);
+            return self.look(false).await.unwrap_or_else(unasked);
         }
         let draft = match operation.draft(&job.call.arguments, job.key) {
             Ok(draft) => draft,
             Err(why) => {
-                let reason = format!("Nothing was sent: {why}.");
-                return not_done(operation.spec.effect, job.again, reason).into();
+                let attempt = job.attempt(operation.spec.effect);
+                return attempt.not_done(format!("Nothing was sent: {why}.")).into();
             }
         };
         let acted = self.send(&draft).await;
@@ -178,25 +167,27 @@ impl Call<'_> {
         let operation = self.operation;
         let mut sent_before = self.job.again;
         for attempt in 1..=operation.attempts {
-            let last = attempt == operation.attempts;
-            let (acted, again, pause) = match self.exchange(draft).await {
+            let (acted, pause) = match self.exchange(draft).await {
                 Ok(got) => {
-                    let answer = self.read(&got, sent_before);
-                    (answer, operation.again(got.status), got.retry_after.unwrap_or(PAUSE))
+                    let pause = operation.again(got.status).then_some(got.retry_after.unwrap_or(PAUSE));
+                    (self.read(&got, sent_before), pause)
                 }
-                Err(silence) => {
-                    let arrived = silence.sent || sent_before;
-                    (operation.silent(arrived, &silence.why).into(), silence.again, PAUSE)
-                }
+                Err(fault) => (self.missed(&fault, sent_before), fault.after),
             };
-            if last || !again || !in_time(pause, self.deadline) {
+            let last = attempt == operation.attempts;
+            let Some(pause) = pause.filter(|pause| !last && in_time(*pause, self.deadline)) else {
                 return acted;
-            }
+            };
             // INVARIANT: once nobody knows whether a try was done, no later refusal makes that known.
             sent_before |= matches!(acted.outcome, Outcome::Unknown { .. });
             tokio::time::sleep(pause).await;
         }
-        operation.silent(sent_before, &self.within.passed()).into()
+        self.missed(&Fault::new(self.within.passed(), false), sent_before)
+    }
+
+    /// What it means that a try got no answer. `again`: an earlier one may have arrived.
+    fn missed(&self, fault: &Fault, again: bool) -> Acted {
+        fault.outcome(&self.http.name, Attempt { effect: self.operation.spec.effect, again }).into()
     }
 
     fn read(&self, got: &Got, repeated: bool) -> Acted {
@@ -222,13 +213,13 @@ impl Call<'_> {
         Some(Acted { outcome, way })
     }
 
-    async fn exchange(&self, draft: &Draft) -> Result<Got, Silence> {
+    async fn exchange(&self, draft: &Draft) -> Result<Got, Fault> {
         let left = self.deadline.saturating_duration_since(Instant::now());
         let request =
             self.request(draft)?.own_timeout(left).idle_timeout(left).max_body(self.operation.most());
         let mut answer = match self.http.way.net.stream(request).await {
             Ok(answer) => answer,
-            Err(error) => return Err(self.silence(&error)),
+            Err(error) => return Err(self.fault(&error)),
         };
         let status = answer.status.as_u16();
         let retry_after = answer
@@ -241,15 +232,15 @@ impl Call<'_> {
                 Ok(Ok(Some(piece))) => body.extend_from_slice(&piece),
                 Ok(Ok(None)) => return Ok(Got { status, body: Some(body), retry_after }),
                 Ok(Err(NetError::TooLarge { .. })) => return Ok(Got { status, body: None, retry_after }),
-                Ok(Err(error)) => return Err(self.silence(&error)),
-                Err(_) => return Err(Silence { sent: true, again: false, why: self.within.passed() }),
+                Ok(Err(error)) => return Err(self.fault(&error)),
+                Err(_) => return Err(Fault::late(self.within)),
             }
         }
     }
 
     /// The request with its secret. Nothing after this line is ever printed.
-    fn request(&self, draft: &Draft) -> Result<Request, Silence> {
-        let odd = |why: &str| Silence { sent: false, again: false, why: why.to_owned() };
+    fn request(&self, draft: &Draft) -> Result<Request, Fault> {
+        let odd = |why: &str| Fault::new(why, false);
         let method = Method::from_bytes(draft.method.as_bytes()).map_err(|_| odd("has an unknown method"))?;
         let mut url = draft.url.clone();
         if let Some(Placed::Query(pair)) = &self.opened.placed {
@@ -282,19 +273,10 @@ impl Call<'_> {
         Ok(request)
     }
 
-    /// Why there is no answer, without anything of the request in it.
-    fn silence(&self, error: &NetError) -> Silence {
-        let why = match error {
-            NetError::Refused(refusal) => format!("may not be reached: {refusal}"),
-            NetError::Busy { .. } => "failed too often lately and is left alone for a moment".to_owned(),
-            _ if error.is_timeout() => self.within.passed(),
-            NetError::NotSent { .. } | NetError::Setup(_) => "could not be reached".to_owned(),
-            NetError::MaybeSent { .. } | NetError::TooLarge { .. } | NetError::Status { .. } => {
-                "broke off before its answer was whole".to_owned()
-            }
-        };
-        let again = matches!(error, NetError::NotSent { .. } | NetError::MaybeSent { .. });
-        Silence { sent: error.may_have_been_sent(), again, why }
+    /// Why there is no answer, without anything of the request in it. A connection that broke may be made anew.
+    fn fault(&self, error: &NetError) -> Fault {
+        let broke = matches!(error, NetError::NotSent { .. } | NetError::MaybeSent { .. });
+        Fault { after: broke.then_some(PAUSE), ..Fault::of_net(error, self.within) }
     }
 }
 

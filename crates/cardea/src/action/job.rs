@@ -3,7 +3,7 @@
 use cardea_core::{
     saga::Way,
     time::Millis,
-    tool::{Effect, Outcome, ToolCall},
+    tool::{Attempt, Effect, Outcome, ToolCall},
     trace::Along,
 };
 
@@ -24,14 +24,11 @@ pub struct Job<'a> {
     pub trace: Option<Along<'a>>,
 }
 
-/// What was not done by this try. Where an earlier try of the same write may have arrived, that says nothing.
-pub(super) fn not_done(effect: Effect, again: bool, reason: String) -> Outcome {
-    if again && effect.changes_things() {
-        let reason =
-            format!("{reason} An earlier try may have been done, so it is not known whether it was.");
-        return Outcome::unknown(reason);
+impl Job<'_> {
+    /// This try of it, by a tool with this effect.
+    pub(super) const fn attempt(&self, effect: Effect) -> Attempt {
+        Attempt { effect, again: self.again }
     }
-    Outcome::failed(reason)
 }
 
 /// What came of it.

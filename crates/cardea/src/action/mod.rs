@@ -36,8 +36,7 @@ use futures::{StreamExt as _, stream};
 use tokio::time::Instant;
 
 use self::{
-    catalog::Source, failing::Failing, grant::Grant, http::Http, job::not_done, select::Selector,
-    upstream::Upstream,
+    catalog::Source, failing::Failing, grant::Grant, http::Http, select::Selector, upstream::Upstream,
 };
 pub use self::{
     catalog::{Catalog, Tool},
@@ -308,7 +307,7 @@ impl Action {
     /// A read, or a write that the provider makes harmless to repeat, may be sent again if nobody knows what became
     /// of the first; nothing else is.
     pub async fn execute(&self, permit: Permit, caller: &Caller, tool: &Tool, job: Job<'_>) -> Acted {
-        let failed = |reason: String| Acted::from(not_done(tool.effect(), job.again, reason));
+        let failed = |reason: String| Acted::from(job.attempt(tool.effect()).not_done(reason));
         if !permit.covers(caller, tool.name(), job.digest, self.inner.clock.now()) {
             return failed("The permit is for another call, or too old.".to_owned());
         }

@@ -1,17 +1,14 @@
 //! From the result of an upstream's tool to an outcome.
 
-use cardea_core::{
-    Code,
-    tool::{Outcome, ToolCall},
-    written,
-};
+use cardea_core::{Code, tool::Outcome, written};
 use rmcp::model::{CallToolResult, ContentBlock, ResourceContents};
 use serde_json::{Value, json};
 
-use super::{catalog::Tool, job::Acted};
-
-/// Most letters of what a server says of a failure.
-pub(super) const SAID: usize = 2_000;
+use super::{
+    catalog::Tool,
+    fault::SAID,
+    job::{Acted, Job},
+};
 
 fn text_of(result: &CallToolResult) -> String {
     let texts: Vec<String> = result.content.iter().map(block).collect();
@@ -56,14 +53,17 @@ fn is_unknown(result: &CallToolResult) -> bool {
 }
 
 /// What a result says, of which `most` bytes may go on; and what takes its work back, made from all of it.
-pub(super) fn acted(result: CallToolResult, most: usize, tool: &Tool, call: &ToolCall) -> Acted {
-    let (undo, arguments) = (tool.undo(), &call.arguments);
+pub(super) fn acted(result: CallToolResult, most: usize, tool: &Tool, job: &Job<'_>) -> Acted {
+    let (undo, arguments) = (tool.undo(), &job.call.arguments);
     let text = text_of(&result);
     if result.is_error == Some(true) {
         let reason: String = text.chars().take(SAID).collect();
-        return match tool.effect().changes_things() && is_unknown(&result) {
-            true => Outcome::unknown(reason).into(),
-            false => Outcome::failed(reason).into(),
+        let attempt = job.attempt(tool.effect());
+        return match is_unknown(&result) {
+            true => attempt.unsure(reason).into(),
+            // WHY also after an earlier try, whatever the code: the server's guards and limits come before its tool, and a tool
+            // that refuses may have found what that try has left.
+            false => attempt.not_done(reason).into(),
         };
     }
     // WHY: `1.10` is a version as likely as a number; only what is plainly JSON is read as JSON.
@@ -96,10 +96,14 @@ mod tests {
     use cardea_core::{
         journal::Repeatable,
         saga::Undo,
-        tool::{Effect, ToolSpec},
+        time::Millis,
+        tool::{Effect, ToolCall, ToolSpec},
     };
 
-    use super::{super::catalog::Source, *};
+    use super::{
+        super::{catalog::Source, job::Within},
+        *,
+    };
 
     fn tool(effect: Effect) -> Tool {
         let spec = json!({ "name": "own__reserve", "description": "", "input_schema": { "type": "object" } });
@@ -107,12 +111,16 @@ mod tests {
         Tool::new(spec, Source::Mcp { server: "own".into(), name: "reserve".into() }, Repeatable::No).unwrap()
     }
 
-    fn call() -> ToolCall {
-        serde_json::from_value(json!({ "id": "1", "name": "own__reserve", "arguments": {} })).unwrap()
+    fn of(result: CallToolResult, most: usize, tool: &Tool) -> Acted {
+        let call = json!({ "id": "1", "name": "own__reserve", "arguments": {} });
+        let call: ToolCall = serde_json::from_value(call).unwrap();
+        let within = Within { time: Millis::from_secs(3), whose: "the longest that a test may take" };
+        let job = Job { call: &call, key: "", digest: "", again: false, within, trace: None };
+        acted(result, most, tool, &job)
     }
 
     fn told(result: CallToolResult) -> Value {
-        match acted(result, 1 << 16, &tool(Effect::Read), &call()).outcome {
+        match of(result, 1 << 16, &tool(Effect::Read)).outcome {
             Outcome::Done { result } => result,
             other => panic!("{other:?}"),
         }
@@ -149,10 +157,7 @@ mod tests {
         let long = json!({ "id": "r1", "more": "x".repeat(100) }).to_string();
         let mut tool = tool(Effect::Write);
         tool.undo_with(undo);
-        let of = |text: &str| {
-            let result = CallToolResult::success(vec![ContentBlock::text(text)]);
-            acted(result, 50, &tool, &call())
-        };
+        let of = |text: &str| of(CallToolResult::success(vec![ContentBlock::text(text)]), 50, &tool);
         let Acted { outcome, way } = of(&long);
         assert!(format!("{outcome:?}").contains("longer than 50 bytes"), "{outcome:?}");
         assert!(way.unwrap().is_open());
@@ -161,16 +166,17 @@ mod tests {
 
     #[test]
     fn an_error_of_which_the_server_itself_does_not_know_what_was_done_is_no_refusal() {
-        let of = |effect: Effect, code: &str| {
+        let name = |effect: Effect, code: &str| {
             let error = json!({ "content": [{ "type": "text", "text": "too late" }], "isError": true,
                                 "_meta": { "dev.cardea/error": { "code": code } } });
-            acted(serde_json::from_value(error).unwrap(), 1 << 16, &tool(effect), &call()).outcome.name()
+            of(serde_json::from_value(error).unwrap(), 1 << 16, &tool(effect)).outcome.name()
         };
         for code in ["upstream_unknown", "internal", "store_full", "time_spent"] {
-            assert_eq!((of(Effect::Write, code), of(Effect::Read, code)), ("unknown", "failed"), "{code}");
+            let names = [Effect::Write, Effect::Read].map(|effect| name(effect, code));
+            assert_eq!(names, ["unknown", "failed"], "{code}");
         }
         for code in ["denied", "invalid_arguments", "conflict", "a_code_of_tomorrow"] {
-            assert_eq!(of(Effect::Write, code), "failed", "{code}");
+            assert_eq!(name(Effect::Write, code), "failed", "{code}");
         }
     }
 }

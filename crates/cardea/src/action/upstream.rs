@@ -27,8 +27,8 @@ use moka::future::Cache;
 use rmcp::{
     ClientHandler, RoleClient,
     model::{
-        CallToolRequestParams, CallToolResponse, ClientConfig, ErrorCode, ErrorData, ProtocolVersion,
-        RequestMetaObject, Tool as WireTool, ToolAnnotations,
+        CallToolRequestParams, CallToolResponse, ClientConfig, ErrorCode, ProtocolVersion, RequestMetaObject,
+        Tool as WireTool, ToolAnnotations,
     },
     service::{ClientLifecycleMode, ClientServiceExt, NotificationContext, RunningService, ServiceError},
     transport::streamable_http_client::{StreamableHttpClientTransport, StreamableHttpClientTransportConfig},
@@ -40,11 +40,11 @@ use tokio::time::Instant;
 use super::{
     catalog::{Source, Tool},
     config::UpstreamConfig,
-    fault::{Fault, Spoken, in_time, is_misread, is_refusal},
+    fault::{Fault, Spoken, in_time, is_misread},
     grant::{Grant, Token},
-    job::{Acted, Job, Within, not_done},
+    job::{Acted, Job, Within},
     pins::{ABOUT, Pins, said},
-    result::{self, SAID},
+    result,
     wire::{Ears, Wire},
 };
 use crate::control::{Control, Words};
@@ -249,15 +249,14 @@ impl Upstream {
         job: &Job<'_>,
         deadline: Instant,
     ) -> Result<Acted, Missed> {
+        let attempt = job.attempt(tool.effect());
+        let missed = |fault: Fault| fault.outcome(&self.name, attempt);
         // Where there is none, nothing but a handshake was sent, this time.
         let Session { client, bound, .. } = match tokio::time::timeout_at(deadline, self.client(caller)).await
         {
             Ok(Ok(session)) => session,
-            Ok(Err(error)) => return Err(not_done(tool.effect(), job.again, error.public()).into()),
-            Err(_) => {
-                let late = format!("`{}` {}.", self.name, job.within.passed());
-                return Err(not_done(tool.effect(), job.again, late).into());
-            }
+            Ok(Err(error)) => return Err(attempt.not_done(error.public()).into()),
+            Err(_) => return Err(missed(Fault::new(job.within.passed(), false)).into()),
         };
         let mut params =
             CallToolRequestParams::new(tool.own_name().to_owned()).with_arguments(job.call.arguments.clone());
@@ -273,25 +272,20 @@ impl Upstream {
         let (until, within) = if until < deadline { (until, own) } else { (deadline, job.within) };
         match tokio::time::timeout_at(until, answered(&client, params)).await {
             Ok(Ok(CallToolResponse::Complete(result))) => {
-                let acted = result::acted(result, self.config.max_result.len(), tool, job.call);
-                Ok(match acted.outcome {
-                    // WHY whatever its code: the server's guards and limits come before its tool, and a tool that refuses may
-                    // have found what the first try has left.
-                    Outcome::Failed { reason, .. } => not_done(tool.effect(), job.again, reason).into(),
-                    _ => acted,
-                })
+                Ok(result::acted(result, self.config.max_result.len(), tool, job))
             }
-            Ok(Ok(CallToolResponse::Task(_))) => Err(self.goes_on(tool.effect()).into()),
+            Ok(Ok(CallToolResponse::Task(_))) => {
+                Err(missed(Fault::new("has begun work that goes on without an answer", true)).into())
+            }
             Ok(Ok(_)) => {
-                let reason = format!("`{}` asks for more input, which Cardea does not pass on.", self.name);
-                Ok(not_done(tool.effect(), job.again, reason).into())
+                Ok(missed(Fault::new("asks for more input, which Cardea does not pass on", false)).into())
             }
             Ok(Err(ServiceError::McpError(told))) => {
                 let (is_misread, spoken) = (is_misread(told.code), spoken(&client));
                 if is_misread {
                     self.leave(caller).await;
                 }
-                let outcome = self.refused(tool, job, &told, spoken);
+                let outcome = missed(Fault::said(&told, spoken));
                 // WHY: on an older wire the code may mean anything, also that the work is done.
                 let is_harmless = spoken == Spoken::Newest || is_harmless(tool);
                 Err(Missed { outcome, again: (is_misread && is_harmless).then_some(Duration::ZERO) })
@@ -306,14 +300,20 @@ impl Upstream {
                     "a call was not answered"
                 );
                 self.leave(caller).await;
-                Err(self.missed(tool, job, &Fault::of(&error, self.config.timeout)))
+                let fault = Fault::of(&error, within);
+                let harmless = is_harmless(tool);
+                let again = match fault.is_lost {
+                    true => harmless.then_some(Duration::ZERO),
+                    false => fault.after.filter(|_| harmless || !fault.may_have_begun),
+                };
+                Err(Missed { outcome: missed(fault), again })
             }
             Err(_) => {
                 // The server may have forgotten the session without a word: the next call begins a new one.
                 if bound.load(Ordering::Relaxed) {
                     self.leave(caller).await;
                 }
-                Err(self.silent(tool.effect(), within).into())
+                Err(missed(Fault::late(within)).into())
             }
         }
     }
@@ -321,49 +321,6 @@ impl Upstream {
     /// Does not use the connection of this caller again. Calls that are on their way in it go on.
     async fn leave(&self, caller: &Caller) {
         self.clients.invalidate(&session_key(caller)).await;
-    }
-
-    fn refused(&self, tool: &Tool, job: &Job<'_>, told: &ErrorData, spoken: Spoken) -> Outcome {
-        let said: String = told.message.chars().take(SAID).collect();
-        let name = &self.name;
-        if tool.effect().changes_things() && !is_refusal(told.code, spoken) {
-            let reason =
-                format!("`{name}` failed, so it is not known whether it did the work. It said: {said}");
-            return Outcome::unknown(reason);
-        }
-        not_done(tool.effect(), job.again, format!("`{name}` refused: {said}"))
-    }
-
-    /// Work of which the server will not tell the end.
-    fn goes_on(&self, effect: Effect) -> Outcome {
-        let reason = format!("`{}` has begun work that goes on without an answer.", self.name);
-        if effect.changes_things() { Outcome::unknown(reason) } else { Outcome::failed(reason) }
-    }
-
-    /// What it means that no result came, and when to ask again.
-    fn missed(&self, tool: &Tool, job: &Job<'_>, fault: &Fault) -> Missed {
-        let (name, told) = (&self.name, &fault.told);
-        let harmless = is_harmless(tool);
-        let again = match fault.is_lost {
-            true => harmless.then_some(Duration::ZERO),
-            false => fault.after.filter(|_| harmless || !fault.may_have_begun),
-        };
-        let outcome = if tool.effect().changes_things() && fault.may_have_begun {
-            Outcome::unknown(format!("`{name}` {told}, so it is not known whether it did the work."))
-        } else {
-            not_done(tool.effect(), job.again, format!("`{name}` {told}."))
-        };
-        Missed { outcome: outcome.answered(fault.status), again }
-    }
-
-    fn silent(&self, effect: Effect, within: Within) -> Outcome {
-        let (name, passed) = (&self.name, within.passed());
-        if effect.changes_things() {
-            return Outcome::unknown(format!(
-                "`{name}` {passed}, so it is not known whether it did the work."
-            ));
-        }
-        Outcome::failed(format!("`{name}` {passed}."))
     }
 }
 

@@ -28,9 +28,8 @@ use sse_stream::{Sse, SseStream};
 
 use super::{
     challenge::challenge,
-    fault::{Failure, Refusal, Spoken, WireError, after, is_refusal, is_silence},
+    fault::{Failure, Refusal, SAID, Spoken, WireError, after, is_refusal, is_silence},
     grant::Token,
-    result::SAID,
 };
 
 /// Most bytes of one answer; a list of tools may be long.

@@ -1,8 +1,8 @@
 //! Room `app`: the application, with all rooms, each built once and given the neighbours it may know.
 //!
-//! [`App::build`] turns a checked configuration into an [`App`]; [`App::start`] starts the background tasks. `flow`,
-//! `api` and `main` hold it; no room does. A program that embeds Cardea builds one and talks to its agents through
-//! [`App::agent`], with the same checks as a client over HTTP.
+//! [`App::build`] turns a checked configuration into an [`App`]; [`App::start`] starts the background tasks. `flow` and
+//! the rooms below it hold it; no other room does. A program that embeds Cardea builds one and talks to its agents
+//! through [`App::agent`], with the same checks as a client over HTTP.
 
 mod build;
 mod caches;

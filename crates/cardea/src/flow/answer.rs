@@ -106,14 +106,14 @@ async fn finish_open_steps(run: Run<'_>, turn: &mut Turn) -> Result<Option<Thoug
     let open: Vec<_> = turn.steps().iter().filter(unsettled).cloned().collect();
     for step in open {
         match after_crash(step.state(), step.effect(), step.repeatable()) {
-            Recovery::GoOn | Recovery::Run | Recovery::Check => {
+            Recovery::Call => {
                 let called = tool_call(run, turn, step.call().clone(), None).await?;
                 if let Called::Waiting(waiting) = called {
                     return Ok(Some(Thought::Waiting(waiting)));
                 }
             }
             Recovery::Stop => return Err(cut_off(run.app, turn, step).await?),
-            Recovery::Take | Recovery::Compensate => {}
+            Recovery::Leave => {}
         }
     }
     Ok(None)

@@ -119,7 +119,7 @@ pub(super) async fn go_on(run: Run<'_>, admitted: Admission, mut turn: Turn) -> 
         return finish(app, turn, admitted, Ending::Failed(error)).await.map(drop);
     };
     match after_crash(step.state(), step.effect(), step.repeatable()) {
-        Recovery::GoOn | Recovery::Run | Recovery::Check => {
+        Recovery::Call => {
             let call = step.call().clone();
             make(run, admitted, turn, call).await.map(drop)
         }
@@ -127,9 +127,7 @@ pub(super) async fn go_on(run: Run<'_>, admitted: Admission, mut turn: Turn) -> 
             let error = cut_off(app, &mut turn, step).await?;
             finish(app, turn, admitted, Ending::Unknown(error)).await.map(drop)
         }
-        Recovery::Take | Recovery::Compensate => {
-            end(app, turn, admitted, Ok(Called::Ended(Box::new(step)))).await.map(drop)
-        }
+        Recovery::Leave => end(app, turn, admitted, Ok(Called::Ended(Box::new(step)))).await.map(drop),
     }
 }
 

@@ -3,40 +3,42 @@
 //! Each line of these files names a room, in the order in which things happen. There is no other way from a route to an
 //! effect: the API, MCP and an embedding program all come through here.
 
-mod answer;
-mod begin;
+// The ways in.
 mod cancel;
 mod chat;
 mod clear;
 mod complete;
-mod converse;
 mod decide;
 mod delete;
-mod detached;
 mod enter;
 mod erase;
-mod find;
-mod finish;
-mod keep;
 mod keys;
 mod look;
 mod mcp;
 mod original;
+mod resume;
+mod revoke;
+mod talk;
+
+// The steps that they share.
+mod answer;
+mod begin;
+mod converse;
+mod find;
+mod finish;
+mod keep;
 mod outlet;
 mod recheck;
 mod request;
-mod resume;
-mod revoke;
 mod run;
-mod talk;
 mod think;
 mod tool_call;
 mod unwind;
-mod upkeep;
 mod visible;
-mod warm;
 
-pub(crate) use self::detached::{Coming, begin, detached, heard, wordless};
+// Work of which nobody must wait for the end.
+mod detached;
+
 pub use self::{
     cancel::cancel,
     chat::chat,
@@ -52,8 +54,13 @@ pub use self::{
     original::{Part, messages},
     outlet::{Outlet, ReplyEvent, Stream},
     request::{ChatRequest, Request},
-    resume::{resume_one, watch},
+    resume::resume_one,
     revoke::{RevokeRequest, TakenBack, revoke},
     talk::Talk,
     visible::{models_of, tools_of},
+};
+pub(crate) use self::{
+    detached::{Coming, begin, detached, heard, wordless},
+    run::Run,
+    visible::visible,
 };

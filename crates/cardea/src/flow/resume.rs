@@ -1,22 +1,6 @@
 //! Turns go on: after a crash, after a person's decision, from a node that is gone.
 
-use std::{
-    collections::HashMap,
-    future::Future,
-    panic::AssertUnwindSafe,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::Duration,
-};
-
-use cardea_core::{
-    Code, Error, Result, Retry,
-    id::{ToolName, TurnId},
-    saga::Way,
-    time::Millis,
-};
-use futures::FutureExt as _;
-use tokio::time::Instant;
-use tokio_util::sync::CancellationToken;
+use cardea_core::{Code, Error, Result, Retry, id::ToolName, saga::Way, time::Millis};
 
 use super::{
     Outlet,
@@ -34,94 +18,11 @@ use crate::{
     turn::{Ending, Failure, Free, Kind, Limits, Step, Turn},
 };
 
-/// Most turns that are taken up in one round.
-const ROUND: u32 = 64;
-
 /// How long after its beginning a turn waits for the server of its call to come back.
 const PATIENCE: Millis = Millis::from_secs(3 * 24 * 3_600);
 
-/// How often to look for free turns where nobody says that there are some.
-const ROUND_PAUSE: Duration = Duration::from_secs(1);
-
-/// How long a turn that could not be taken up is left alone first; each time twice as long, up to [`RARELY`].
-const AGAIN: Duration = Duration::from_secs(2);
-
-/// The longest that a turn is left alone.
-const RARELY: Duration = Duration::from_secs(60);
-
-/// The same where a moment may change it: a server is back, somebody gives a place free.
-const SOON: Duration = Duration::from_secs(10);
-
 /// How often a turn is taken up of which nothing more is written.
 const TRIES: i64 = 5;
-
-/// Turns that could not be taken up, or broke off: until when and how long they are left alone.
-#[derive(Clone, Default)]
-struct LeftAlone(Arc<Mutex<HashMap<TurnId, (Instant, Duration)>>>);
-
-impl LeftAlone {
-    fn lock(&self) -> MutexGuard<'_, HashMap<TurnId, (Instant, Duration)>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// How many there are, for a round that must see beyond them.
-    fn count(&self) -> u32 {
-        u32::try_from(self.lock().len()).unwrap_or(u32::MAX)
-    }
-
-    fn has(&self, id: TurnId) -> bool {
-        self.lock().get(&id).is_some_and(|(until, _)| Instant::now() < *until)
-    }
-
-    fn note(&self, id: TurnId, error: Option<&Error>) {
-        let mut all = self.lock();
-        all.retain(|_, (until, pause)| until.elapsed() <= *pause * 2); // others have ended it
-        let before = all.remove(&id);
-        let Some(error) = error else { return };
-        let most = if error.code().retry() == Retry::Never { RARELY } else { SOON };
-        let pause = before.map_or(AGAIN, |(_, pause)| (pause * 2).min(most));
-        all.insert(id, (Instant::now() + pause, pause));
-    }
-}
-
-/// Takes up free turns until told to stop.
-pub async fn watch(app: App, stop: CancellationToken) {
-    let (mut decided, alone) = (app.control.decided(), LeftAlone::default());
-    loop {
-        let mut found = app.turns.free(ROUND.saturating_add(alone.count())).await.unwrap_or_default();
-        found.retain(|free| !alone.has(free.id));
-        let none = found.is_empty();
-        if !none {
-            // WHY: what a dead node held of a budget must not stand in the way of others until the next heartbeat.
-            drop(app.control.forget_dead_nodes().await);
-        }
-        for free in found {
-            let (app, alone) = (app.clone(), alone.clone());
-            app.jobs.clone().spawn("resume", async move {
-                let resumed = caught(resume_one(&app, &free)).await;
-                alone.note(free.id, resumed.as_ref().err());
-                if let Err(error) = resumed {
-                    tracing::warn!(turn.id = %free.id, error.code = error.code().name(), cause = error.cause_line(), "not resumed");
-                }
-            });
-        }
-        if !none {
-            // The same rows must not be found again before their owners have claimed them.
-            tokio::task::yield_now().await;
-        }
-        tokio::select! {
-            () = stop.cancelled() => return,
-            () = decided.heard() => {}
-            () = tokio::time::sleep(ROUND_PAUSE) => {}
-        }
-    }
-}
-
-/// What came of one turn, also if its task broke off.
-async fn caught(resumed: impl Future<Output = Result<()>>) -> Result<()> {
-    let panicked = |_| Err(Error::new(Code::Internal).because("it panicked"));
-    AssertUnwindSafe(resumed).catch_unwind().await.unwrap_or_else(panicked)
-}
 
 /// Claims one free turn and runs it to its end.
 ///
@@ -231,34 +132,4 @@ async fn end_as_it_stands(app: &App, mut turn: Turn, admitted: Admission, error:
     let unknown = give_up_sent(app, &mut turn).await?;
     let ending = if unknown { Ending::Unknown(error) } else { Ending::Failed(error) };
     finish(app, turn, admitted, ending).await.map(drop)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[tokio::test]
-    async fn a_turn_that_cannot_be_taken_up_is_left_alone_for_longer_each_time() {
-        let (alone, id) = (LeftAlone::default(), TurnId::random());
-        let (broken, soon) = (Error::new(Code::Internal), Error::new(Code::UpstreamSilent));
-        let pause = || alone.lock().get(&id).map(|(_, pause)| pause.as_secs());
-        let pauses = |error: &Error| {
-            [(); 7].map(|()| {
-                alone.note(id, Some(error));
-                assert!(alone.has(id));
-                pause().unwrap()
-            })
-        };
-        assert_eq!(pauses(&soon), [2, 4, 8, 10, 10, 10, 10], "its server may be back in a moment");
-        alone.note(id, None);
-        assert_eq!(pauses(&broken), [2, 4, 8, 16, 32, 60, 60]);
-        alone.note(id, None);
-        assert!(!alone.has(id) && alone.count() == 0);
-    }
-
-    #[tokio::test]
-    async fn a_turn_whose_task_panics_is_left_alone_as_well() {
-        let broke_off = caught(async { panic!("poison") }).await.unwrap_err();
-        assert_eq!((broke_off.code(), broke_off.code().retry()), (Code::Internal, Retry::Never));
-    }
 }

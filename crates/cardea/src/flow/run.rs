@@ -13,7 +13,7 @@ use crate::{app::App, control::Requester, turn::Turn};
 
 /// An agent at work for a caller: what each step of a turn is decided and done with.
 #[derive(Clone, Copy)]
-pub(super) struct Run<'a> {
+pub(crate) struct Run<'a> {
     /// The installation.
     pub(super) app: &'a App,
     /// For whom, with the rights that they have now.
@@ -26,7 +26,7 @@ pub(super) struct Run<'a> {
 
 impl<'a> Run<'a> {
     /// An agent that answers in words.
-    pub(super) const fn chat(app: &'a App, caller: &'a Caller, agent: &'a Arc<Agent>) -> Self {
+    pub(crate) const fn chat(app: &'a App, caller: &'a Caller, agent: &'a Arc<Agent>) -> Self {
         Self { app, caller, agent, via: Via::Chat }
     }
 
@@ -36,7 +36,7 @@ impl<'a> Run<'a> {
     }
 
     /// The agent's guardrail profile; none is the installation's.
-    pub(super) fn guard(&self) -> Option<&'a str> {
+    pub(crate) fn guard(&self) -> Option<&'a str> {
         self.agent.spec.guard.as_deref()
     }
 

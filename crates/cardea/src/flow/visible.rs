@@ -13,17 +13,17 @@ use crate::{
 
 /// Tools of one moment for one caller.
 #[derive(Clone)]
-pub(super) struct Visible {
+pub(crate) struct Visible {
     /// The tools.
     pub(super) tools: Vec<Arc<Tool>>,
     /// The catalogue they are from.
     pub(super) catalog: Arc<Catalog>,
     /// Changes with any of their definitions or with which of them are visible.
-    pub(super) version: String,
+    pub(crate) version: String,
 }
 
 /// The agent's tools of which policy could allow the caller some call.
-pub(super) fn visible(run: Run<'_>) -> Visible {
+pub(crate) fn visible(run: Run<'_>) -> Visible {
     let Run { app, caller, agent, via } = run;
     let catalog = app.action.catalog();
     let listable = app.control.listable(caller, &agent.name, via);

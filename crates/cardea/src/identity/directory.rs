@@ -3,7 +3,6 @@
 use std::{
     collections::{BTreeMap, HashMap},
     sync::{Arc, PoisonError, atomic::Ordering},
-    time::Duration,
 };
 
 use cardea_auth::{KeyDirectory, KeyRecord};
@@ -12,9 +11,6 @@ use cardea_store::{Commit, FromRow, Row, RowError, Value, args};
 use futures::future::BoxFuture;
 
 use super::{Identity, keys::names};
-
-/// How often uses of keys are recorded.
-const EVERY: Duration = Duration::from_secs(10);
 
 struct Found(KeyRecord);
 
@@ -106,20 +102,6 @@ impl Identity {
             self.0.records.iter().filter(|(_, record)| which(record)).map(|(prefix, _)| prefix).collect();
         for prefix in remembered {
             self.0.records.invalidate(prefix.as_str());
-        }
-    }
-
-    /// Records every few seconds when keys were last used. Runs for ever: spawn it as a task, and call
-    /// [`Self::flush_last_use`] once more at the end.
-    pub async fn keep_last_use(self) {
-        loop {
-            tokio::time::sleep(EVERY).await;
-            if let Err(error) = self.flush_last_use().await {
-                tracing::warn!(
-                    code = error.code().name(),
-                    "the last use of API keys could not be written down"
-                );
-            }
         }
     }
 

@@ -120,9 +120,9 @@ impl Worker<'_> {
         let found = turn.steps().first().cloned();
         let recovery = found
             .as_ref()
-            .map_or(Recovery::Run, |step| after_crash(step.state(), step.effect(), step.repeatable()));
+            .map_or(Recovery::Call, |step| after_crash(step.state(), step.effect(), step.repeatable()));
         let ending = match recovery {
-            Recovery::Run => {
+            Recovery::Call => {
                 let (call, tool) = (Self::call(), ToolName::from("refund"));
                 let start = Start {
                     call: &call,
@@ -150,8 +150,7 @@ impl Worker<'_> {
                 }
                 Ending::Unknown(Code::UpstreamUnknown.into())
             }
-            Recovery::Take | Recovery::Compensate => Self::answered(),
-            other => panic!("{other:?}"),
+            Recovery::Leave => Self::answered(),
         };
         let ending = if turn.prompt().as_str() == "undone" { self.unwind(&mut turn).await } else { ending };
         let id = turn.id();

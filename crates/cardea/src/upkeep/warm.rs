@@ -5,39 +5,36 @@ use cardea_core::{
     id::AgentName,
     principal::{Principal, Proof},
 };
-use tokio_util::sync::CancellationToken;
 
-use super::{run::Run, upkeep::pause, visible::visible};
 use crate::{
     app::App,
     context::cache::{QueryContext, Reuse, Warm},
+    flow::{Run, visible},
 };
 
 /// How often is looked whether tools or policies have changed: answers lie at a place that depends on them.
 const LOOK: std::time::Duration = std::time::Duration::from_secs(1);
 
-impl App {
-    /// Keeps the answers of `cache.warm` where they are found with the tools and the policies of now.
-    pub(super) async fn keep_warm(self, stop: CancellationToken) {
-        if self.warm.is_empty() {
-            return;
-        }
-        let mut done = String::new();
-        loop {
-            let now = format!("{} {}", self.control.policies().version(), self.action.catalog().version());
-            if now != done && self.warm_up().await {
-                match self.unreached() {
-                    Some(why) => tracing::warn!("{why}"),
-                    None => tracing::info!(answers = self.warm.len(), "the cache is warm"),
-                }
-                done = now;
-            }
-            if !pause(&stop, LOOK).await {
-                return;
-            }
-        }
+/// Keeps the answers of `cache.warm` where they are found with the tools and the policies of now.
+pub(super) async fn keep_warm(app: App) {
+    if app.warm.is_empty() {
+        return;
     }
+    let mut done = String::new();
+    loop {
+        let now = format!("{} {}", app.control.policies().version(), app.action.catalog().version());
+        if now != done && app.warm_up().await {
+            match app.unreached() {
+                Some(why) => tracing::warn!("{why}"),
+                None => tracing::info!(answers = app.warm.len(), "the cache is warm"),
+            }
+            done = now;
+        }
+        tokio::time::sleep(LOOK).await;
+    }
+}
 
+impl App {
     /// Why known answers are given to nobody while these policies are in force.
     fn unreached(&self) -> Option<&'static str> {
         let policies = self.control.policies();

@@ -1,0 +1,44 @@
+//! A trouble is told once, and not at each look.
+
+use cardea_core::{Error, Result};
+
+/// What the log was told last of one thing.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Told(String);
+
+impl Told {
+    /// True of a trouble that was not told yet. No words: it is over.
+    pub(super) fn is_new(&mut self, trouble: &str) -> bool {
+        let new = !trouble.is_empty() && trouble != self.0;
+        trouble.clone_into(&mut self.0);
+        new
+    }
+
+    /// Warns of what went wrong, unless that was told the last time.
+    pub(super) fn tell(&mut self, what: &str, done: &Result<()>) {
+        let why = done.as_ref().map_or_else(reason, |()| String::new());
+        if let (true, Err(error)) = (self.is_new(&why), done) {
+            tracing::warn!(error.code = error.code().name(), "{what}: {why}");
+        }
+    }
+}
+
+/// Detail and cause of an error, for the log: without the sentence that its code has for clients.
+pub(super) fn reason(error: &Error) -> String {
+    let whole = error.public();
+    let own = whole.strip_prefix(error.code().sentence()).map(str::trim).filter(|own| !own.is_empty());
+    let own = own.unwrap_or(&whole);
+    error.cause_line().map_or_else(|| own.to_owned(), |cause| format!("{own} ({cause})"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_trouble_is_told_again_only_once_it_was_over_or_another_one() {
+        let mut told = Told::default();
+        let news = ["away", "away", "full", "full", "", "", "full"].map(|trouble| told.is_new(trouble));
+        assert_eq!(news, [true, false, true, false, false, false, true]);
+    }
+}
