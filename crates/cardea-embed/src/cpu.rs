@@ -1,6 +1,6 @@
-//! Which instructions this processor has.
+//! Detection of the processor's instructions.
 
-/// A family of instructions with its own kernels. All families give the same vectors, bit for bit.
+/// A family of instructions with kernels of its own. All families give the same vectors, bit for bit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Level {
     /// x86-64 with AVX-512 (F, BW, DQ, VL) and VNNI.
@@ -18,21 +18,21 @@ pub enum Level {
 pub struct Cpu(Level);
 
 impl Cpu {
-    /// The fastest level that this processor has.
+    /// Returns the fastest level of this processor.
     #[must_use]
     pub fn best() -> Self {
         let levels = [Level::Avx512, Level::Avx2, Level::Neon];
         Self(levels.into_iter().find(|level| supported(*level)).unwrap_or(Level::Scalar))
     }
 
-    /// Every level that this processor has, fastest first; the last is always [`Level::Scalar`].
+    /// Returns every level of this processor, fastest first; the last is always [`Level::Scalar`].
     #[must_use]
     pub fn here() -> Vec<Self> {
         let levels = [Level::Avx512, Level::Avx2, Level::Neon, Level::Scalar];
         levels.into_iter().filter(|level| supported(*level)).map(Self).collect()
     }
 
-    /// The level that was proved.
+    /// Returns the proved level.
     #[must_use]
     pub const fn level(self) -> Level {
         self.0

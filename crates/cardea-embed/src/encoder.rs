@@ -16,21 +16,21 @@ use crate::{
     wordpiece,
 };
 
-/// Work memory kept for the next text: one piece for each thread that usually encodes.
+/// Number of work buffers kept for further texts: one for each thread that usually encodes.
 const SPARE: usize = 2;
 
-/// What became of a text.
+/// Result of encoding a text.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Encoding {
-    /// Where the text lies.
+    /// The vector.
     pub vector: Vector,
-    /// True if the text was longer than the encoder reads: what follows its cut had no say.
+    /// True if the text was longer than the encoder reads: the rest is ignored.
     pub truncated: bool,
-    /// Tokens that were read, with the two marks around them.
+    /// Number of tokens read, with the two marks around them.
     pub tokens: usize,
 }
 
-/// Turns texts into vectors. Cloning shares the weights; every call runs on the caller's thread.
+/// Encodes texts as vectors. Clones share the weights; every call runs on the caller's thread.
 #[derive(Clone)]
 pub struct Encoder {
     inner: Arc<Inner>,
@@ -49,7 +49,7 @@ impl std::fmt::Debug for Encoder {
     }
 }
 
-/// The embedded file, beginning on a cache line.
+/// The embedded file, aligned to a cache line.
 #[cfg(feature = "bundled")]
 #[repr(C, align(64))]
 struct Bundle<B: ?Sized>(B);
@@ -58,7 +58,7 @@ struct Bundle<B: ?Sized>(B);
 static BUNDLE: &Bundle<[u8]> = &Bundle(*include_bytes!("../../../models/minilm/minilm-l6-v2.int8"));
 
 impl Encoder {
-    /// The encoder with the weights in this program, which are used where they lie.
+    /// Returns the encoder with the weights embedded in this program, which are used in place.
     ///
     /// # Errors
     /// [`BadWeights`] if the program was built with a damaged file; tests show that it was not.
@@ -67,7 +67,7 @@ impl Encoder {
         Self::open(Data::Static(&BUNDLE.0))
     }
 
-    /// The encoder with other weights of the same widths, as `models/minilm/make.py` writes them.
+    /// Loads an encoder with other weights of the same widths, as written by `models/minilm/make.py`.
     ///
     /// # Errors
     /// [`BadWeights`] if the file cannot be read or its parts do not fit together.
@@ -75,7 +75,7 @@ impl Encoder {
         Self::open(Data::read(path.as_ref())?)
     }
 
-    /// The encoder with weights that are in memory already.
+    /// Creates an encoder with weights that are in memory already.
     ///
     /// # Errors
     /// [`BadWeights`] if the parts of the file do not fit together.
@@ -90,34 +90,34 @@ impl Encoder {
         Ok(Self { inner: Arc::new(inner), cpu: Cpu::best(), limit })
     }
 
-    /// The same encoder, using only the given instructions: vectors stay the same.
+    /// Restricts the encoder to the given instructions: vectors stay the same.
     #[must_use]
     pub fn on(mut self, cpu: Cpu) -> Self {
         self.cpu = cpu;
         self
     }
 
-    /// The same encoder, reading at most so many tokens of each text (3 up to what the weights allow).
+    /// Limits the number of tokens read of each text (3 up to what the weights allow).
     #[must_use]
     pub fn with_limit(mut self, tokens: usize) -> Self {
         self.limit = tokens.clamp(3, self.inner.weights.positions);
         self
     }
 
-    /// Name and fingerprint of the weights. Vectors of different ids must never be compared.
+    /// Returns name and fingerprint of the weights. Vectors of different ids must never be compared.
     #[must_use]
     pub fn id(&self) -> &str {
         &self.inner.weights.id
     }
 
-    /// Reads a text.
+    /// Encodes a text.
     #[must_use]
     pub fn encode(&self, text: &str) -> Encoding {
         let (vector, truncated, tokens) = self.forward(text, |floats, _, _| Vector::from_floats(floats));
         Encoding { vector, truncated, tokens }
     }
 
-    /// Reads a text, and tells where each of its tokens lies as well: hardly dearer than [`Encoder::encode`].
+    /// Encodes a text and each of its tokens: hardly more expensive than [`Encoder::encode`].
     #[must_use]
     pub fn read(&self, text: &str) -> (Encoding, Pieces) {
         let ((vector, pieces), truncated, tokens) = self.forward(text, |floats, numbers, states| {
@@ -126,24 +126,24 @@ impl Encoder {
         (Encoding { vector, truncated, tokens }, pieces)
     }
 
-    /// The vector before it is rounded to bytes, of length one: for measurements and other stores.
+    /// Returns the vector before it is rounded to bytes, of length one: for measurements and other stores.
     #[must_use]
     pub fn encode_floats(&self, text: &str) -> [f32; DIMS] {
         self.forward(text, |floats, _, _| *floats).0
     }
 
-    /// The token numbers of a text, marks included: what the encoder reads of it.
+    /// Returns the token numbers of a text, marks included: what the encoder reads of it.
     #[must_use]
     pub fn tokens(&self, text: &str) -> Vec<u16> {
         wordpiece::tokens(&self.inner.weights, text, self.limit).numbers
     }
 
-    /// Tells by which vocabulary it cuts.
+    /// Returns the fingerprint of the vocabulary.
     pub(crate) fn vocabulary(&self) -> u32 {
         self.inner.weights.print()
     }
 
-    /// One pass; hands over the vector, the numbers of the tokens and what became of each.
+    /// Runs one pass; passes on the vector, the token numbers and the state of each token.
     fn forward<T>(
         &self,
         text: &str,
@@ -152,7 +152,7 @@ impl Encoder {
         self.watched(text, &mut |_, _| {}, take)
     }
 
-    /// As [`Encoder::forward`], while somebody looks on from layer to layer.
+    /// Works like [`Encoder::forward`], with an observer of each layer.
     fn watched<T>(
         &self,
         text: &str,

@@ -20,15 +20,15 @@ use crate::kernel::Neon;
 use crate::kernel::{Avx2, Avx512};
 
 const TRIPLE: usize = 3 * HIDDEN;
-/// Keys are padded to whole groups of this many.
+/// Keys are padded to whole groups of this size.
 const KEYS: usize = 32;
-/// Queries that look at once.
+/// Number of queries that are processed at once.
 const QUERIES: usize = 4;
 
-/// A score that softmax turns into nothing.
+/// A score that softmax turns into zero.
 const NOTHING: f32 = -1e30;
 
-/// Memory of one forward pass, kept between passes.
+/// Work memory of a forward pass, kept between passes.
 #[derive(Default)]
 pub(crate) struct Scratch {
     state: Vec<f32>,
@@ -40,7 +40,7 @@ pub(crate) struct Scratch {
 }
 
 impl Scratch {
-    /// What the last pass made of each token.
+    /// Returns the token states of the last pass.
     pub(crate) fn states(&self) -> &[f32] {
         &self.state
     }
@@ -54,20 +54,20 @@ struct Rows {
     zero: Vec<i32>,
 }
 
-/// One attention head: keys turned on their side, values, scores of four queries.
+/// One attention head: transposed keys, values, scores of four queries.
 #[derive(Default)]
 struct Head {
     keys: Vec<[f32; KEYS]>,
     values: Vec<[f32; HEAD]>,
     scores: Vec<f32>,
-    /// Shares of each key, of four queries side by side.
+    /// Shares of each key, for four queries side by side.
     shares: Vec<f32>,
 }
 
-/// Is told the number of each layer, from one, and the states of all tokens after it, one row for each.
+/// An observer: called with the number of each layer, from one, and the states of all tokens after it, one row each.
 pub(crate) type Watch<'w> = dyn FnMut(usize, &[f32]) + 'w;
 
-/// The mean of all token states, scaled to length one.
+/// Returns the mean of all token states, scaled to length one.
 pub(crate) fn embed(
     cpu: Cpu,
     weights: &Weights,
@@ -155,7 +155,7 @@ fn run<K: Kernel>(
 }
 
 impl Rows {
-    /// Writes each row of `values` as bytes between its own smallest and largest value.
+    /// Converts each row of `values` to bytes between its own smallest and largest value.
     #[inline(always)]
     fn take(&mut self, values: &[f32], width: usize) -> &Self {
         let count = values.len() / width;
@@ -169,7 +169,7 @@ impl Rows {
             let (low, high) = (low.min(0.0), high.max(0.0));
             let step = if high - low > 1e-12 { (high - low) / 255.0 } else { 1.0 };
             let inverse = 1.0 / step;
-            // Cut for the sake of damaged weights only, whose values need not be numbers.
+            // Clamped only because damaged weights may give values that are not numbers.
             (*scale, *zero) = (step, math::nearest(-low * inverse).clamp(0, 255));
             let zero = *zero;
             for (code, value) in codes.iter_mut().zip(row) {
@@ -180,8 +180,8 @@ impl Rows {
     }
 }
 
-/// `out = rows · matrix + bias`, `BENT` by GELU if that follows, while the tile is at hand; in tiles, tokens split evenly so
-/// that no tile is a leftover of one row.
+/// Computes `out = rows · matrix + bias`, followed by GELU if `BENT`, while the tile is in cache; in tiles, with the
+/// tokens split evenly so that no tile is left with one row.
 #[inline(always)]
 fn dense<K: Kernel, const BENT: bool>(rows: &Rows, matrix: &Matrix, codes: &[u8], out: &mut [f32]) {
     let depth = matrix.inputs;
@@ -206,7 +206,7 @@ fn dense<K: Kernel, const BENT: bool>(rows: &Rows, matrix: &Matrix, codes: &[u8]
     }
 }
 
-/// Which part of a product a tile is.
+/// The part of a product that a tile covers.
 struct Span<'a> {
     matrix: &'a Matrix,
     columns: std::ops::Range<usize>,
@@ -230,7 +230,7 @@ fn part<K: Kernel, const BENT: bool, const M: usize>(
     let scale = matrix.scale.get(columns.clone()).unwrap_or_default();
     let bias = matrix.bias.get(columns.clone()).unwrap_or_default();
     let totals = matrix.sums.get(columns.clone()).unwrap_or_default();
-    // WHY: cut here, not skipped: an iterator would walk over all rows before, in every tile.
+    // WHY: sliced here, not skipped: an iterator would walk over all preceding rows, in every tile.
     let out = out.get_mut(from * matrix.outputs..).unwrap_or_default();
     let steps = rows.scale.get(from..).unwrap_or_default();
     let zeros = rows.zero.get(from..).unwrap_or_default();
@@ -246,7 +246,7 @@ fn part<K: Kernel, const BENT: bool, const M: usize>(
     }
 }
 
-/// Every token looks at every token, head by head.
+/// Computes attention of every token to every token, head by head.
 #[inline(always)]
 fn attention<K: Kernel>(triple: &[f32], head: &mut Head, out: &mut [f32]) {
     let count = triple.len() / TRIPLE;
@@ -283,7 +283,7 @@ fn attention<K: Kernel>(triple: &[f32], head: &mut Head, out: &mut [f32]) {
     }
 }
 
-/// One to four queries of one head.
+/// Processes one to four queries of one head.
 #[inline(always)]
 fn look<K: Kernel, const M: usize>(queries: &[f32], out: &mut [f32], column: usize, head: &mut Head) {
     let count = head.values.len();
@@ -307,7 +307,7 @@ fn look<K: Kernel, const M: usize>(queries: &[f32], out: &mut [f32], column: usi
             }
         }
     }
-    // Weights are written on their side, for the second product; what makes shares of them comes after it.
+    // Weights are written transposed, for the second product; the factors that normalise them are applied after it.
     let mut scales = [0.0_f32; M];
     for (scores, scale) in head.scores.chunks_exact_mut(width).zip(&mut scales) {
         scores.iter_mut().skip(count).for_each(|score| *score = NOTHING);

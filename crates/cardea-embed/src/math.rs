@@ -10,13 +10,13 @@ pub(crate) const LANES: usize = 16;
 const ROUND: f32 = 12_582_912.0;
 const ROUND_BITS: i32 = 0x4B40_0000;
 
-/// The nearest whole number of a value between −2^22 and 2^22.
+/// Returns the nearest integer of a value between −2^22 and 2^22.
 #[inline(always)]
 pub(crate) fn nearest(value: f32) -> i32 {
     (value + ROUND).to_bits().cast_signed() - ROUND_BITS
 }
 
-/// `e^x` for `x <= 0`; zero below −87. Relative error under 2e-7.
+/// Computes `e^x` for `x <= 0`; zero below −87. Relative error under 2e-7.
 #[inline(always)]
 pub(crate) fn exp(x: f32) -> f32 {
     let clamped = if x < -87.0 { -87.0 } else { x };
@@ -34,7 +34,8 @@ pub(crate) fn exp(x: f32) -> f32 {
     (series * r * r + r + 1.0) * power
 }
 
-/// `x · Φ(x)`, by Abramowitz and Stegun 7.1.28 (error of the error function under 3e-7): one division, no exponential.
+/// Computes `x · Φ(x)`, by Abramowitz and Stegun 7.1.28 (error of the error function under 3e-7): one division, no
+/// exponential.
 #[inline(always)]
 pub(crate) fn gelu(x: f32) -> f32 {
     let size = x.abs();
@@ -53,7 +54,7 @@ pub(crate) fn gelu(x: f32) -> f32 {
     0.5 * (x + size * erf)
 }
 
-/// The sum in sixteen lanes, then by halves.
+/// Sums in sixteen lanes, then by halves.
 #[inline(always)]
 pub(crate) fn sum(values: &[f32]) -> f32 {
     let mut lanes = [0.0_f32; LANES];
@@ -65,7 +66,7 @@ pub(crate) fn sum(values: &[f32]) -> f32 {
     fold(lanes, |a, b| a + b)
 }
 
-/// The smallest and the largest value.
+/// Returns the smallest and the largest value.
 #[inline(always)]
 pub(crate) fn range(values: &[f32]) -> (f32, f32) {
     let (mut low, mut high) = ([f32::MAX; LANES], [f32::MIN; LANES]);
@@ -86,7 +87,7 @@ fn fold(lanes: [f32; LANES], join: impl Fn(f32, f32) -> f32) -> f32 {
     join(left, right)
 }
 
-/// Layer normalisation of one row in place.
+/// Normalises one row in place (layer normalisation).
 #[inline(always)]
 pub(crate) fn normalise(row: &mut [f32], gain: &[f32], shift: &[f32]) {
     let count = row.len() as f32;
@@ -103,7 +104,7 @@ pub(crate) fn normalise(row: &mut [f32], gain: &[f32], shift: &[f32]) {
     }
 }
 
-/// Turns scores into weights, and tells what makes shares of them that add up to one. Lanes past the real scores must
+/// Turns scores into weights, and returns the factor that makes them add up to one. Lanes beyond the real scores must
 /// hold a very small number.
 #[inline(always)]
 pub(crate) fn exponents(scores: &mut [f32]) -> f32 {
@@ -118,7 +119,7 @@ pub(crate) fn exponents(scores: &mut [f32]) -> f32 {
 mod tests {
     use super::*;
 
-    /// erf by its series (small) and continued fraction (large), in double precision.
+    /// Computes GELU with erf by its series (small) and continued fraction (large), in double precision.
     fn reference_gelu(x: f64) -> f64 {
         let z = x.abs() / std::f64::consts::SQRT_2;
         let erf = if z < 3.0 {

@@ -1,31 +1,31 @@
-//! Vectors of one scope, scanned whole.
+//! The vectors of one scope, searched by a full scan.
 //!
-//! Flat arrays and no index: inserting and removing cost nothing, and nobody can find what lies in another scope's
-//! partition. Up to [`SCAN`] vectors every byte is compared; above, one bit per number picks [`CANDIDATES`]
-//! candidates (or four times the wanted number, if that is more) which are then compared in full.
+//! Flat arrays and no index: inserting and removing cost nothing, and entries of another scope's partition cannot be
+//! found. Up to [`SCAN`] vectors every byte is compared; above that, one bit per number selects [`CANDIDATES`]
+//! candidates (or four times the requested number, if that is more), which are then compared in full.
 
 use crate::{
     cpu::Cpu,
     vector::{DIMS, Query, Shifted, Signs, Vector, shifted, signs},
 };
 
-/// Up to this size all vectors are compared in full.
+/// Number of vectors up to which all are compared in full.
 const SCAN: usize = 4096;
-/// Candidates that one-bit codes hand to the full comparison.
+/// Number of candidates that one-bit codes select for the full comparison.
 const CANDIDATES: usize = 64;
 
-/// A found item and how near it is.
+/// A found item with its similarity.
 #[derive(Debug)]
 pub struct Neighbour<'a, T> {
-    /// Where it lies now; valid until the partition changes.
+    /// Its present index; valid until the partition changes.
     pub index: usize,
-    /// Its cosine with the asked vector.
+    /// Its cosine with the query.
     pub cosine: f32,
     /// What was stored with the vector.
     pub item: &'a T,
 }
 
-/// The vectors of one scope with an item for each: 436 bytes an entry beside the item.
+/// The vectors of one scope with an item each: 436 bytes per entry beside the item.
 #[derive(Debug, Clone)]
 pub struct Partition<T> {
     cpu: Cpu,
@@ -42,34 +42,34 @@ impl<T> Default for Partition<T> {
 }
 
 impl<T> Partition<T> {
-    /// Bytes of one entry beside its item.
+    /// Size of an entry beside its item.
     pub const ENTRY_BYTES: usize = DIMS + DIMS / 8 + 4;
 
-    /// An empty partition.
+    /// Creates an empty partition.
     #[must_use]
     pub fn new() -> Self {
         Self::on(Cpu::best())
     }
 
-    /// An empty partition that uses only the given instructions.
+    /// Creates an empty partition that uses only the given instructions.
     #[must_use]
     pub fn on(cpu: Cpu) -> Self {
         Self { cpu, codes: Vec::new(), signs: Vec::new(), scales: Vec::new(), items: Vec::new() }
     }
 
-    /// How many vectors it holds.
+    /// Returns the number of vectors.
     #[must_use]
     pub fn len(&self) -> usize {
         self.items.len()
     }
 
-    /// True if it holds none.
+    /// Returns whether there are none.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.items.is_empty()
     }
 
-    /// Adds a vector at the end and tells its index.
+    /// Appends a vector and returns its index.
     pub fn insert(&mut self, vector: Vector, item: T) -> usize {
         self.codes.push(shifted(&vector));
         self.signs.push(signs(&vector));
@@ -89,29 +89,29 @@ impl<T> Partition<T> {
         Some(self.items.swap_remove(index))
     }
 
-    /// What lies at an index.
+    /// Returns the item at an index.
     #[must_use]
     pub fn get(&self, index: usize) -> Option<&T> {
         self.items.get(index)
     }
 
-    /// What lies at an index, to be changed.
+    /// Returns the item at an index, mutably.
     pub fn get_mut(&mut self, index: usize) -> Option<&mut T> {
         self.items.get_mut(index)
     }
 
-    /// All items, in the order of their indexes.
+    /// Returns all items, in the order of their indices.
     pub fn iter(&self) -> impl Iterator<Item = &T> {
         self.items.iter()
     }
 
-    /// The vector at an index.
+    /// Returns the vector at an index.
     #[must_use]
     pub fn vector(&self, index: usize) -> Option<Vector> {
         Vector::from_bytes(&self.codes.get(index)?.map(|code| code ^ 0x80))
     }
 
-    /// The `count` nearest entries, nearest first; equal ones in the order of their indexes.
+    /// Returns the `count` nearest entries, nearest first; equal ones in the order of their indices.
     #[must_use]
     pub fn nearest(&self, to: &Vector, count: usize) -> Vec<Neighbour<'_, T>> {
         let query = Query::new(self.cpu, to);
@@ -150,8 +150,8 @@ impl<T> Partition<T> {
         found.into_iter().filter_map(neighbour).collect()
     }
 
-    /// Cosines with up to `count` entries, evenly spaced over the partition and without the one at `besides`: they
-    /// tell how crowded the place of a vector is.
+    /// Returns cosines with up to `count` entries, evenly spaced over the partition and without the one at `besides`:
+    /// they show how crowded the surroundings of a vector are.
     #[must_use]
     pub fn sample(&self, to: &Vector, count: usize, besides: Option<usize>) -> Vec<f32> {
         let (query, count) = (Query::new(self.cpu, to), count.min(self.codes.len()));
@@ -169,7 +169,7 @@ impl<T> Partition<T> {
         found
     }
 
-    /// At least `wanted` entries whose signs differ least from the query's.
+    /// Returns at least `wanted` entries whose signs differ least from the query's.
     fn candidates(&self, query: &Query<'_>, wanted: usize) -> Vec<usize> {
         let mut differences = Vec::with_capacity(self.signs.len());
         query.differences(&self.signs, &mut differences);
@@ -200,7 +200,7 @@ fn cut(found: &mut Vec<(usize, f32)>, count: usize) {
 mod tests {
     use super::*;
 
-    /// Numbers that look random and are the same in every run.
+    /// Pseudo-random numbers that are the same in every run.
     struct Noise(u64);
 
     impl Noise {

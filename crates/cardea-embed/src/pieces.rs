@@ -1,15 +1,15 @@
-//! A text token by token: each where it lies in the light of the whole text.
+//! A text as token vectors, each in the context of the whole text.
 //!
-//! One vector for a text says what it is about as a whole, and a long wish drowns what matters in it. Here every token of
-//! one text looks for its nearest in the other, so that a short text is found inside a long one. It costs a product for
-//! each pair of tokens: for a few dozen texts that were chosen by other means.
+//! A single vector represents a text as a whole, and in a long request the important part is lost in it. Here every
+//! token of one text is matched with its nearest in the other, so that a short text is found inside a long one. It
+//! costs a product for each pair of tokens, so it is for a few dozen texts that were preselected.
 
 use crate::vector::{DIMS, Query, Shifted, Vector, shifted};
 
-/// Of longer texts only so many tokens are kept: 392 bytes each.
+/// Limit of tokens kept of a text: 392 bytes each.
 const MOST: usize = 64;
 
-/// The tokens of a text, marks left out. Only those of the same encoder may be compared.
+/// The tokens of a text, without marks. Only those of the same encoder may be compared.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Pieces {
     cpu: crate::cpu::Cpu,
@@ -19,7 +19,7 @@ pub struct Pieces {
 }
 
 impl Pieces {
-    /// From the numbers of a text's tokens and the encoder's states, marks included.
+    /// Builds from the numbers of a text's tokens and the encoder's states, marks included.
     pub(crate) fn new(cpu: crate::cpu::Cpu, numbers: &[u16], states: &[f32]) -> Self {
         let inner = 1..numbers.len().saturating_sub(1).clamp(1, MOST + 1);
         let numbers = numbers.get(inner.clone()).unwrap_or_default().to_vec();
@@ -29,20 +29,20 @@ impl Pieces {
         Self { cpu, numbers, rows, scales: vectors.iter().map(|vector| vector.scale).collect() }
     }
 
-    /// How many tokens.
+    /// Returns the number of tokens.
     #[must_use]
     pub fn len(&self) -> usize {
         self.numbers.len()
     }
 
-    /// True if the text has none.
+    /// Returns whether the text has no tokens.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.numbers.is_empty()
     }
 
-    /// For each of the other texts: how well this one covers its tokens, rare ones before common ones; and how well it
-    /// covers the tokens of this one. Both are means of best cosines; −1 where there is nothing to compare.
+    /// Returns, for each of the other texts, how well this one covers its tokens, with rare ones weighing more, and
+    /// how well it covers the tokens of this one. Both are means of best cosines; −1 if there is nothing to compare.
     #[must_use]
     pub fn fits<'a>(&self, others: impl Iterator<Item = &'a Self>, rarity: &Rarity) -> Vec<[f32; 2]> {
         let unshifted = |row: &Shifted| Vector::from_bytes(&row.map(|code| code ^ 0x80));
@@ -77,7 +77,7 @@ impl Pieces {
     }
 }
 
-/// How rare each token is among some texts.
+/// Rarity of each token among some texts.
 #[derive(Debug, Clone)]
 pub struct Rarity {
     holders: Vec<u32>,
@@ -85,7 +85,7 @@ pub struct Rarity {
 }
 
 impl Rarity {
-    /// Counts in how many of the texts each token is.
+    /// Counts in how many of the texts each token occurs.
     #[must_use]
     pub fn among<'a>(texts: impl Iterator<Item = &'a Pieces>) -> Self {
         let (mut holders, mut last) = (Vec::<u32>::new(), Vec::<usize>::new());
@@ -107,7 +107,7 @@ impl Rarity {
         Self { holders, texts: count as f32 }
     }
 
-    /// High for a token that few texts have, above zero for all.
+    /// Returns the weight of a token: high if few texts have it, above zero for all.
     fn of(&self, number: u16) -> f32 {
         let held = self.holders.get(usize::from(number)).copied().unwrap_or_default() as f32;
         ((self.texts - held + 0.5) / (held + 0.5)).ln_1p()
@@ -119,7 +119,7 @@ mod tests {
     use super::*;
     use crate::cpu::Cpu;
 
-    /// Tokens whose states point along one axis each.
+    /// Builds tokens whose states point along one axis each.
     fn text(cpu: Cpu, tokens: &[u16]) -> Pieces {
         let numbers: Vec<u16> = [101].iter().chain(tokens).chain(&[102]).copied().collect();
         let mut states = vec![0.0; numbers.len() * DIMS];

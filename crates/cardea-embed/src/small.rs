@@ -1,4 +1,4 @@
-//! Tests on a model of one layer: every processor level, every address, every damage.
+//! Tests with a model of one layer: every processor level, every alignment, every damage.
 
 use proptest::prelude::{ProptestConfig, prop_assert, proptest};
 
@@ -9,7 +9,7 @@ use crate::{
     weights::{BadWeights, Data},
 };
 
-/// Opens the file at an address that is `shift` bytes past wherever the allocator put it.
+/// Opens the file at an address `shift` bytes past its allocation.
 fn open(file: &[u8], shift: usize) -> Result<Encoder, BadWeights> {
     let mut bytes = vec![0; shift];
     bytes.extend_from_slice(file);
@@ -34,7 +34,7 @@ fn a_small_model_gives_the_same_vector_at_every_level_and_every_address() {
     assert!(encoder.encode("pay pay pay pay pay pay pay").truncated);
 }
 
-/// The bytes are pinned: other kinds of processors must give them too (`scripts/foreign-embed.sh`).
+/// The bytes are fixed: other kinds of processors must give them too (`scripts/foreign-embed.sh`).
 #[test]
 fn a_small_model_gives_these_very_bytes_on_every_machine() {
     let encoder = open(&model(), 1).unwrap();
@@ -49,7 +49,7 @@ fn a_small_model_gives_these_very_bytes_on_every_machine() {
 #[test]
 fn sums_that_no_codes_can_make_are_refused() {
     let mut file = model();
-    // Where the sums of the first matrix begin: found by a fuzzer, whose build stops at an overflow.
+    // The sums of the first matrix begin here. Found by a fuzzer, whose build stops at an overflow.
     file[507_840..507_844].copy_from_slice(&i32::MAX.to_le_bytes());
     assert!(matches!(open(&file, 0), Err(BadWeights::Misshapen)));
 }

@@ -1,13 +1,13 @@
-//! A weight file of one layer and random numbers, made here: for tests that interpret every step, and for fuzzing.
+//! A generated weight file of one layer with random numbers: for tests that interpret every step, and for fuzzing.
 //!
-//! Stands for itself (no other file of the crate is used), so that the fuzz targets can include it.
+//! Stands alone (it uses no other file of the crate), so that the fuzz targets can include it.
 
 use std::fmt::Write as _;
 
 const HIDDEN: usize = 384;
 const INNER: usize = 1536;
 
-/// Looks random and is the same in every run.
+/// Pseudo-random numbers that are the same in every run.
 struct Noise(u64);
 
 impl Noise {
@@ -57,7 +57,7 @@ impl File {
     }
 }
 
-/// The bytes of the file.
+/// Returns the bytes of the file.
 pub(crate) fn model() -> Vec<u8> {
     let mut words: Vec<String> = (0..105).map(|number| format!("w{number}")).collect();
     for (at, word) in [(100, "[UNK]"), (101, "[CLS]"), (102, "[SEP]"), (103, "pay"), (104, "##ing")] {

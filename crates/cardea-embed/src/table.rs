@@ -1,7 +1,8 @@
 //! A vector for each word piece: a text is the sum of its pieces.
 //!
-//! Some microseconds a text, no queue, and less to be trusted than the encoder: it knows no order and no context. For
-//! when the encoder has no time, and as one voice among others. Its vectors live in a space of their own.
+//! It takes some microseconds per text and needs no queue, but is less reliable than the encoder, since it ignores
+//! order and context. For use when the encoder has no time, and as one signal among others. Its vectors are in a space
+//! of their own.
 
 use std::{ops::Range, path::Path};
 
@@ -12,9 +13,9 @@ use crate::{
 };
 
 const MAGIC: &[u8] = b"CARDEWD1";
-/// Bytes before the first array.
+/// Size of the header before the first array.
 const HEAD: usize = 32;
-/// Numbers of one piece; the rest of a [`Vector`] stays zero.
+/// Numbers per piece; the rest of a [`Vector`] stays zero.
 const WIDTH: usize = 256;
 /// The row of a piece that has none.
 const NONE: u16 = u16::MAX;
@@ -22,11 +23,11 @@ const NONE: u16 = u16::MAX;
 #[cfg(feature = "bundled")]
 static BUNDLE: &[u8] = include_bytes!("../../../models/words/words.int8");
 
-/// Word pieces and their vectors, as `models/words/make.py` writes them.
+/// Word pieces and their vectors, as written by `models/words/make.py`.
 pub struct Table {
     data: Data,
     id: String,
-    /// Which vocabulary it is of.
+    /// Fingerprint of its vocabulary.
     print: u32,
     rows: Range<usize>,
     scales: Vec<f32>,
@@ -40,7 +41,8 @@ impl std::fmt::Debug for Table {
 }
 
 impl Table {
-    /// The table in this program, which is used where it lies. `None` if the encoder cuts texts by another vocabulary.
+    /// Returns the table embedded in this program, which is used in place. `None` if the encoder uses another
+    /// vocabulary.
     ///
     /// # Errors
     /// [`BadWeights`] if the program was built with a damaged file; tests show that it was not.
@@ -50,10 +52,10 @@ impl Table {
         Ok(Some(table).filter(|table| table.print == encoder.vocabulary()))
     }
 
-    /// A table of one's own.
+    /// Loads a table from a file.
     ///
     /// # Errors
-    /// [`BadWeights`] if the file cannot be read, its parts do not fit together, or it is of another vocabulary.
+    /// [`BadWeights`] if the file cannot be read, its parts do not fit together, or it is for another vocabulary.
     pub fn from_file(path: impl AsRef<Path>, encoder: &Encoder) -> Result<Self, BadWeights> {
         let table = Self::open(Data::read(path.as_ref())?)?;
         if table.print == encoder.vocabulary() { Ok(table) } else { Err(BadWeights::Vocabulary) }
@@ -85,13 +87,14 @@ impl Table {
         Ok(Self { id, print, rows, scales, codes, data })
     }
 
-    /// Name and fingerprint. Its vectors must never be compared with those of another id.
+    /// Returns name and fingerprint. Its vectors must never be compared with those of another id.
     #[must_use]
     pub fn id(&self) -> &str {
         &self.id
     }
 
-    /// The direction of the sum of all pieces; without direction if it has none of them. The encoder only cuts.
+    /// Returns the direction of the sum of all pieces; no direction if it has none of them. The encoder only
+    /// tokenises.
     #[must_use]
     pub fn vector(&self, encoder: &Encoder, text: &str) -> Vector {
         let bytes = self.data.bytes();

@@ -7,11 +7,11 @@ use crate::cpu::Level;
 /// Numbers in a vector.
 pub const DIMS: usize = 384;
 
-/// Where a text lies among other texts: 384 signed bytes and what scales them to length one.
+/// The vector of a text: 384 signed bytes, and the factor that scales them to length one.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Vector {
     codes: Box<[i8; DIMS]>,
-    /// One over the length of `codes`; zero for the vector without direction.
+    /// The inverse of the length of `codes`; zero for a vector without direction.
     pub(crate) scale: f32,
 }
 
@@ -29,7 +29,7 @@ impl Vector {
         Self::from_codes(codes)
     }
 
-    /// Takes back what [`Vector::to_bytes`] gave; `None` unless there are exactly 384 bytes.
+    /// Restores the output of [`Vector::to_bytes`]; `None` unless there are exactly 384 bytes.
     #[must_use]
     pub fn from_bytes(bytes: &[u8]) -> Option<Self> {
         let bytes: &[u8; DIMS] = bytes.try_into().ok()?;
@@ -42,19 +42,19 @@ impl Vector {
         Self { codes, scale }
     }
 
-    /// The 384 bytes, for a store. The scale follows from them.
+    /// Returns the 384 bytes, for a store. The scale follows from them.
     #[must_use]
     pub fn to_bytes(&self) -> [u8; DIMS] {
         self.codes.map(i8::cast_unsigned)
     }
 
-    /// The signed bytes.
+    /// Returns the signed bytes.
     #[must_use]
     pub fn codes(&self) -> &[i8; DIMS] {
         &self.codes
     }
 
-    /// The cosine of the angle between two vectors: 1 for the same direction, about 0 for unrelated texts.
+    /// Returns the cosine of the angle between two vectors: 1 for the same direction, about 0 for unrelated texts.
     #[must_use]
     pub fn cosine(&self, other: &Self) -> f32 {
         let pairs = self.codes.iter().zip(other.codes.iter());
@@ -63,9 +63,9 @@ impl Vector {
     }
 }
 
-/// The codes of a vector moved to 0…255, as a partition keeps them.
+/// The codes of a vector shifted to 0…255, as stored in a partition.
 pub(crate) type Shifted = [u8; DIMS];
-/// One bit for each code: set where it is above zero.
+/// One bit per code: set if it is above zero.
 pub(crate) type Signs = [u64; DIMS / 64];
 
 pub(crate) fn shifted(vector: &Vector) -> Shifted {
@@ -80,7 +80,7 @@ pub(crate) fn signs(vector: &Vector) -> Signs {
     signs
 }
 
-/// Products of one query with many stored vectors.
+/// Computes products of one query with many stored vectors.
 pub(crate) struct Query<'a> {
     cpu: Cpu,
     codes: &'a [i8; DIMS],
@@ -108,7 +108,7 @@ impl<'a> Query<'a> {
         }
     }
 
-    /// Appends in how many signs each row differs from the query.
+    /// Appends the number of signs in which each row differs from the query.
     pub(crate) fn differences(&self, rows: &[Signs], out: &mut Vec<u16>) {
         match self.cpu.level() {
             #[cfg(target_arch = "x86_64")]

@@ -1,6 +1,6 @@
-//! The weight file, as `models/minilm/make.py` writes it, used where it lies.
+//! The weight file, as written by `models/minilm/make.py`, used in place.
 //!
-//! Small arrays (scales, biases, norms) are copied out at load; the codes, which are nearly all of the file, are
+//! Small arrays (scales, biases, norms) are copied when it is loaded. The codes, which are nearly all of the file, are
 //! read in place, so opening touches few pages and start-up does not depend on the size of the file.
 
 use std::{io::Read, ops::Range};
@@ -16,19 +16,19 @@ pub(crate) const HEADS: usize = 12;
 /// Width of one head.
 pub(crate) const HEAD: usize = HIDDEN / HEADS;
 
-/// Most tokens that a weight file may allow.
+/// Limit of tokens that a weight file may allow.
 pub(crate) const LONGEST: usize = 512;
 
 const MAGIC: &[u8] = b"CARDEMB1";
 const ALIGN: usize = 64;
 const SLOTS: usize = 65536;
-/// The special words every file must hold at these places.
+/// The special words that every file must contain at these indices.
 const SPECIAL: [(u16, &[u8]); 3] = [(UNKNOWN, b"[UNK]"), (START, b"[CLS]"), (END, b"[SEP]")];
 pub(crate) const UNKNOWN: u16 = 100;
 pub(crate) const START: u16 = 101;
 pub(crate) const END: u16 = 102;
 
-/// A weight file that cannot be used, and why.
+/// Reason why a weight file cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum BadWeights {
     /// The file could not be read.
@@ -37,10 +37,10 @@ pub enum BadWeights {
     /// The file does not begin like a weight file of this version.
     #[error("this is no weight file of the form `CARDEMB1`")]
     Foreign,
-    /// The file ends too early, or too late for its shape.
+    /// The file is too short or too long for its shape.
     #[error("the weight file is cut off or its parts do not fit its header")]
     Misshapen,
-    /// The vocabulary is damaged, or lacks a special word where it must be.
+    /// The vocabulary is damaged, or lacks a special word at its index.
     #[error("the vocabulary of the weight file is damaged")]
     Vocabulary,
 }
@@ -50,7 +50,7 @@ pub(crate) enum Data {
     /// Embedded in the binary.
     #[cfg(feature = "bundled")]
     Static(&'static [u8]),
-    /// On the heap, beginning at an offset that puts rows on cache lines.
+    /// On the heap, at an offset that aligns rows to cache lines.
     Heap(Vec<u8>, usize),
 }
 
@@ -74,14 +74,14 @@ impl Data {
     }
 }
 
-/// One dense layer: where its codes lie, and what turns their sums into numbers.
+/// A dense layer: the position of its codes, and the factors that convert their sums.
 pub(crate) struct Matrix {
     codes: Range<usize>,
     pub(crate) inputs: usize,
     pub(crate) outputs: usize,
     pub(crate) scale: Vec<f32>,
     pub(crate) bias: Vec<f32>,
-    /// Sum of the codes of each output: takes the zero point out of the integer sums.
+    /// Sum of the codes of each output, which removes the zero point from the integer sums.
     pub(crate) sums: Vec<i32>,
 }
 
@@ -101,12 +101,12 @@ pub(crate) struct Layer {
     pub(crate) narrow_norm: Norm,
 }
 
-/// All of a weight file.
+/// The content of a weight file.
 pub(crate) struct Weights {
     data: Data,
-    /// Name and fingerprint of the file: which vectors may be compared.
+    /// Name and fingerprint of the file, which decides which vectors may be compared.
     pub(crate) id: String,
-    /// Most tokens of one text, with the two marks around it.
+    /// Limit of tokens of one text, with the two marks around it.
     pub(crate) positions: usize,
     vocabulary: usize,
     words: Range<usize>,
@@ -179,7 +179,7 @@ impl Weights {
         self.data.bytes().get(range.clone()).unwrap_or_default()
     }
 
-    /// The codes of a layer's matrix.
+    /// Returns the codes of a layer's matrix.
     pub(crate) fn codes(&self, matrix: &Matrix) -> &[u8] {
         self.part(&matrix.codes)
     }
@@ -195,12 +195,12 @@ impl Weights {
         }
     }
 
-    /// Tells one vocabulary from another.
+    /// Returns the fingerprint of the vocabulary.
     pub(crate) fn print(&self) -> u32 {
         fnv1a(self.part(&self.blob))
     }
 
-    /// The number of a word piece. A damaged table gives `None` or a wrong number below the vocabulary's size.
+    /// Returns the number of a word piece. A damaged table gives `None` or a wrong number below the vocabulary's size.
     pub(crate) fn word(&self, text: &[u8]) -> Option<u16> {
         let slots = self.part(&self.slots).as_chunks::<2>().0;
         let first = fnv1a(text) as usize % SLOTS;
@@ -222,7 +222,7 @@ impl Weights {
         self.part(&self.blob).get(at(number)?..at(number + 1)?)
     }
 
-    /// The class of a character that is not ASCII.
+    /// Returns the class of a character that is not ASCII.
     pub(crate) fn class(&self, character: char) -> Class {
         let ranges = self.part(&self.classes).as_chunks::<12>().0;
         let number = |range: &[u8; 12], at: usize| {
@@ -250,7 +250,7 @@ fn f32_at(bytes: &[u8], index: usize) -> f32 {
     bytes.as_chunks::<4>().0.get(index).map_or(0.0, |four| f32::from_le_bytes(*four))
 }
 
-/// Walks through the file; every step checks that the part is there.
+/// Parses the file; every step checks that the part exists.
 struct Parts<'a> {
     bytes: &'a [u8],
     at: usize,
@@ -299,7 +299,7 @@ impl<'a> Parts<'a> {
         let (scale, bias) = (self.floats(outputs)?, self.floats(outputs)?);
         self.at = self.at.next_multiple_of(ALIGN);
         let sums: Vec<i32> = self.numbers(outputs)?.into_iter().map(u32::cast_signed).collect();
-        // INVARIANT: no sum is larger than its codes can make it, so that products with it stay whole numbers of 32 bits.
+        // INVARIANT: no sum is larger than its codes allow, so that products with it stay integers of 32 bits.
         if sums.iter().any(|sum| sum.unsigned_abs() as usize > 128 * inputs) {
             return Err(BadWeights::Misshapen);
         }

@@ -1,14 +1,14 @@
-//! Text to word pieces, as the published tokenizer of the model does it.
+//! Tokenisation of text into word pieces, like the published tokenizer of the model.
 //!
-//! Lower case, accents taken off, split at spaces and around punctuation and Chinese characters, then each word cut
-//! greedily into the longest known pieces. One thing is done on purpose in another way: `[CLS]` and the like in a
+//! Text is lower-cased, accents are removed, it is split at spaces and around punctuation and Chinese characters, and
+//! each word is split greedily into the longest known pieces. One difference is deliberate: `[CLS]` and the like in a
 //! user's text are plain text here, never marks.
 
 use unicode_normalization::UnicodeNormalization;
 
 use crate::weights::{Class, END, START, UNKNOWN, Weights};
 
-/// Longer words become one unknown piece.
+/// Length beyond which a word becomes one unknown piece.
 const LONGEST_WORD: usize = 100;
 
 /// Token numbers with the marks around them, and whether the text was cut.
@@ -17,7 +17,7 @@ pub(crate) struct Tokens {
     pub(crate) truncated: bool,
 }
 
-/// Cuts the text into at most `limit` tokens, marks included.
+/// Tokenises the text into at most `limit` tokens, marks included.
 pub(crate) fn tokens(weights: &Weights, text: &str, limit: usize) -> Tokens {
     let room = limit.saturating_sub(2);
     let mut cutter = Cutter { weights, numbers: vec![START], room, word: String::new() };
@@ -56,7 +56,7 @@ impl Cutter<'_> {
         }
     }
 
-    /// A character beyond ASCII: may fall apart, lose an accent, or stand alone.
+    /// Processes a character beyond ASCII: it may decompose, lose an accent, or stand alone.
     fn foreign(&mut self, character: char) {
         if self.weights.class(character) == Class::Dropped {
             return;
@@ -93,7 +93,7 @@ impl Cutter<'_> {
         self.end_word();
     }
 
-    /// Cuts the collected word into pieces: the longest known beginning first, the rest marked with `##`.
+    /// Splits the collected word into pieces: the longest known prefix first, the rest marked with `##`.
     fn end_word(&mut self) {
         if self.word.is_empty() {
             return;

@@ -1,13 +1,14 @@
-//! What the encoder knows on its way: the states of a text's tokens after single layers.
+//! Intermediate states of the encoder: the states of a text's tokens after single layers.
 //!
-//! The last layer says what a text is about. How it speaks, whether it tells, asks or orders, stands in the layers before.
+//! The last layer represents what a text is about. Its mood (a statement, a question, an order) is represented in
+//! earlier layers.
 
 use std::ops::RangeInclusive;
 
 use super::Encoder;
 use crate::vector::DIMS;
 
-/// The mean of all rows.
+/// Returns the mean of all rows.
 fn mean(rows: &[f32]) -> [f32; DIMS] {
     let (mut mean, mut count) = ([0.0; DIMS], 0.0_f32);
     for row in rows.chunks_exact(DIMS) {
@@ -18,8 +19,8 @@ fn mean(rows: &[f32]) -> [f32; DIMS] {
 }
 
 impl Encoder {
-    /// Reads a text and gives the mean of its tokens' states after each of these layers, counted from one; and the vector
-    /// of [`Encoder::encode_floats`]. It costs what that costs.
+    /// Encodes a text and returns the mean of its tokens' states after each of these layers, counted from one, and the
+    /// vector of [`Encoder::encode_floats`]. The cost is the same.
     #[must_use]
     pub fn encode_layers(
         &self,

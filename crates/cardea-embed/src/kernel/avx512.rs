@@ -1,4 +1,4 @@
-//! AVX-512 with VNNI: four products a lane and instruction, twenty-four sums in registers.
+//! AVX-512 with VNNI: four products per lane and instruction, twenty-four sums in registers.
 
 use std::arch::x86_64::{
     __m512i, _mm512_add_ps, _mm512_dpbusd_epi32, _mm512_loadu_ps, _mm512_loadu_si512, _mm512_mul_ps,

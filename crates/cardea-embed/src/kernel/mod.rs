@@ -1,8 +1,8 @@
-//! The one inner loop that matters: sums of products of unsigned activations and signed weights.
+//! The inner loop: sums of products of unsigned activations and signed weights.
 //!
-//! Each kernel computes the same integers, so it does not matter which one ran. Weights lie in blocks of sixteen
-//! outputs: for every four inputs, sixteen times four bytes. A tile is up to [`ROWS`] rows of activations against
-//! [`COLUMNS`] outputs, so that its sums fit into registers.
+//! Each kernel computes the same integers, so it does not matter which one runs. Weights are stored in blocks of
+//! sixteen outputs: for every four inputs, sixteen times four bytes. A tile is up to [`ROWS`] rows of activations
+//! against [`COLUMNS`] outputs, so that its sums fit into registers.
 
 #[cfg(target_arch = "x86_64")]
 mod avx2;
@@ -20,7 +20,7 @@ pub(crate) use avx512::Avx512;
 pub(crate) use neon::Neon;
 pub(crate) use scalar::Scalar;
 
-/// Most rows of one tile.
+/// Limit of rows of one tile.
 pub(crate) const ROWS: usize = 6;
 /// Outputs of one tile.
 pub(crate) const COLUMNS: usize = 64;
@@ -32,10 +32,10 @@ pub(crate) type Tile<const M: usize> = [[i32; COLUMNS]; M];
 
 /// Multiplies tiles and compares vectors with the instructions of one level.
 pub(crate) trait Kernel {
-    /// What the kernel takes away from each activation before multiplying.
+    /// What the kernel subtracts from each activation before multiplying.
     const OFFSET: i32;
 
-    /// `out[r][c] = Σ (rows[r][k] − OFFSET) · weights[c][k]` over all `k < depth`.
+    /// Computes `out[r][c] = Σ (rows[r][k] − OFFSET) · weights[c][k]` over all `k < depth`.
     ///
     /// `rows` holds `M` rows of `depth` bytes, `weights` four blocks; `depth` is a multiple of four.
     ///
@@ -43,7 +43,8 @@ pub(crate) trait Kernel {
     /// The processor must have the instructions of the kernel's level.
     unsafe fn tile<const M: usize>(rows: &[u8], weights: &[u8], depth: usize, out: &mut Tile<M>);
 
-    /// `out[r][c] = Σ left[k][r] · right[k][c]` over all `k` in order, each product and each sum rounded by itself.
+    /// Computes `out[r][c] = Σ left[k][r] · right[k][c]` over all `k` in order, with each product and each sum rounded
+    /// separately.
     ///
     /// # Safety
     /// The processor must have the instructions of the kernel's level.
@@ -53,7 +54,7 @@ pub(crate) trait Kernel {
 /// One row of the float products of attention.
 pub(crate) type Lanes = [f32; 32];
 
-/// The check that every tile begins with: from here on, pointers stay inside the slices.
+/// Checks the sizes at the beginning of every tile: from here on, pointers stay inside the slices.
 #[inline(always)]
 fn check<const M: usize>(rows: &[u8], weights: &[u8], depth: usize) {
     assert!(M <= ROWS && depth.is_multiple_of(4), "a tile has at most six rows of whole quads");
@@ -127,7 +128,7 @@ mod tests {
         ) {
             let depth = quads * 4;
             let (rows, rest) = noise.split_at(3 * depth);
-            // One byte further: no kernel may count on aligned weights.
+            // One byte further: no kernel may rely on aligned weights.
             let mut weights = rest[1..=COLUMNS * depth].to_vec();
             let mut rows = rows.to_vec();
             if extreme {

@@ -1,4 +1,4 @@
-//! 64-bit Arm: activations moved to −128…127, so that signed bytes multiply without the dot-product extension.
+//! 64-bit Arm: activations are shifted to −128…127, so that signed bytes multiply without the dot-product extension.
 
 use std::arch::aarch64::{
     int32x4_t, vaddq_f32, vdupq_n_f32, vdupq_n_s32, vdupq_n_u32, vget_low_s8, vld1q_f32, vld1q_s8,
@@ -53,7 +53,7 @@ impl Kernel for Neon {
     }
 }
 
-/// Sums of one row against one block; each lane holds half of an output's sum.
+/// Computes the sums of one row against one block; each lane holds half of an output's sum.
 #[target_feature(enable = "neon")]
 #[inline]
 fn block_sums(row: &[u8], block: &[u8]) -> [[int32x4_t; 2]; 4] {
@@ -62,7 +62,7 @@ fn block_sums(row: &[u8], block: &[u8]) -> [[int32x4_t; 2]; 4] {
     for (quad, bytes) in row.chunks_exact(4).enumerate() {
         let mut four = [0; 4];
         four.copy_from_slice(bytes);
-        // Flipping the top bit takes 128 away. Lanes hold bytes in memory order on either byte order of the machine.
+        // Flipping the top bit subtracts 128. Lanes hold bytes in memory order on either byte order of the machine.
         let four = vreinterpretq_s8_u32(vdupq_n_u32(u32::from_le_bytes(four) ^ 0x8080_8080));
         for (part, [low, high]) in sums.iter_mut().enumerate() {
             // SAFETY: quad·64 + part·16 + 16 <= row.len()·16 = block.len(), as asserted above. May be unaligned.

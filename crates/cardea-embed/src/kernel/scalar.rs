@@ -1,4 +1,4 @@
-//! The kernel for any processor, and the one the others are tested against.
+//! The kernel for any processor, and the reference for the others.
 
 use super::{BLOCK, COLUMNS, Kernel, Lanes, Tile, check};
 

@@ -7,8 +7,11 @@ use clap::{ArgGroup, Args, Parser, Subcommand, builder::PossibleValuesParser};
 
 use crate::config::FILE;
 
-const EXIT_CODES: &str = "Exit codes: 0 done, and everything checked is good; 1 something that was checked is not \
-good; 2 the command line was not understood; 3 a server, a database or a file could not be reached.";
+const EXIT_CODES: &str = "Exit codes:
+  0  done, and everything checked is in order
+  1  a check failed, or the request was refused
+  2  invalid command line
+  3  a server, a database or a file could not be reached";
 
 /// Cardea, the secure front door of AI agents.
 #[derive(Debug, Parser)]

@@ -10,11 +10,11 @@ use serde_json::{Value, json};
 /// How a command ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum End {
-    /// Done, and everything checked is good.
+    /// Done, and everything checked is in order.
     Good,
-    /// Something that was checked is not good.
+    /// A check failed, or the request was refused.
     Bad,
-    /// The command line asks for something that makes no sense.
+    /// The command line is invalid.
     Misused,
     /// A server, a database or a file could not be reached.
     Unreachable,

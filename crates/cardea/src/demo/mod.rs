@@ -1,8 +1,8 @@
-//! `cardea demo`: the whole story on this machine, played as real HTTP requests through the real API.
+//! `cardea demo`: a complete scenario on this machine, played as real HTTP requests through the real API.
 //!
-//! It starts the customer-operations MCP server and Cardea itself on loopback ports, in a folder of its own, and
-//! plays scene after scene; the first one that goes otherwise than it should ends it with its name. It needs no key,
-//! no network and nothing installed.
+//! It starts the customer-operations MCP server and Cardea itself on loopback ports, in a folder of its own, and plays
+//! scene after scene. The first scene with an unexpected result ends it with its name. It needs no key, no network and
+//! no installed software.
 
 mod client;
 mod stage;
@@ -16,10 +16,10 @@ use crate::commands::{
 };
 use stage::Stage;
 
-/// What went otherwise than it should, in words.
+/// An unexpected result, in words.
 type Wrong = String;
 
-/// Plays the story, and stays up afterwards where somebody may want to go on.
+/// Plays the scenario, and keeps running afterwards if the user may want to continue.
 pub(crate) fn demo(demo: &Demo, out: &mut Out<'_>) -> End {
     if out.json {
         out.error("misused", "the demo is a story for people: leave --json out");

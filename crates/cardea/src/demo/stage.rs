@@ -1,4 +1,4 @@
-//! Where the story plays: a folder, the customer-operations server, Cardea, and the people.
+//! The environment of the scenario: a folder, the customer-operations server, Cardea, and the users.
 
 use std::{
     net::SocketAddr,
@@ -31,7 +31,7 @@ const AGENT: &str = include_str!("../../../../agents/support.toml");
 const POLICIES: &str = include_str!("../../../../policies/shop.cedar");
 const CONFIG: &str = include_str!("cardea.toml");
 
-/// How long the server of the shop lets a refund wait for its answer: time enough to be killed in.
+/// How long the shop's server delays the answer to a refund, so that there is time to kill Cardea meanwhile.
 const REFUND_DELAY: Millis = Millis(700);
 
 /// Everything that runs.
@@ -70,7 +70,7 @@ fn told(error: &cardea_core::Error) -> Wrong {
 }
 
 impl Stage {
-    /// Starts everything on free ports, in a fresh folder.
+    /// Starts everything on free ports, in a new folder.
     pub(super) async fn set(dir: Option<&Path>) -> Result<Self, Wrong> {
         let dir = match dir {
             Some(dir) => dir.to_owned(),
@@ -102,7 +102,7 @@ impl Stage {
         Ok(Self { dir, door, url, ann, bob, sue, shop, house: Some(House { app, server }) })
     }
 
-    /// Says where everything is.
+    /// Prints where everything is.
     pub(super) fn tell(&self, out: &mut Out<'_>) {
         out.line("Cardea, the secure front door of AI agents. Everything here runs on this machine; no model is asked.");
         out.line("");
@@ -114,7 +114,7 @@ impl Stage {
         }
     }
 
-    /// How many tools there are, and how many of them the agent may use for this person.
+    /// Returns the number of tools, and how many of them the agent may use for this person.
     pub(super) async fn tools(&self, person: &Person) -> Result<(usize, usize), Wrong> {
         let all = self.house.as_ref().map_or(0, |house| house.app.action.catalog().all().count());
         let agent = self.door.get(person, "/api/v1/agents").await?;
@@ -130,12 +130,13 @@ impl Stage {
         }
     }
 
-    /// Starts Cardea as a process of its own on the same folder and port, and waits until it listens.
+    /// Starts Cardea as a separate process on the same folder and port, and waits until it listens.
     pub(super) async fn start_process(&self) -> Result<Child, Wrong> {
         let program = std::env::current_exe().map_err(words)?;
         let log = std::fs::File::create(self.dir.join("serve.log")).map_err(words)?;
         let mut command = Command::new(program);
-        // WHY: what a shell says of the user's own installation goes over the file, and the demo must not work on that one.
+        // WHY: environment variables for the user's own installation would override the file, and the demo must not
+        // work on that one.
         let ours = std::env::vars_os().map(|(name, _)| name);
         for name in ours.filter(|name| name.to_string_lossy().starts_with("CARDEA_")) {
             command.env_remove(name);
@@ -164,12 +165,12 @@ impl Stage {
                 }
             }
         }
-        // Read on, so that the process never waits for somebody to read its output.
+        // The output is read on, so that the process never blocks on it.
         spawn(async move { while let Ok(Some(_)) = lines.next_line().await {} });
         Ok(child)
     }
 
-    /// Starts Cardea again and says how to go on by hand.
+    /// Starts Cardea again and prints how to continue by hand.
     pub(super) async fn invite(&mut self, out: &mut Out<'_>) -> Result<(), Wrong> {
         let loaded = Config::load(&self.dir.join("cardea.toml"), &Environment::default())
             .map_err(|error| error.pretty(false))?;
@@ -195,7 +196,7 @@ impl Stage {
         Ok(())
     }
 
-    /// Stops everything and clears up.
+    /// Stops everything and cleans up.
     pub(super) async fn clear(mut self, remove: bool) {
         self.close_house().await;
         if let Some(stop) = self.shop.stop.take() {
@@ -234,7 +235,7 @@ fn person(
 }
 
 impl Shop {
-    /// Opens the shop's MCP server. It trusts tokens that Cardea makes for it, and nothing else.
+    /// Opens the shop's MCP server. It trusts only tokens that Cardea makes for it.
     async fn open(socket: TcpListener, dir: &Path, app: &App) -> Result<Self, Wrong> {
         let cardea = (ISSUER, app.identity.upstream_jwks().to_string());
         let address = socket.local_addr().map_err(words)?;
@@ -247,18 +248,18 @@ impl Shop {
         Ok(Self { at, stop: Some(stop) })
     }
 
-    /// How many refunds its ledger holds for one order.
+    /// Counts the refunds in the ledger for one order.
     pub(super) async fn refunds(&self, order: i64) -> Result<i64, Wrong> {
         self.at.ledger().map_err(words)?.refunds_of(order).await.map_err(words)
     }
 
-    /// A customer writes a card number into a ticket, as customers do.
+    /// Adds a customer's comment with a card number to a ticket.
     pub(super) async fn careless_comment(&self, ticket: i64, text: &'static str) -> Result<(), Wrong> {
         self.at.ledger().map_err(words)?.customer_writes(ticket, text).await.map_err(words)
     }
 }
 
-/// Tasks of the demo live as long as its process; they are no jobs of an installation.
+/// Spawns a task of the demo. It lives as long as the process and is not a job of an installation.
 #[expect(clippy::disallowed_methods, reason = "there is no `Jobs` outside an `App`")]
 pub(super) fn spawn<T: Send + 'static>(task: impl Future<Output = T> + Send + 'static) -> JoinHandle<T> {
     tokio::spawn(task)

@@ -1,4 +1,4 @@
-//! The story, scene by scene. Each scene asks, prints what happened as a person wants to read it, and checks it.
+//! The scenario, scene by scene. Each scene sends requests, prints the result for people, and checks it.
 
 use std::time::{Duration, Instant};
 
@@ -18,14 +18,14 @@ use crate::{
     vault::RootKey,
 };
 
-/// Where the scenes stand, and what later ones need of earlier ones.
+/// State of the scenario, with what later scenes need of earlier ones.
 struct Play<'a, 'w> {
     stage: &'a mut Stage,
     out: &'a mut Out<'w>,
     number: u32,
 }
 
-/// Something a person asked an agent, and all that came of it.
+/// A message to an agent, with its result.
 struct Asked {
     reply: Reply,
     took: Duration,
@@ -49,7 +49,7 @@ impl Asked {
     }
 }
 
-/// Refuses to go on where something is not as it should be.
+/// Ends the scenario if something is not as expected.
 fn must(holds: bool, what: impl FnOnce() -> String) -> Result<(), Wrong> {
     if holds { Ok(()) } else { Err(what()) }
 }
@@ -89,7 +89,7 @@ impl Play<'_, '_> {
         Ok(asked)
     }
 
-    /// What Cardea decided and why, what it answered, what it cost.
+    /// Prints what Cardea decided and why, what it answered, and the cost.
     async fn tell(&mut self, person: &Person, asked: &Asked) -> Result<(), Wrong> {
         for decision in self.decisions(person, asked.turn()).await? {
             let text = |key: &str| decision.get(key).and_then(Value::as_str).unwrap_or_default().to_owned();
@@ -136,7 +136,7 @@ impl Play<'_, '_> {
         let picked = self.decisions(&ann, first.turn()).await?;
         let picked: Vec<&str> =
             picked.iter().filter_map(|one| one.get("resource").and_then(Value::as_str)).collect();
-        // More than one tool of the shop tells where an order is; which one is the model's choice.
+        // More than one tool of the shop tells where an order is; the model chooses.
         let right = matches!(picked.as_slice(), ["ops__get_order" | "ops__track_shipment"]);
         must(right, || format!("the agent picked {picked:?}"))?;
         must(first.answer().contains("delivered"), || {
@@ -286,7 +286,7 @@ impl Play<'_, '_> {
         Err(format!("the shop never got the refund for order {order}"))
     }
 
-    /// The turn of the newest conversation.
+    /// Returns the turn of the newest conversation.
     async fn last_turn(&self, person: &Person) -> Result<String, Wrong> {
         let talks = self.stage.door.get(person, "/api/v1/conversations?limit=1").await?;
         let talk = talks.text("/conversations/0/id").to_owned();
@@ -324,7 +324,7 @@ impl Play<'_, '_> {
     }
 }
 
-/// Tells a process to stop, and waits until it has.
+/// Stops a process, and waits for its end.
 async fn stop(process: &mut tokio::process::Child) -> Result<(), Wrong> {
     let Some(pid) = process.id() else { return Ok(()) };
     let told = tokio::process::Command::new("kill").arg("-TERM").arg(pid.to_string()).status().await;
@@ -343,7 +343,7 @@ async fn verify(database: &std::path::Path, key: &ChainKey, seen: &Checkpoints) 
     proved.map(|verified| verified.entries)
 }
 
-/// Changes one byte of an entry in the file, the way somebody with a hex editor would.
+/// Changes one byte of an entry in the file, as someone with a hex editor would.
 async fn tamper(database: &std::path::Path, key: &ChainKey, entry: u64) -> Result<(), Wrong> {
     let words = |error: cardea_core::Error| error.public();
     let db =
