@@ -1,4 +1,4 @@
-//! A client of the API, as anybody could write it.
+//! A simple client of the API.
 
 use std::{sync::Arc, time::Duration};
 
@@ -9,10 +9,10 @@ use serde_json::{Value, json};
 
 use super::Wrong;
 
-/// How long the demo waits for an answer before it calls it missing.
+/// Maximum time to wait for an answer.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// Somebody at the door.
+/// A user who sends requests.
 #[derive(Debug, Clone)]
 pub(super) struct Person {
     pub(super) name: &'static str,
@@ -20,7 +20,7 @@ pub(super) struct Person {
     pub(super) token: String,
 }
 
-/// What came back.
+/// Response of the server.
 #[derive(Debug)]
 pub(super) struct Reply {
     pub(super) status: u16,
@@ -28,13 +28,13 @@ pub(super) struct Reply {
 }
 
 impl Reply {
-    /// A text inside the body, by JSON pointer.
+    /// Returns a text inside the body, by JSON pointer.
     pub(super) fn text(&self, pointer: &str) -> &str {
         self.body.pointer(pointer).and_then(Value::as_str).unwrap_or_default()
     }
 }
 
-/// The way to one server.
+/// Client of one server.
 #[derive(Debug, Clone)]
 pub(super) struct Door {
     net: Net,
@@ -86,7 +86,7 @@ impl Door {
         self.send(self.request(Method::POST, path, person, Some(body))?).await
     }
 
-    /// Says something to the agent `support`, over the OpenAI route.
+    /// Sends a message to the agent `support`, over the OpenAI route.
     pub(super) async fn say(&self, person: &Person, talk: Option<&str>, text: &str) -> Result<Reply, Wrong> {
         let body = json!({ "model": "agent/support", "messages": [{ "role": "user", "content": text }] });
         let mut request = self.request(Method::POST, "/v1/chat/completions", person, Some(&body))?;
@@ -97,7 +97,7 @@ impl Door {
         self.send(request).await
     }
 
-    /// Follows a turn to its end and gives the receipt.
+    /// Follows a turn to its end and returns the receipt.
     pub(super) async fn follow(&self, person: &Person, turn: &str) -> Result<Value, Wrong> {
         let path = format!("/api/v1/turns/{turn}/events");
         let request = self.request(Method::GET, &path, person, None)?;
@@ -106,7 +106,7 @@ impl Door {
     }
 }
 
-/// Reads server-sent events until the one that ends the turn.
+/// Reads server-sent events up to the one that ends the turn.
 async fn until_ended(events: &mut Streaming) -> Result<Value, Wrong> {
     let mut text = String::new();
     loop {

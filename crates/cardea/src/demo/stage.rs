@@ -1,4 +1,4 @@
-//! Where the story plays: a folder, the customer-operations server, Cardea, and the people.
+//! Environment of the demo: a folder, the customer-operations server, Cardea, and the users.
 
 use std::{
     net::SocketAddr,
@@ -31,10 +31,10 @@ const AGENT: &str = include_str!("../../../../agents/support.toml");
 const POLICIES: &str = include_str!("../../../../policies/shop.cedar");
 const CONFIG: &str = include_str!("cardea.toml");
 
-/// How long the server of the shop lets a refund wait for its answer: time enough to be killed in.
+/// Delay of the shop's server between a refund and its answer. It leaves time to kill Cardea in between.
 const REFUND_DELAY: Millis = Millis(700);
 
-/// Everything that runs.
+/// All running parts of the demo.
 pub(super) struct Stage {
     pub(super) dir: PathBuf,
     pub(super) door: Door,
@@ -70,7 +70,7 @@ fn told(error: &cardea_core::Error) -> Wrong {
 }
 
 impl Stage {
-    /// Starts everything on free ports, in a fresh folder.
+    /// Starts everything on free ports, in a new folder.
     pub(super) async fn set(dir: Option<&Path>) -> Result<Self, Wrong> {
         let dir = match dir {
             Some(dir) => dir.to_owned(),
@@ -78,7 +78,7 @@ impl Stage {
         };
         if std::fs::read_dir(&dir).is_ok_and(|mut inside| inside.next().is_some()) {
             return Err(format!(
-                "{} is not empty; nothing there is overwritten: name another folder",
+                "{} is not empty, and the demo overwrites nothing; choose another folder",
                 dir.display()
             ));
         }
@@ -102,9 +102,9 @@ impl Stage {
         Ok(Self { dir, door, url, ann, bob, sue, shop, house: Some(House { app, server }) })
     }
 
-    /// Says where everything is.
+    /// Prints the addresses, the folder and the users.
     pub(super) fn tell(&self, out: &mut Out<'_>) {
-        out.line("Cardea, the secure front door of AI agents. Everything here runs on this machine; no model is asked.");
+        out.line("Cardea, a gateway for AI agents. Everything in this demo runs on this machine, without a language model.");
         out.line("");
         out.line(format!("  Cardea         {}", self.url));
         out.line(format!("  the shop       {} (30 tools, MCP)", self.shop.at.url));
@@ -114,7 +114,7 @@ impl Stage {
         }
     }
 
-    /// How many tools there are, and how many of them the agent may use for this person.
+    /// Returns the number of all tools, and of those that the agent may use for this person.
     pub(super) async fn tools(&self, person: &Person) -> Result<(usize, usize), Wrong> {
         let all = self.house.as_ref().map_or(0, |house| house.app.action.catalog().all().count());
         let agent = self.door.get(person, "/api/v1/agents").await?;
@@ -123,19 +123,19 @@ impl Stage {
         Ok((all, hers))
     }
 
-    /// Stops Cardea in this process, as an operator would: open work ends first.
+    /// Stops the Cardea in this process like an operator would: work in progress ends first.
     pub(super) async fn close_house(&mut self) {
         if let Some(House { app, server }) = self.house.take() {
             let (_, ()) = tokio::join!(server, app.stop());
         }
     }
 
-    /// Starts Cardea as a process of its own on the same folder and port, and waits until it listens.
+    /// Starts Cardea as a separate process with the same folder and port, and waits until it listens.
     pub(super) async fn start_process(&self) -> Result<Child, Wrong> {
         let program = std::env::current_exe().map_err(words)?;
         let log = std::fs::File::create(self.dir.join("serve.log")).map_err(words)?;
         let mut command = Command::new(program);
-        // WHY: what a shell says of the user's own installation goes over the file, and the demo must not work on that one.
+        // WHY: variables that configure the user's own installation override the file. The demo must not use that one.
         let ours = std::env::vars_os().map(|(name, _)| name);
         for name in ours.filter(|name| name.to_string_lossy().starts_with("CARDEA_")) {
             command.env_remove(name);
@@ -150,7 +150,7 @@ impl Stage {
             .kill_on_drop(true)
             .spawn()
             .map_err(words)?;
-        let stdout = child.stdout.take().ok_or("no output of the process")?;
+        let stdout = child.stdout.take().ok_or("the process has no output")?;
         let mut lines = BufReader::new(stdout).lines();
         loop {
             match lines.next_line().await.map_err(words)? {
@@ -158,18 +158,18 @@ impl Stage {
                 Some(_) => {}
                 None => {
                     return Err(format!(
-                        "the process ended at its start; see {}",
+                        "the process ended during startup; see {}",
                         self.dir.join("serve.log").display()
                     ));
                 }
             }
         }
-        // Read on, so that the process never waits for somebody to read its output.
+        // Continues to read, so that the process never blocks on its output.
         spawn(async move { while let Ok(Some(_)) = lines.next_line().await {} });
         Ok(child)
     }
 
-    /// Starts Cardea again and says how to go on by hand.
+    /// Starts Cardea again and prints how to continue by hand.
     pub(super) async fn invite(&mut self, out: &mut Out<'_>) -> Result<(), Wrong> {
         let loaded = Config::load(&self.dir.join("cardea.toml"), &Environment::default())
             .map_err(|error| error.pretty(false))?;
@@ -179,7 +179,7 @@ impl Stage {
         let server = spawn(api::serve(app.clone(), bound));
         self.house = Some(House { app, server });
         out.line("");
-        out.line("Everything stays up. In another terminal, as ann (support):");
+        out.line("Everything keeps running. Try it as ann (support) in another terminal:");
         out.line("");
         out.line(format!("  export CARDEA_URL={} CARDEA_TOKEN={}", self.url, self.ann.token));
         out.line("  cardea chat");
@@ -191,15 +191,15 @@ impl Stage {
         out.line(format!("  sue's token (supervisor):  {}", self.sue.token));
         out.line(format!("  {}/metrics   {}/api/v1/openapi.json", self.url, self.url));
         out.line("");
-        out.line("Ctrl-C ends it.");
+        out.line("Press Ctrl-C to stop.");
         Ok(())
     }
 
-    /// Stops everything and clears up.
+    /// Stops everything and cleans up.
     pub(super) async fn clear(mut self, remove: bool) {
         self.close_house().await;
         if let Some(stop) = self.shop.stop.take() {
-            // The shop may have ended already.
+            // Fails if the shop has already ended.
             let _ended = stop.send(());
         }
         if remove {
@@ -208,7 +208,7 @@ impl Stage {
     }
 }
 
-/// Writes the folder of the installation, as `cardea init` would for a user.
+/// Writes the files of the installation like `cardea init` does for a user.
 fn write(dir: &Path, cardea: &str, shop: &str) -> Result<(), Wrong> {
     for folder in ["agents", "policies"] {
         std::fs::create_dir_all(dir.join(folder)).map_err(words)?;
@@ -234,7 +234,7 @@ fn person(
 }
 
 impl Shop {
-    /// Opens the shop's MCP server. It trusts tokens that Cardea makes for it, and nothing else.
+    /// Starts the shop's MCP server. It trusts only tokens that Cardea issues for it.
     async fn open(socket: TcpListener, dir: &Path, app: &App) -> Result<Self, Wrong> {
         let cardea = (ISSUER, app.identity.upstream_jwks().to_string());
         let address = socket.local_addr().map_err(words)?;
@@ -247,18 +247,18 @@ impl Shop {
         Ok(Self { at, stop: Some(stop) })
     }
 
-    /// How many refunds its ledger holds for one order.
+    /// Returns the number of refunds of an order in the shop's ledger.
     pub(super) async fn refunds(&self, order: i64) -> Result<i64, Wrong> {
         self.at.ledger().map_err(words)?.refunds_of(order).await.map_err(words)
     }
 
-    /// A customer writes a card number into a ticket, as customers do.
+    /// Adds a customer's comment with a card number to a ticket.
     pub(super) async fn careless_comment(&self, ticket: i64, text: &'static str) -> Result<(), Wrong> {
         self.at.ledger().map_err(words)?.customer_writes(ticket, text).await.map_err(words)
     }
 }
 
-/// Tasks of the demo live as long as its process; they are no jobs of an installation.
+/// Starts a task of the demo. These tasks live as long as the process and are not jobs of an installation.
 #[expect(clippy::disallowed_methods, reason = "there is no `Jobs` outside an `App`")]
 pub(super) fn spawn<T: Send + 'static>(task: impl Future<Output = T> + Send + 'static) -> JoinHandle<T> {
     tokio::spawn(task)
