@@ -1,4 +1,4 @@
-# What is done often. `.ci/run` does not need just; this only saves typing.
+# Shortcuts for frequent commands. `.ci/run` does not need just.
 
 # format, lints, documentation, bans
 check:
@@ -7,23 +7,23 @@ check:
     RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps
     cargo deny check || echo "cargo deny is not installed: the tests check bans and licences"
 
-# everything that can be tested here
+# all tests that can run on this machine
 test:
     cargo test --workspace
 
-# the story, played to its end
+# the demo
 demo:
     cargo run -- demo
 
-# figures for bench/RESULTS.md
+# the measurements of bench/RESULTS.md
 bench:
     cargo build --release -p cardea -p cardea-bench-server
     target/release/cardea-bench-server
 
-# N rounds of killing the server in the middle of its work, on `sqlite`, `postgres` or `both`
+# the kill test with N kills, on `sqlite`, `postgres` or `both`
 kill N="200" ENGINE="both":
     CARDEA_KILLS={{N}} CARDEA_KILLS_ON={{ENGINE}} cargo test -p cardea --test it kills -- --nocapture
 
-# write the texts that are made from the source and reviewed by people
+# rewrite the reviewed texts that are generated from the source
 bless:
     CARDEA_TEST_BLESS=1 cargo test -p cardea --lib --test it -- reference_pages tools_of_the_policy_tests reviewed

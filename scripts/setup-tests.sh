@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Sets up the optional peers that some tests talk to. Nothing here is needed for the build; tests say `SKIPPED:` where
-# a peer is missing. Whatever cannot be set up is named and passed over.
+# Sets up the optional peers that some tests use. The build does not need them. A test whose peer is missing prints
+# `SKIPPED:`. The script reports each peer that it cannot set up, and continues.
 set -u
 cd "$(dirname "$0")/.."
 
@@ -8,15 +8,15 @@ say() { printf 'peers: %s\n' "$*"; }
 
 for tool in node python3 initdb pg_ctl; do
     if command -v "$tool" >/dev/null 2>&1; then
-        say "$tool is here: $("$tool" --version 2>&1 | head -n 1)"
+        say "found $tool: $("$tool" --version 2>&1 | head -n 1)"
     else
-        say "$tool is not here; tests that need it will be skipped"
+        say "$tool is missing; tests that need it will be skipped"
     fi
 done
 
 for setup in scripts/peers*.sh scripts/peers*/setup.sh; do
     [ -x "$setup" ] || continue
     say "running $setup"
-    "$setup" || say "$setup did not work; its tests will be skipped"
+    "$setup" || say "$setup failed; its tests will be skipped"
 done
 exit 0

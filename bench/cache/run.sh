@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# The figures of bench/RESULTS-cache.md: the burst, twice and four times that, and the memory of an entry.
+# Takes the measurements of bench/RESULTS-cache.md: the burst at one, two and four times the rate, and the memory per
+# entry.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 cargo build --quiet --release -p cardea --example cache_burst

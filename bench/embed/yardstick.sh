@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# Our encoder and onnxruntime on the same model, machine and run, by turns, so that a busy moment hits both.
+# Compares our encoder with onnxruntime on the same model and machine. The runs alternate, so that other load affects both.
 #
-#     bench/embed/yardstick.sh [ROUNDS]          # default 3; takes some minutes and downloads about 120 MB from PyPI
+#     bench/embed/yardstick.sh [ROUNDS]          # default 3; takes several minutes and downloads about 120 MB from PyPI
 set -euo pipefail
 root=$(cd "$(dirname "$0")/../.." && pwd)
 work=${YARDSTICK_DIR:-$root/target/yardstick}

@@ -1,12 +1,12 @@
 #!/usr/bin/env bash
-# Instructions that one request costs the served binary outside the kernel, counted by callgrind: they do not depend on how
-# busy the machine is. Needs valgrind, and builds that keep their symbols:
+# Counts the user-space instructions of the server for one request, with callgrind. The count does not depend on the load
+# of the machine. Needs valgrind, and builds with symbols:
 #
 #     CARGO_PROFILE_RELEASE_STRIP=none cargo build --release -p cardea -p cardea-bench-server
-#     bench/server/instructions.sh "completion, auth"        # or another row of one kind of request
+#     bench/server/instructions.sh "completion, auth"        # or another row with one kind of request
 #
-# Counted from the tenth second after the start, for ten seconds, over the events that requests leave. A busy machine needs
-# longer for the start: `WARM=30 bench/server/instructions.sh …`.
+# The count begins ten seconds after the start, lasts ten seconds, and is divided by the number of request events. A busy
+# machine needs more time for the start: `WARM=30 bench/server/instructions.sh …`.
 set -euo pipefail
 here=$(mktemp -d)
 trap 'rm -rf "$here"' EXIT

@@ -1,4 +1,4 @@
-//! The server without anybody else: tokens of its own to try it out, and a caller whom the operator vouches for.
+//! The server without an external issuer: test tokens that it issues itself, and a caller named by the operator.
 
 use std::net::SocketAddr;
 
@@ -13,21 +13,21 @@ use cardea_mcp::{
     auth::{Claims, IssuerConfig, Lifetime, Signer},
 };
 
-/// The people to try it out as: name, roles, scopes.
+/// Test users: name, roles, scopes.
 const PEOPLE: [(&str, &[&str], &[&str]); 3] = [
     ("vera", &[], &["read"]),
     ("sam", &["support"], &["read", "write"]),
     ("root", &["admin", "support", "ops", "analyst"], &["read", "write", "billing:read", "billing:write"]),
 ];
 
-/// An issuer whose key lives in this process, and a token for each of a few people on standard error.
+/// Creates an issuer whose key exists only in this process, and logs a token for each test user to standard error.
 pub(crate) fn issuer(
     issuer: IssuerConfig,
     listen: SocketAddr,
 ) -> Result<IssuerConfig, Box<dyn std::error::Error>> {
     if !listen.ip().is_loopback() {
         return Err(
-            "say whose tokens count: --secret or --jwks-url (tokens to try it out are for loopback only)"
+            "name the issuer's key with --secret or --jwks-url (test tokens are available on loopback only)"
                 .into(),
         );
     }
@@ -45,18 +45,12 @@ pub(crate) fn issuer(
             lifetime: Millis::from_secs(24 * 3_600),
         };
         let token = signer.sign(&claims, SystemClock.now())?;
-        tracing::info!(
-            user,
-            ?roles,
-            ?scopes,
-            token = token.expose_secret(),
-            "a token for a day, to try it out"
-        );
+        tracing::info!(user, ?roles, ?scopes, token = token.expose_secret(), "test token, valid for a day");
     }
     Ok(issuer.jwks(signer.jwks().to_string()))
 }
 
-/// Whoever starts the process says who uses it.
+/// Returns the user that the operator named when starting the process.
 pub(crate) fn operator(user: &str, roles: Vec<String>, scopes: Vec<String>) -> Principal {
     Principal {
         tenant: TenantId::from("default"),

@@ -13,7 +13,7 @@ use crate::{
     store::{Db, number, one, rows},
 };
 
-/// The four tools with their guards.
+/// Returns the four tools with their guards.
 pub(crate) fn router() -> Router {
     Router::new()
         .guard(HasRole::new(["analyst", "admin"]))
@@ -60,7 +60,7 @@ async fn lifetime_value(State(db): State<Db>, Args(by): Args<ById>) -> Result<Va
     Ok(db.run(move |tx| one(tx, "customer", sql, [by.customer_id])).await?)
 }
 
-/// What a customer's silence, complaints and refunds say.
+/// Churn risk, computed from a customer's inactivity, complaints and refunds.
 #[derive(Serialize, JsonSchema)]
 struct Churn {
     customer_id: i64,
@@ -113,7 +113,7 @@ struct Period {
 
 async fn revenue(State(db): State<Db>, Args(period): Args<Period>) -> Result<Value> {
     let done = db.run(move |tx| {
-        // Whole cents are summed, and divided once.
+        // Sums whole cents and divides once, which avoids rounding errors.
         let sums = "coalesce(sum(total_cents - discount_cents), 0) / 100.0 AS sold, coalesce(sum(refunded_cents), 0) / 100.0 AS refunded
             FROM orders
             WHERE status NOT IN ('pending', 'cancelled') AND (?1 IS NULL OR placed >= ?1) AND (?2 IS NULL OR placed <= ?2)";

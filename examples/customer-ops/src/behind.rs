@@ -1,4 +1,4 @@
-//! The shop inside a program that also runs Cardea: the demo's and the tests'.
+//! The shop inside a program that also runs Cardea, such as the demo and the tests.
 
 use std::{
     net::SocketAddr,
@@ -9,21 +9,21 @@ use cardea_mcp::Error;
 
 use crate::{Config, Db};
 
-/// Where such a shop is, and where it keeps its data.
+/// Address and data folder of such a shop.
 #[derive(Debug, Clone)]
 pub struct Behind {
-    /// Its address, as tokens name it.
+    /// Address of the shop, as tokens name it.
     pub url: String,
-    /// The folder of its database.
+    /// Folder of the database.
     pub folder: PathBuf,
 }
 
 impl Behind {
-    /// A shop on this socket in the folder `shop` of `dir`, and the setting of a server that trusts what Cardea signs
-    /// for it (issuer and key set), and nothing else.
+    /// Returns a shop on this socket in the folder `shop` of `dir`, and the configuration of a server that trusts only
+    /// tokens that Cardea signs for it (issuer and key set).
     ///
     /// # Errors
-    /// If the folder cannot be made.
+    /// If the folder cannot be created.
     pub fn cardea(
         address: SocketAddr,
         dir: &Path,
@@ -35,7 +35,7 @@ impl Behind {
         Ok((shop, config))
     }
 
-    /// A look into what it has done, while it runs.
+    /// Opens the shop's database while the shop is running.
     ///
     /// # Errors
     /// If the database cannot be opened.

@@ -17,7 +17,7 @@ const CUSTOMER: &str =
     "SELECT id AS customer_id, name, email, phone, city, plan, balance_cents / 100.0 AS balance, since
     FROM customers WHERE id = ?1";
 
-/// The seven tools with their guards.
+/// Returns the seven tools with their guards.
 pub(crate) fn router() -> Router {
     let (read, write) = (HasScope::new(["read"]), HasScope::new(["write"]));
     Router::new()
@@ -57,7 +57,7 @@ pub(crate) fn router() -> Router {
             Tool::new("delete_customer", delete)
                 .about("Permanently delete a customer. Requires admin + support roles.")
                 .examples(["Erase customer 42 for good", "This customer wants all their data removed"])
-                // Their orders go with them.
+                // Deletes the customer's orders as well.
                 .clears(["customer:{customer_id}", ORDERS])
                 .guard(HasAllRoles::new(["admin", "support"])),
         )

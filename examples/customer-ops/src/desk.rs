@@ -1,11 +1,11 @@
-//! What somebody at the shop's own desk can do without the server: look into the ledger, and be a customer.
+//! Direct access to the shop's data without the server: reads of the ledger, and comments of customers.
 
 use cardea_mcp::Error;
 
 use crate::store::Db;
 
 impl Db {
-    /// How many refunds the ledger holds for one order.
+    /// Returns the number of refunds of an order in the ledger.
     ///
     /// # Errors
     /// If the database cannot be used.
@@ -14,7 +14,7 @@ impl Db {
         self.run(move |tx| Ok(tx.query_row(sql, [order], |row| row.get(0))?)).await
     }
 
-    /// All refunds: key, order, cents and time (milliseconds since 1970) of each.
+    /// Returns all refunds, each with key, order, cents and time (milliseconds since 1970).
     ///
     /// # Errors
     /// If the database cannot be used.
@@ -30,7 +30,7 @@ impl Db {
         .await
     }
 
-    /// How many comments have this very text.
+    /// Returns the number of comments with exactly this text.
     ///
     /// # Errors
     /// If the database cannot be used.
@@ -40,7 +40,7 @@ impl Db {
         self.run(move |tx| Ok(tx.query_row(sql, [text], |row| row.get(0))?)).await
     }
 
-    /// How many comments a ticket has.
+    /// Returns the number of comments of a ticket.
     ///
     /// # Errors
     /// If the database cannot be used.
@@ -49,7 +49,7 @@ impl Db {
         self.run(move |tx| Ok(tx.query_row(sql, [ticket], |row| row.get(0))?)).await
     }
 
-    /// Adds what a customer wrote to a ticket, whatever it is.
+    /// Adds a customer's comment to a ticket, without checking its text.
     ///
     /// # Errors
     /// If there is no such ticket, or the database cannot be used.

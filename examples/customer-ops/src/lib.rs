@@ -1,8 +1,8 @@
 //! The customer-operations server of the guide: thirty tools in five routers over a small shop's data.
 //!
-//! Read it as an example of `cardea-mcp`: one file a router, plain async functions, a guard on every tool. The data
-//! is seeded the same way every time, answers are computed from it, and writes change it. A refund is done exactly
-//! once for each idempotency key of a user; `get_order` with `refund_key` tells whether one was done.
+//! It is an example of `cardea-mcp`: one file for each router, plain async functions, and a guard on every tool. The
+//! initial data is always the same, answers are computed from it, and writes change it. A refund is made exactly once
+//! for each idempotency key of a user; `get_order` with `refund_key` returns whether it was made.
 
 mod analytics;
 mod behind;
@@ -25,24 +25,24 @@ use cardea_mcp::{
 
 pub use self::{behind::Behind, store::Db};
 
-/// How the server is set up.
+/// Configuration of the server.
 #[derive(Default)]
 pub struct Config {
-    /// Where `customer-ops.sqlite` stands. In memory if absent.
+    /// Folder of `customer-ops.sqlite`. In memory if absent.
     pub folder: Option<PathBuf>,
-    /// Whose tokens are taken. Without any, only a [`cardea_mcp::TestClient`] gets past the guards.
+    /// Issuers whose tokens are accepted. Without any, only a [`cardea_mcp::TestClient`] passes the guards.
     pub trust: Vec<IssuerConfig>,
-    /// The server's address as tokens name it (their audience), such as `http://127.0.0.1:7402/mcp`.
+    /// Address of the server as tokens name it (their audience), such as `http://127.0.0.1:7402/mcp`.
     pub resource: Option<String>,
-    /// Writes every call to a file.
+    /// Audit file in which every call is recorded.
     pub audit: Option<Audit>,
-    /// How long `process_refund` waits between its commit and its answer, to try out crashes. Nothing by default.
+    /// Delay between commit and answer of `process_refund`, to test crashes. None by default.
     pub refund_delay: Millis,
 }
 
 impl Config {
-    /// A shop at `url` that keeps its data in `folder` and takes nobody's tokens but those that Cardea, as `issuer`,
-    /// signs with one of these keys.
+    /// Returns the configuration of a shop at `url` that keeps its data in `folder`. It accepts only tokens that Cardea,
+    /// as `issuer`, signs with one of these keys.
     #[must_use]
     pub fn behind((issuer, jwks): (&str, String), url: &str, folder: PathBuf) -> Self {
         let issuer = IssuerConfig::new(issuer, url).jwks(jwks).tenant_claim("tenant");
@@ -50,7 +50,7 @@ impl Config {
     }
 }
 
-/// The server with all its tools; every one of them has a guard.
+/// Returns the server with all its tools. Each tool has a guard.
 ///
 /// # Errors
 /// If the database cannot be opened.

@@ -1,4 +1,4 @@
-//! `cargo run -p customer-ops`: the server on a loopback port, or over standard input and output.
+//! `cargo run -p customer-ops`: runs the server on a loopback port, or over standard input and output.
 
 mod alone;
 
@@ -10,11 +10,11 @@ use customer_ops::Config;
 
 /// The customer-operations MCP server of the guide.
 ///
-/// Without `--secret` and `--jwks-url` it is there to be tried out: it signs tokens for itself and tells them on
-/// standard error.
+/// Without `--secret` and `--jwks-url` it runs in test mode: it signs its own tokens and prints them to standard
+/// error.
 #[derive(Parser)]
 struct Options {
-    /// Where to listen.
+    /// Address to listen on.
     #[arg(long, default_value = "127.0.0.1:7402", env = "CUSTOMER_OPS_LISTEN")]
     listen: SocketAddr,
     /// Folder of the database and the audit file. In memory, without audit, if absent.
@@ -29,16 +29,16 @@ struct Options {
     /// Secret of at least 32 bytes that signs the tokens (HS256).
     #[arg(long, env = "CUSTOMER_OPS_SECRET", hide_env_values = true)]
     secret: Option<String>,
-    /// Address of the issuer's key set, in place of a secret.
+    /// URL of the issuer's key set, instead of a secret.
     #[arg(long, env = "CUSTOMER_OPS_JWKS_URL", conflicts_with = "secret")]
     jwks_url: Option<String>,
-    /// Secret of at least 32 bytes that chains the audit file; needs a folder.
+    /// Secret of at least 32 bytes that chains the audit file; requires a folder.
     #[arg(long, env = "CUSTOMER_OPS_AUDIT_SECRET", hide_env_values = true, requires = "folder")]
     audit_secret: Option<String>,
     /// Private `host:port` from which the key set may be fetched.
     #[arg(long)]
     allow: Vec<String>,
-    /// Milliseconds between the commit of a refund and its answer, to try out crashes.
+    /// Milliseconds between the commit of a refund and its answer, to test crashes.
     #[arg(long, default_value_t = 0, env = "CUSTOMER_OPS_REFUND_DELAY")]
     refund_delay: u64,
     /// Serves one client over standard input and output, as this user of tenant `default`.

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use crate::store::{Db, change, note, number, one, rows, who};
 
-/// The three tools with their guards.
+/// Returns the three tools with their guards.
 pub(crate) fn router() -> Router {
     Router::new()
         .tool(

@@ -1,4 +1,4 @@
-//! Orders: eight tools. A refund is done exactly once for each idempotency key.
+//! Orders: eight tools. A refund is made exactly once for each idempotency key.
 
 use cardea_mcp::{
     Args, CheckHint, Code, Context, Error, Millis, Result, Router, State, Tool, guard::HasScope,
@@ -31,21 +31,21 @@ impl std::fmt::Display for OrderId {
     }
 }
 
-/// How the example waits between a refund and its answer, so that a crash in between can be tried out.
+/// Delay between a refund and its answer, to test a crash in between.
 #[derive(Clone, Copy)]
 pub(crate) struct RefundDelay(pub(crate) Millis);
 
 const ORDER: &str = "SELECT 'ORD-' || id AS order_id, customer_id, status, item, quantity, total_cents / 100.0 AS total,
     discount_code, discount_cents / 100.0 AS discount, refunded_cents / 100.0 AS refunded, placed FROM orders";
 
-/// What tells of an order carries these, and what changes one clears them. WHY: an order may be called `17` or `ORD-17`,
-/// and a list or an invoice does not name it at all, so the order's own tag is not enough.
+/// Tags of results that show an order. A change of an order clears them. WHY: an order can be named `17` or `ORD-17`,
+/// and a list or an invoice does not name it at all, so a tag for each order is not enough.
 const TAGS: [&str; 2] = ["order:{order_id}", ORDERS];
 
-/// The tag of everything that tells of orders, or of what they change.
+/// Tag of all results that depend on orders, or on what orders change.
 pub(crate) const ORDERS: &str = "orders";
 
-/// The eight tools with their guards.
+/// Returns the eight tools with their guards.
 pub(crate) fn router() -> Router {
     Router::new()
         .merge(billing())
@@ -252,7 +252,7 @@ fn wrong(why: &str) -> Error {
     Error::new(Code::InvalidArguments).detail(why)
 }
 
-/// Euros as cents; nothing is rounded away.
+/// Converts euros to cents, without rounding.
 fn cents(euros: f64) -> std::result::Result<i64, Error> {
     let exact = euros * 100.0;
     if (exact - exact.round()).abs() > 1e-6 {
@@ -261,7 +261,7 @@ fn cents(euros: f64) -> std::result::Result<i64, Error> {
     format!("{:.0}", exact.round()).parse().map_err(|_| wrong("`/amount`: this is no amount."))
 }
 
-/// One key of one user pays once; every later call with it gets the first answer.
+/// Makes a refund once for each key of a user. Every later call with the key gets the first answer.
 fn refunded(
     tx: &Transaction<'_>,
     wanted: &Refund,

@@ -1,4 +1,4 @@
-//! The same small company every time: 300 customers, 600 orders, 240 tickets and what belongs to them.
+//! Initial data of the shop, always the same: 300 customers, 600 orders, 240 tickets and related data.
 
 use rusqlite::{Transaction, params};
 
@@ -62,7 +62,7 @@ const SUBJECTS: [&str; 5] = [
 ];
 const AGENTS: [&str; 4] = ["ann", "bob", "carla", "deniz"];
 
-/// Numbers that look random and never change (a linear congruential generator, constants of Knuth's MMIX).
+/// Deterministic pseudo-random numbers (a linear congruential generator with the constants of Knuth's MMIX).
 struct Dice(u64);
 
 impl Dice {
@@ -82,7 +82,7 @@ impl Dice {
     }
 }
 
-/// Makes the tables and the data, unless they are there.
+/// Creates the tables and the data if they do not exist.
 pub(crate) fn fill(tx: &Transaction<'_>) -> rusqlite::Result<()> {
     let there: i64 =
         tx.query_row("SELECT count(*) FROM sqlite_master WHERE name = 'customers'", [], |row| row.get(0))?;
@@ -150,7 +150,7 @@ fn orders(tx: &Transaction<'_>, dice: &mut Dice) -> rusqlite::Result<()> {
         let customer = 1 + i64::try_from(dice.below(300)).unwrap_or(0);
         let (item, price) = dice.of(&ITEMS).unwrap_or_default();
         let quantity = 1 + i64::try_from(dice.below(3)).unwrap_or(0);
-        // WHY: the guide's walk-through pays back order 17, so that one is always delivered and worth it.
+        // WHY: the guide's walk-through refunds order 17, so this order is always delivered and its amount is sufficient.
         let (item, price, quantity) =
             if id == 17 { ("Office chair", 18_900, 1) } else { (item, price, quantity) };
         let drawn = dice.of(&["pending", "paid", "shipped", "delivered", "delivered", "delivered"]);

@@ -1,4 +1,4 @@
-//! The example's database: SQLite, seeded the same way every time.
+//! The example's database: SQLite, always with the same initial data.
 
 use std::{
     path::Path,
@@ -12,16 +12,16 @@ use serde_json::{Map, Value, json};
 
 use crate::seed;
 
-/// A handle on the database. Cheap to clone.
+/// Handle of the database. Cheap to clone.
 #[derive(Clone)]
 pub struct Db(Arc<Mutex<Connection>>);
 
-/// What ends a transaction without a commit.
+/// Reason for which a transaction ends without a commit.
 #[derive(Debug)]
 pub(crate) enum Fault {
-    /// The database said no.
+    /// Error of the database.
     Sql(rusqlite::Error),
-    /// The caller is told why.
+    /// Error that the caller is told.
     Told(Error),
 }
 
@@ -67,10 +67,10 @@ impl Db {
         Ok(Self(Arc::new(Mutex::new(open()?))))
     }
 
-    /// Runs one transaction on a thread that may wait for the disk. It is undone if `work` fails.
+    /// Runs one transaction on a thread that may block. It is rolled back if `work` fails.
     ///
     /// # Errors
-    /// Whatever `work` says, or that the database cannot be used.
+    /// The error of `work`, or if the database cannot be used.
     pub(crate) async fn run<T: Send + 'static>(
         &self,
         work: impl FnOnce(&Transaction<'_>) -> Result<T, Fault> + Send + 'static,
@@ -87,7 +87,7 @@ impl Db {
     }
 }
 
-/// All rows, as JSON objects named by column.
+/// Returns all rows as JSON objects with the column names as keys.
 pub(crate) fn rows(tx: &Transaction<'_>, sql: &str, params: impl Params) -> Result<Vec<Value>, Fault> {
     let mut statement = tx.prepare_cached(sql)?;
     let names: Vec<String> = statement.column_names().map(str::to_owned).collect();
@@ -108,22 +108,22 @@ pub(crate) fn rows(tx: &Transaction<'_>, sql: &str, params: impl Params) -> Resu
     Ok(found.collect::<Result<_, _>>()?)
 }
 
-/// The one row, or "there is no such `what`".
+/// Returns the single row, or the error that there is no such `what`.
 pub(crate) fn one(tx: &Transaction<'_>, what: &str, sql: &str, params: impl Params) -> Result<Value, Fault> {
     rows(tx, sql, params)?.pop().ok_or_else(|| missing(what).into())
 }
 
-/// The one number, or "there is no such `what`".
+/// Returns the single number, or the error that there is no such `what`.
 pub(crate) fn number(tx: &Transaction<'_>, what: &str, sql: &str, params: impl Params) -> Result<i64, Fault> {
     tx.query_row(sql, params, |row| row.get(0)).optional()?.ok_or_else(|| missing(what).into())
 }
 
-/// Changes exactly one row, or "there is no such `what`".
+/// Changes exactly one row, or returns the error that there is no such `what`.
 pub(crate) fn change(tx: &Transaction<'_>, what: &str, sql: &str, params: impl Params) -> Result<(), Fault> {
     if tx.execute(sql, params)? == 1 { Ok(()) } else { Err(missing(what).into()) }
 }
 
-/// Notes in the example's own log who did what; `audit_log` reads it.
+/// Records in the example's own log who did what. `audit_log` reads it.
 pub(crate) fn note(tx: &Transaction<'_>, who: &str, action: &str, object: &str) -> Result<(), Fault> {
     tx.execute(
         "INSERT INTO events (at, who, action, object) VALUES (?1, ?2, ?3, ?4)",
@@ -132,17 +132,17 @@ pub(crate) fn note(tx: &Transaction<'_>, who: &str, action: &str, object: &str) 
     Ok(())
 }
 
-/// Who calls, as the log names them.
+/// Returns the name of the caller for the log.
 pub(crate) fn who(context: &Context) -> Result<String, Error> {
     Ok(context.user()?.to_string())
 }
 
-/// The time, as text.
+/// Returns the current time as text.
 pub(crate) fn now() -> String {
     SystemClock.now().to_string()
 }
 
-/// The call cannot be done as things stand.
+/// Returns the error that the current state does not allow the call.
 pub(crate) fn refused(why: impl Into<String>) -> Error {
     Error::new(Code::Conflict).detail(why)
 }

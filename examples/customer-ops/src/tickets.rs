@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use crate::store::{Db, Fault, change, note, now, number, one, refused, rows, who};
 
-/// The eight tools with their guards.
+/// Returns the eight tools with their guards.
 pub(crate) fn router() -> Router {
     let read = Router::new()
         .guard(HasScope::new(["read"]))

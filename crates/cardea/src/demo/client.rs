@@ -1,4 +1,4 @@
-//! An ordinary client of the API.
+//! A simple client of the API.
 
 use std::{sync::Arc, time::Duration};
 
@@ -9,10 +9,10 @@ use serde_json::{Value, json};
 
 use super::Wrong;
 
-/// How long the demo waits for an answer before it counts as missing.
+/// Maximum time to wait for an answer.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// A user with a credential.
+/// A user who sends requests.
 #[derive(Debug, Clone)]
 pub(super) struct Person {
     pub(super) name: &'static str,
@@ -20,7 +20,7 @@ pub(super) struct Person {
     pub(super) token: String,
 }
 
-/// An answer.
+/// Response of the server.
 #[derive(Debug)]
 pub(super) struct Reply {
     pub(super) status: u16,
@@ -34,7 +34,7 @@ impl Reply {
     }
 }
 
-/// Connection to one server.
+/// Client of one server.
 #[derive(Debug, Clone)]
 pub(super) struct Door {
     net: Net,
@@ -106,7 +106,7 @@ impl Door {
     }
 }
 
-/// Reads server-sent events until the one that ends the turn.
+/// Reads server-sent events up to the one that ends the turn.
 async fn until_ended(events: &mut Streaming) -> Result<Value, Wrong> {
     let mut text = String::new();
     loop {

@@ -1,8 +1,8 @@
-//! `cardea demo`: a complete scenario on this machine, played as real HTTP requests through the real API.
+//! `cardea demo`: plays a complete scenario on this machine, with real HTTP requests to the real API.
 //!
-//! It starts the customer-operations MCP server and Cardea itself on loopback ports, in a folder of its own, and plays
-//! scene after scene. The first scene with an unexpected result ends it with its name. It needs no key, no network and
-//! no installed software.
+//! It starts the customer-operations MCP server and Cardea itself on loopback ports, in a folder of its own, and
+//! plays one scene after the other. A scene with an unexpected result ends the demo, which names that result. The demo
+//! needs no key, no network and no other software.
 
 mod client;
 mod stage;
@@ -16,13 +16,13 @@ use crate::commands::{
 };
 use stage::Stage;
 
-/// An unexpected result, in words.
+/// Description of an unexpected result.
 type Wrong = String;
 
-/// Plays the scenario, and keeps running afterwards if the user may want to continue.
+/// Plays the demo. Keeps running afterwards if a user may want to continue by hand.
 pub(crate) fn demo(demo: &Demo, out: &mut Out<'_>) -> End {
     if out.json {
-        out.error("misused", "the demo is a story for people: leave --json out");
+        out.error("misused", "the demo prints text for people; run it without --json");
         return End::Misused;
     }
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
@@ -36,7 +36,7 @@ pub(crate) fn demo(demo: &Demo, out: &mut Out<'_>) -> End {
     match runtime.block_on(play(demo, stay, out)) {
         Ok(()) => End::Good,
         Err(wrong) => {
-            out.note(format!("\nThe story went otherwise: {wrong}"));
+            out.note(format!("\nThe demo failed: {wrong}"));
             End::Bad
         }
     }

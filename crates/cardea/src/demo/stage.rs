@@ -1,4 +1,4 @@
-//! The environment of the scenario: a folder, the customer-operations server, Cardea, and the users.
+//! Environment of the demo: a folder, the customer-operations server, Cardea, and the users.
 
 use std::{
     net::SocketAddr,
@@ -31,10 +31,10 @@ const AGENT: &str = include_str!("../../../../agents/support.toml");
 const POLICIES: &str = include_str!("../../../../policies/shop.cedar");
 const CONFIG: &str = include_str!("cardea.toml");
 
-/// How long the shop's server delays the answer to a refund, so that there is time to kill Cardea meanwhile.
+/// Delay of the shop's server between a refund and its answer. It leaves time to kill Cardea in between.
 const REFUND_DELAY: Millis = Millis(700);
 
-/// Everything that runs.
+/// All running parts of the demo.
 pub(super) struct Stage {
     pub(super) dir: PathBuf,
     pub(super) door: Door,
@@ -78,7 +78,7 @@ impl Stage {
         };
         if std::fs::read_dir(&dir).is_ok_and(|mut inside| inside.next().is_some()) {
             return Err(format!(
-                "{} is not empty; nothing there is overwritten: name another folder",
+                "{} is not empty, and the demo overwrites nothing; choose another folder",
                 dir.display()
             ));
         }
@@ -102,9 +102,9 @@ impl Stage {
         Ok(Self { dir, door, url, ann, bob, sue, shop, house: Some(House { app, server }) })
     }
 
-    /// Prints where everything is.
+    /// Prints the addresses, the folder and the users.
     pub(super) fn tell(&self, out: &mut Out<'_>) {
-        out.line("Cardea, the secure front door of AI agents. Everything here runs on this machine; no model is asked.");
+        out.line("Cardea, a gateway for AI agents. Everything in this demo runs on this machine, without a language model.");
         out.line("");
         out.line(format!("  Cardea         {}", self.url));
         out.line(format!("  the shop       {} (30 tools, MCP)", self.shop.at.url));
@@ -114,7 +114,7 @@ impl Stage {
         }
     }
 
-    /// Returns the number of tools, and how many of them the agent may use for this person.
+    /// Returns the number of all tools, and of those that the agent may use for this person.
     pub(super) async fn tools(&self, person: &Person) -> Result<(usize, usize), Wrong> {
         let all = self.house.as_ref().map_or(0, |house| house.app.action.catalog().all().count());
         let agent = self.door.get(person, "/api/v1/agents").await?;
@@ -123,20 +123,19 @@ impl Stage {
         Ok((all, hers))
     }
 
-    /// Stops Cardea in this process, as an operator would: open work ends first.
+    /// Stops the Cardea in this process like an operator would: work in progress ends first.
     pub(super) async fn close_house(&mut self) {
         if let Some(House { app, server }) = self.house.take() {
             let (_, ()) = tokio::join!(server, app.stop());
         }
     }
 
-    /// Starts Cardea as a separate process on the same folder and port, and waits until it listens.
+    /// Starts Cardea as a separate process with the same folder and port, and waits until it listens.
     pub(super) async fn start_process(&self) -> Result<Child, Wrong> {
         let program = std::env::current_exe().map_err(words)?;
         let log = std::fs::File::create(self.dir.join("serve.log")).map_err(words)?;
         let mut command = Command::new(program);
-        // WHY: environment variables for the user's own installation would override the file, and the demo must not
-        // work on that one.
+        // WHY: variables that configure the user's own installation override the file. The demo must not use that one.
         let ours = std::env::vars_os().map(|(name, _)| name);
         for name in ours.filter(|name| name.to_string_lossy().starts_with("CARDEA_")) {
             command.env_remove(name);
@@ -151,7 +150,7 @@ impl Stage {
             .kill_on_drop(true)
             .spawn()
             .map_err(words)?;
-        let stdout = child.stdout.take().ok_or("no output of the process")?;
+        let stdout = child.stdout.take().ok_or("the process has no output")?;
         let mut lines = BufReader::new(stdout).lines();
         loop {
             match lines.next_line().await.map_err(words)? {
@@ -159,13 +158,13 @@ impl Stage {
                 Some(_) => {}
                 None => {
                     return Err(format!(
-                        "the process ended at its start; see {}",
+                        "the process ended during startup; see {}",
                         self.dir.join("serve.log").display()
                     ));
                 }
             }
         }
-        // The output is read on, so that the process never blocks on it.
+        // Continues to read, so that the process never blocks on its output.
         spawn(async move { while let Ok(Some(_)) = lines.next_line().await {} });
         Ok(child)
     }
@@ -180,7 +179,7 @@ impl Stage {
         let server = spawn(api::serve(app.clone(), bound));
         self.house = Some(House { app, server });
         out.line("");
-        out.line("Everything stays up. In another terminal, as ann (support):");
+        out.line("Everything keeps running. Try it as ann (support) in another terminal:");
         out.line("");
         out.line(format!("  export CARDEA_URL={} CARDEA_TOKEN={}", self.url, self.ann.token));
         out.line("  cardea chat");
@@ -192,7 +191,7 @@ impl Stage {
         out.line(format!("  sue's token (supervisor):  {}", self.sue.token));
         out.line(format!("  {}/metrics   {}/api/v1/openapi.json", self.url, self.url));
         out.line("");
-        out.line("Ctrl-C ends it.");
+        out.line("Press Ctrl-C to stop.");
         Ok(())
     }
 
@@ -200,7 +199,7 @@ impl Stage {
     pub(super) async fn clear(mut self, remove: bool) {
         self.close_house().await;
         if let Some(stop) = self.shop.stop.take() {
-            // The shop may have ended already.
+            // Fails if the shop has already ended.
             let _ended = stop.send(());
         }
         if remove {
@@ -209,7 +208,7 @@ impl Stage {
     }
 }
 
-/// Writes the folder of the installation, as `cardea init` would for a user.
+/// Writes the files of the installation like `cardea init` does for a user.
 fn write(dir: &Path, cardea: &str, shop: &str) -> Result<(), Wrong> {
     for folder in ["agents", "policies"] {
         std::fs::create_dir_all(dir.join(folder)).map_err(words)?;
@@ -235,7 +234,7 @@ fn person(
 }
 
 impl Shop {
-    /// Opens the shop's MCP server. It trusts only tokens that Cardea makes for it.
+    /// Starts the shop's MCP server. It trusts only tokens that Cardea issues for it.
     async fn open(socket: TcpListener, dir: &Path, app: &App) -> Result<Self, Wrong> {
         let cardea = (ISSUER, app.identity.upstream_jwks().to_string());
         let address = socket.local_addr().map_err(words)?;
@@ -248,7 +247,7 @@ impl Shop {
         Ok(Self { at, stop: Some(stop) })
     }
 
-    /// Counts the refunds in the ledger for one order.
+    /// Returns the number of refunds of an order in the shop's ledger.
     pub(super) async fn refunds(&self, order: i64) -> Result<i64, Wrong> {
         self.at.ledger().map_err(words)?.refunds_of(order).await.map_err(words)
     }
@@ -259,7 +258,7 @@ impl Shop {
     }
 }
 
-/// Spawns a task of the demo. It lives as long as the process and is not a job of an installation.
+/// Starts a task of the demo. These tasks live as long as the process and are not jobs of an installation.
 #[expect(clippy::disallowed_methods, reason = "there is no `Jobs` outside an `App`")]
 pub(super) fn spawn<T: Send + 'static>(task: impl Future<Output = T> + Send + 'static) -> JoinHandle<T> {
     tokio::spawn(task)

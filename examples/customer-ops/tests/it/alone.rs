@@ -1,4 +1,4 @@
-//! The program itself: over standard input and output, and on a port with tokens of its own.
+//! Tests of the program: over standard input and output, and on a port with its own test tokens.
 
 use std::{collections::BTreeSet, process::Stdio};
 
@@ -47,7 +47,7 @@ async fn a_client_that_starts_the_program_talks_to_it_over_stdio_with_the_rights
     assert!(ended.success(), "it ends with its client: {ended}");
 }
 
-/// The body of an answer to one request.
+/// Sends one request and returns the body of the answer.
 async fn ask(address: &str, token: &str, body: &str) -> String {
     let mut stream = TcpStream::connect(address).await.unwrap();
     let head = format!(

@@ -10,12 +10,12 @@ mod stories;
 use cardea_mcp::TestClient;
 use customer_ops::Config;
 
-/// A fresh shop in memory.
+/// Returns a new shop in memory.
 fn shop() -> TestClient {
     TestClient::new(customer_ops::server(Config::default()).unwrap()).unwrap()
 }
 
-/// The people of the shop: name, roles, scopes.
+/// Users of the shop: name, roles, scopes.
 const PEOPLE: [(&str, &[&str], &[&str]); 7] = [
     ("nobody", &[], &[]),
     ("viewer", &[], &["read"]),
@@ -26,7 +26,7 @@ const PEOPLE: [(&str, &[&str], &[&str]); 7] = [
     ("admin", &["admin", "support"], &["read", "write", "billing:read", "billing:write"]),
 ];
 
-/// The shop as one of its people sees it.
+/// Returns a client that acts as one of the users.
 fn as_one_of(shop: &TestClient, name: &str) -> TestClient {
     let (_, roles, scopes) = PEOPLE.iter().find(|person| person.0 == name).unwrap();
     let client = shop.clone().as_user(name);

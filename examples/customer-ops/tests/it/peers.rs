@@ -1,5 +1,5 @@
-//! Clients that other people wrote list and call guarded tools with a token, on both wires. They are installed by
-//! `scripts/peers.sh`; without them these tests say so and pass.
+//! Third-party clients list and call guarded tools with a token, over both wire formats. `scripts/peers.sh` installs
+//! them. Without them, these tests report that they are skipped, and pass.
 
 use std::{
     collections::BTreeSet,
@@ -20,7 +20,7 @@ use customer_ops::Config;
 use serde_json::Value;
 use tokio::{net::TcpListener, process::Command, sync::oneshot, task::JoinHandle};
 
-/// A shop on a port of this machine, and who signs its tokens.
+/// Shop on a local port, and the signer of its tokens.
 pub(crate) struct Running {
     pub(crate) url: String,
     signer: Signer,
@@ -36,7 +36,7 @@ impl Running {
         .await
     }
 
-    /// A shop that takes the tokens of this issuer, told at which address it listens.
+    /// Starts a shop that accepts tokens of this issuer. The closure gets the address on which the shop listens.
     pub(crate) async fn trusting(net: NetConfig, issuer: impl FnOnce(&str, &Signer) -> IssuerConfig) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}/mcp", listener.local_addr().unwrap());
@@ -158,7 +158,7 @@ async def main():
 asyncio.run(main())
 "#;
 
-/// The official SDK, on the newer wire with its `Client` and on the older one with its `ClientSession`.
+/// The official SDK: the newer wire format with its `Client`, the older one with its `ClientSession`.
 const PYTHON_SDK: &str = r#"
 import asyncio, sys
 import httpx2
@@ -188,7 +188,7 @@ async def main():
 asyncio.run(main())
 "#;
 
-/// The official SDK starts the program and talks to it over its standard input and output.
+/// The official SDK starts the program and uses its standard input and output.
 const PYTHON_STDIO: &str = r#"
 import asyncio, sys
 from mcp import Client, StdioServerParameters
@@ -200,7 +200,7 @@ async def main():
 asyncio.run(main())
 "#;
 
-/// The official SDK checks a result against the schema that was listed; FastMCP makes a type from it.
+/// The official SDK checks a result against the listed schema. FastMCP creates a type from the schema.
 const TYPED: &str = r#"
 import asyncio, sys
 from fastmcp import Client

@@ -1,4 +1,4 @@
-//! Who may do what, as a text that people review.
+//! Access matrix as a text for review.
 
 use std::{collections::BTreeSet, fmt::Write as _, fs, path::PathBuf};
 
@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use crate::{PEOPLE, as_one_of, shop};
 
-/// Arguments that fit every tool well enough to get to its handler, or to its refusal.
+/// Returns arguments that are valid enough for every tool to reach its handler or its refusal.
 fn arguments(schema: &Value) -> Value {
     let mut arguments = json!({});
     let required = schema["required"].as_array().cloned().unwrap_or_default();
@@ -46,7 +46,7 @@ async fn who_may_do_what_is_as_reviewed_and_listed_is_callable() {
         let schema = catalog.iter().find(|entry| entry.name == tool.as_str()).unwrap().schema_as_json_value();
         let mut line = format!("{tool:<26}");
         for ((name, ..), listed) in PEOPLE.iter().zip(&listed) {
-            // a fresh shop for every call: a deleted customer must not hide a missing guard
+            // WHY: a new shop for every call, so that a deleted customer does not hide a missing guard.
             let called = as_one_of(&crate::shop(), name).call(&tool, arguments(&schema)).await;
             let may = !refused(called.code());
             assert_eq!(may, listed.contains(&tool), "{name} and {tool}: {called:?}");
@@ -58,7 +58,7 @@ async fn who_may_do_what_is_as_reviewed_and_listed_is_callable() {
     let reviewed = fs::read_to_string(&file).unwrap_or_default();
     if reviewed != text {
         fs::write(&file, &text).unwrap();
-        panic!("rights.txt was not up to date and has been written anew; look at the change");
+        panic!("rights.txt was out of date and has been rewritten; review the change");
     }
 }
 

@@ -1,4 +1,4 @@
-//! Answers are computed from real data, and writes change it.
+//! Answers are computed from the data, and writes change the data.
 
 use cardea_mcp::TestClient;
 use serde_json::{Value, json};
@@ -43,7 +43,7 @@ async fn a_refund_is_done_once_however_often_it_is_asked_for() {
     assert_eq!(customer["balance"], 29.0);
 }
 
-/// Polls all at once without a further dependency.
+/// Polls all futures concurrently, without another dependency.
 async fn futures_join<F: Future>(futures: impl Iterator<Item = F>) -> Vec<F::Output> {
     let mut running: Vec<_> = futures.map(Box::pin).collect();
     let mut done = Vec::new();
@@ -158,7 +158,7 @@ async fn reports_add_up_to_what_the_orders_say() {
     assert!((report["sold"].as_f64().unwrap() - sum).abs() < 0.01, "{sum} and {report}");
     for order in 1..=60 {
         let dime = json!({ "order_id": order.to_string(), "amount": 0.1, "reason": "late", "idempotency_key": format!("dime-{order}") });
-        drop(admin.call("process_refund", dime).await); // those that are paid
+        drop(admin.call("process_refund", dime).await); // fails for unpaid orders
     }
     let mut from = Vec::new();
     for month in report["months"].as_array().unwrap() {
