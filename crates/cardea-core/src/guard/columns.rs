@@ -3,10 +3,12 @@
 //! Rows of CSV and its kin, Markdown tables, and the lists of columns in SQL. Each cell under a telling name is read
 //! again as `name: cell`, so that every row of the pattern table that knows the name as a label looks at the cell.
 
+mod arrays;
 mod cells;
 
 use std::ops::Range;
 
+pub(super) use self::arrays::{arrays, has_rows};
 use self::cells::{Cells, brackets};
 use super::{
     headers::{LONGEST_HEADER, labels, secret},
@@ -51,8 +53,7 @@ type Reads<'r> = &'r mut dyn FnMut(&Columns) -> Option<()>;
 /// their reader has had enough, or it is late. A table may run over any distance, so only whole texts are read for it.
 pub(super) fn columns(view: &View<'_>, late: &dyn Fn() -> bool, reads: Reads<'_>) -> Option<()> {
     let text = view.text.as_ref();
-    let mut made =
-        Made { view, text: String::new(), source: Vec::new(), secrets: false, work: 0, late, reads };
+    let mut made = Made::new(view, late, reads);
     separated(text, &mut made)?;
     // Both have names of columns in brackets.
     if memchr::memchr(b'(', text.as_bytes()).is_some() {
@@ -75,7 +76,11 @@ struct Made<'a, 'v, 'r> {
     reads: Reads<'r>,
 }
 
-impl Made<'_, '_, '_> {
+impl<'a, 'v, 'r> Made<'a, 'v, 'r> {
+    fn new(view: &'a View<'v>, late: &'r dyn Fn() -> bool, reads: Reads<'r>) -> Self {
+        Self { view, text: String::new(), source: Vec::new(), secrets: false, work: 0, late, reads }
+    }
+
     /// So many bytes are read: now and then it asks whether it is late.
     fn spend(&mut self, bytes: usize) -> Option<()> {
         self.work += bytes;

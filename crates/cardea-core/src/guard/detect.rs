@@ -1,11 +1,16 @@
 //! All detectors that do not depend on a profile, compiled once for the whole process.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::{
+    ops::Range,
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use serde_json::Value;
 
 use super::{
     broken,
     catalogue::{Catalogue, KindId},
-    columns::{Columns, columns},
+    columns::{Columns, arrays, columns},
     compiled::{Leaks, Piece, WRITTEN},
     decode::{children, rejoined, smuggled},
     given::Given,
@@ -117,10 +122,10 @@ impl Detectors {
         Some(!judged.unanswered)
     }
 
-    /// Cells of tables in a text, which may be longer than what is examined together. Nothing if it is late.
+    /// Cells of tables in a text, which may be longer than what is examined together, or in a value. Nothing if it is late.
     pub(super) fn tables(
         &self,
-        view: &View<'_>,
+        sheet: Sheet<'_>,
         surface: Surface,
         late: &dyn Fn() -> bool,
         seen: &mut Vec<Seen>,
@@ -129,7 +134,7 @@ impl Detectors {
             return Some(());
         }
         let (pace, untrusted) = (Pace { more: false, late }, surface.is_untrusted());
-        columns(view, late, &mut |table: &Columns| {
+        let reads = &mut |table: &Columns| {
             let families = [Some(Family::Personal), table.secrets.then_some(Family::Credential)];
             for family in families.into_iter().flatten() {
                 let piece =
@@ -137,7 +142,11 @@ impl Detectors {
                 self.leaks.find(&piece, seen)?;
             }
             Some(())
-        })
+        };
+        match sheet.value {
+            Some(Parts { value, parts, .. }) => arrays(value, parts, sheet.view, late, reads),
+            None => columns(sheet.view, late, reads),
+        }
     }
 
     /// Other readings of the text; what the rules see in them goes to `seen`: of a text that is turned or moved only
@@ -190,6 +199,21 @@ impl Detectors {
         let fired = self.fired(&seen);
         Clues { views, rules: fired.into_iter().map(|(kind, sure)| (name(kind), sure)).collect() }
     }
+}
+
+/// A value, and where its parts stand in the text that it was written down in.
+#[derive(Clone, Copy)]
+pub(super) struct Parts<'v> {
+    pub(super) text: &'v str,
+    pub(super) value: &'v Value,
+    pub(super) parts: &'v [Range<usize>],
+}
+
+/// Where tables are looked for: in a text, or in the arrays of the value that was written down in it.
+#[derive(Clone, Copy)]
+pub(super) struct Sheet<'v> {
+    pub(super) view: &'v View<'v>,
+    pub(super) value: Option<Parts<'v>>,
 }
 
 /// Whom a look at a whole text asks: an encoder, for what it is unsure of, and whether it is late.
