@@ -70,6 +70,43 @@ fn a_key_in_broken_lines_marks_or_pieces_of_code_is_masked_from_end_to_end() {
 const INVISIBLE: [char; 6] = ['\u{200b}', '\u{2060}', '\u{ad}', '\u{301}', '\u{fe0f}', '\u{e0020}'];
 
 #[test]
+fn json_inside_a_string_hides_nothing() {
+    let engine = Engine::new(&Profile { second_look: None, ..Profile::built_in("strict").unwrap() }).unwrap();
+    for (text, screened) in [
+        (
+            r#"INFO request={\"user\":\"ann\",\"password\":\"Anchor10xQ\"}"#,
+            r#"INFO request={\"user\":\"ann\",\"password\":\"[PASSWORD_1]\"}"#,
+        ),
+        (
+            r#"{"body":"{\"a\": 1, \"password\": \"Anchor10 xQ\"}"}"#,
+            r#"{"body":"{\"a\": 1, \"password\": \"[PASSWORD_1]\"}"}"#,
+        ),
+        (
+            r#"{"log":"{\"level\":\"info\",\"db_password\":\"Anchor10xQ\"}\n","stream":"stdout"}"#,
+            r#"{"log":"{\"level\":\"info\",\"db_password\":\"[PASSWORD_1]\"}\n","stream":"stdout"}"#,
+        ),
+        (
+            r#"curl -d "{\\\"password\\\":\\\"Anchor10xQ\\\"}" https://a.example"#,
+            r#"curl -d "{\\\"password\\\":\\\"[PASSWORD_1]\\\"}" https://a.example"#,
+        ),
+        (r#"{\"name\":\"Hannah Bianchi\"}"#, r#"{\"name\":\"[PERSON_1]\"}"#),
+    ] {
+        for surface in [Surface::User, Surface::ToolResult, Surface::Output] {
+            assert_eq!(engine.scan(text, surface).text, screened, "{surface:?}");
+        }
+        assert!(!engine.scan(text, Surface::ToolArguments).findings.is_empty());
+    }
+    for text in [
+        r#"x = "password=\"" + pw + "\" for user\"1\"";"#,
+        r#"{\"password\":\"Required\"}"#,
+        r#"echo "password: \"$PASS1\"""#,
+    ] {
+        let found = engine.scan(text, Surface::User).findings;
+        assert!(found.iter().all(|one| one.family != Family::Credential), "{text} {found:?}");
+    }
+}
+
+#[test]
 fn signs_inside_words_that_nobody_sees_hide_nothing() {
     let engine =
         Engine::new(&Profile { second_look: None, ..Profile::built_in("standard").unwrap() }).unwrap();
