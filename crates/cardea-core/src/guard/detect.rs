@@ -18,7 +18,7 @@ use super::{
     linked::Linked,
     normalize::{View, fold},
     seen::{Pace, Seen},
-    shown::{Shown, shown},
+    shown::{self, Shown, shown},
     table::Pattern,
     verdict::{Family, Surface},
 };
@@ -154,7 +154,10 @@ impl Detectors {
         };
         match sheet.value {
             Some(Parts { value, parts, .. }) => arrays(value, parts, sheet.view, late, reads),
-            None => columns(sheet.view, late, reads),
+            None => {
+                columns(sheet.view, late, reads)?;
+                shown::tables(sheet.view).map_or(Some(()), |read| columns(&read, late, reads))
+            }
         }
     }
 
