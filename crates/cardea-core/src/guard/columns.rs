@@ -107,12 +107,19 @@ impl<'a, 'v, 'r> Made<'a, 'v, 'r> {
             (u32::try_from(from).unwrap_or(u32::MAX), u32::try_from(to).unwrap_or(u32::MAX))
         };
         let head = place(cell.start, cell.start + 1);
-        let lead = label.len() + 2;
+        // WHY: where a cell ends is known, and a password may have signs that would end one elsewhere.
+        let ends = |c: char| c.is_whitespace() || matches!(c, '"' | '\'' | '`' | '<' | '>' | ',' | ';');
+        let quoted = label == "password" && value.contains(ends);
+        let lead = label.len() + 2 + usize::from(quoted);
         self.source.extend(std::iter::repeat_n((head.0, head.0), lead));
         self.source.extend(cell.map(|at| place(at, at + 1)));
         let last = self.source.last().copied().unwrap_or_default();
-        self.source.extend([(last.1, last.1); 2]);
-        self.text.extend([label, ": ", value, "\n\n"]);
+        self.source.extend(std::iter::repeat_n((last.1, last.1), 2 + usize::from(quoted)));
+        if quoted {
+            self.text.extend([label, ": \"", &value.replace(['"', '\\'], "'"), "\"\n\n"]);
+        } else {
+            self.text.extend([label, ": ", value, "\n\n"]);
+        }
     }
 
     fn row(&mut self, labels: &[String], cells: &[Range<usize>]) -> Option<()> {
@@ -150,6 +157,19 @@ impl Table {
     /// False for prose behind the rows, with as many commas.
     fn may_go_on(&self, line: &str) -> bool {
         self.misfits == 0 || !self.tight || is_tight(line, self.sign)
+    }
+
+    /// Takes in what a row names, if one of its names is of what lets somebody in: another table may begin right below. WHY
+    /// beside the other names: a row may have such a word in a cell.
+    fn rename(&mut self, text: &str, line: &str, place: usize) {
+        let number = line.bytes().any(|byte| byte.is_ascii_digit());
+        let other = if number { None } else { begun(text, line, place, &mut Vec::new()) };
+        let fits = |other: &Self| other.sign == self.sign && other.labels.len() == self.labels.len();
+        let Some(other) = other.filter(fits) else { return };
+        if other.labels.iter().any(|label| secret(label).is_some()) {
+            let told = self.labels.iter_mut().zip(other.labels).filter(|(_, new)| !new.is_empty());
+            told.for_each(|(label, new)| *label = new);
+        }
     }
 }
 
@@ -219,6 +239,7 @@ fn separated(text: &str, made: &mut Made<'_, '_, '_>) -> Option<()> {
             }
             if let Some(end) = rows.read(known, line, place) {
                 made.row(&known.labels, &rows.cells)?;
+                known.rename(text, line, place);
                 (known.misfits, known.has_rows, read) = (0, true, end);
                 continue;
             }
