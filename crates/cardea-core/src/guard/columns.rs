@@ -3,10 +3,12 @@
 //! Rows of CSV and its kin, Markdown tables, and the lists of columns in SQL. Each cell under a telling name is read
 //! again as `name: cell`, so that every row of the pattern table that knows the name as a label looks at the cell.
 
+mod arrays;
 mod cells;
 
 use std::ops::Range;
 
+pub(super) use self::arrays::{arrays, has_rows};
 use self::cells::{Cells, brackets};
 use super::{
     headers::{LONGEST_HEADER, labels, secret},
@@ -51,8 +53,7 @@ type Reads<'r> = &'r mut dyn FnMut(&Columns) -> Option<()>;
 /// their reader has had enough, or it is late. A table may run over any distance, so only whole texts are read for it.
 pub(super) fn columns(view: &View<'_>, late: &dyn Fn() -> bool, reads: Reads<'_>) -> Option<()> {
     let text = view.text.as_ref();
-    let mut made =
-        Made { view, text: String::new(), source: Vec::new(), secrets: false, work: 0, late, reads };
+    let mut made = Made::new(view, late, reads);
     separated(text, &mut made)?;
     // Both have names of columns in brackets.
     if memchr::memchr(b'(', text.as_bytes()).is_some() {
@@ -75,7 +76,11 @@ struct Made<'a, 'v, 'r> {
     reads: Reads<'r>,
 }
 
-impl Made<'_, '_, '_> {
+impl<'a, 'v, 'r> Made<'a, 'v, 'r> {
+    fn new(view: &'a View<'v>, late: &'r dyn Fn() -> bool, reads: Reads<'r>) -> Self {
+        Self { view, text: String::new(), source: Vec::new(), secrets: false, work: 0, late, reads }
+    }
+
     /// So many bytes are read: now and then it asks whether it is late.
     fn spend(&mut self, bytes: usize) -> Option<()> {
         self.work += bytes;
@@ -102,12 +107,19 @@ impl Made<'_, '_, '_> {
             (u32::try_from(from).unwrap_or(u32::MAX), u32::try_from(to).unwrap_or(u32::MAX))
         };
         let head = place(cell.start, cell.start + 1);
-        let lead = label.len() + 2;
+        // WHY: where a cell ends is known, and a password may have signs that would end one elsewhere.
+        let ends = |c: char| c.is_whitespace() || matches!(c, '"' | '\'' | '`' | '<' | '>' | ',' | ';');
+        let quoted = label == "password" && value.contains(ends);
+        let lead = label.len() + 2 + usize::from(quoted);
         self.source.extend(std::iter::repeat_n((head.0, head.0), lead));
         self.source.extend(cell.map(|at| place(at, at + 1)));
         let last = self.source.last().copied().unwrap_or_default();
-        self.source.extend([(last.1, last.1); 2]);
-        self.text.extend([label, ": ", value, "\n\n"]);
+        self.source.extend(std::iter::repeat_n((last.1, last.1), 2 + usize::from(quoted)));
+        if quoted {
+            self.text.extend([label, ": \"", &value.replace(['"', '\\'], "'"), "\"\n\n"]);
+        } else {
+            self.text.extend([label, ": ", value, "\n\n"]);
+        }
     }
 
     fn row(&mut self, labels: &[String], cells: &[Range<usize>]) -> Option<()> {
@@ -145,6 +157,19 @@ impl Table {
     /// False for prose behind the rows, with as many commas.
     fn may_go_on(&self, line: &str) -> bool {
         self.misfits == 0 || !self.tight || is_tight(line, self.sign)
+    }
+
+    /// Takes in what a row names, if one of its names is of what lets somebody in: another table may begin right below. WHY
+    /// beside the other names: a row may have such a word in a cell.
+    fn rename(&mut self, text: &str, line: &str, place: usize) {
+        let number = line.bytes().any(|byte| byte.is_ascii_digit());
+        let other = if number { None } else { begun(text, line, place, &mut Vec::new()) };
+        let fits = |other: &Self| other.sign == self.sign && other.labels.len() == self.labels.len();
+        let Some(other) = other.filter(fits) else { return };
+        if other.labels.iter().any(|label| secret(label).is_some()) {
+            let told = self.labels.iter_mut().zip(other.labels).filter(|(_, new)| !new.is_empty());
+            told.for_each(|(label, new)| *label = new);
+        }
     }
 }
 
@@ -214,6 +239,7 @@ fn separated(text: &str, made: &mut Made<'_, '_, '_>) -> Option<()> {
             }
             if let Some(end) = rows.read(known, line, place) {
                 made.row(&known.labels, &rows.cells)?;
+                known.rename(text, line, place);
                 (known.misfits, known.has_rows, read) = (0, true, end);
                 continue;
             }

@@ -1,11 +1,16 @@
 //! All detectors that do not depend on a profile, compiled once for the whole process.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::{
+    ops::Range,
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use serde_json::Value;
 
 use super::{
     broken,
     catalogue::{Catalogue, KindId},
-    columns::{Columns, columns},
+    columns::{Columns, arrays, columns},
     compiled::{Leaks, Piece, WRITTEN},
     decode::{children, rejoined, smuggled},
     given::Given,
@@ -13,6 +18,7 @@ use super::{
     linked::Linked,
     normalize::{View, fold},
     seen::{Pace, Seen},
+    shown::{self, Shown, shown},
     table::Pattern,
     verdict::{Family, Surface},
 };
@@ -74,12 +80,20 @@ impl Detectors {
                 if read.open < view.text.len() { view.back(read.open, read.open).0 } else { text.len() };
             Some((open, read.turns))
         };
-        let apart = Injection::apart(&view);
-        let (read, beside) =
-            (find(&view), apart.as_ref().map_or(Some(text.len()), |view| Some(find(view)?.0)));
-        let mut late = read.is_none() || beside.is_none();
-        let (open, turns) = read.unwrap_or((text.len(), Vec::new()));
-        let open = beside.map_or(open, |beside| beside.min(open));
+        let read = find(&view);
+        let mut late = read.is_none();
+        let (mut open, turns) = read.unwrap_or((text.len(), Vec::new()));
+        let mut beside: Vec<_> = Injection::apart(&view).into_iter().collect();
+        for Shown { view, until } in shown(&view, pace.more) {
+            open = open.min(until);
+            beside.push(view);
+        }
+        for view in &beside {
+            match find(view) {
+                Some((place, _)) => open = open.min(place),
+                None => late = true,
+            }
+        }
         let mut children = children(&view);
         children.extend(smuggled(text));
         let pace = Pace { more: false, ..pace };
@@ -87,7 +101,7 @@ impl Detectors {
             let piece = Piece { view: child, pace, detector: "decoded", untrusted, only: None };
             late = late || (pace.late)() || self.leaks.find(&piece, &mut seen).is_none();
         }
-        NearBy { seen, open, turns, late, view, apart, children }
+        NearBy { seen, open, turns, late, view, beside, children }
     }
 
     /// Findings that depend on the whole text: orders to the model. False if a second look was wanted in vain, and
@@ -117,10 +131,10 @@ impl Detectors {
         Some(!judged.unanswered)
     }
 
-    /// Cells of tables in a text, which may be longer than what is examined together. Nothing if it is late.
+    /// Cells of tables in a text, which may be longer than what is examined together, or in a value. Nothing if it is late.
     pub(super) fn tables(
         &self,
-        view: &View<'_>,
+        sheet: Sheet<'_>,
         surface: Surface,
         late: &dyn Fn() -> bool,
         seen: &mut Vec<Seen>,
@@ -129,7 +143,7 @@ impl Detectors {
             return Some(());
         }
         let (pace, untrusted) = (Pace { more: false, late }, surface.is_untrusted());
-        columns(view, late, &mut |table: &Columns| {
+        let reads = &mut |table: &Columns| {
             let families = [Some(Family::Personal), table.secrets.then_some(Family::Credential)];
             for family in families.into_iter().flatten() {
                 let piece =
@@ -137,7 +151,14 @@ impl Detectors {
                 self.leaks.find(&piece, seen)?;
             }
             Some(())
-        })
+        };
+        match sheet.value {
+            Some(Parts { value, parts, .. }) => arrays(value, parts, sheet.view, late, reads),
+            None => {
+                columns(sheet.view, late, reads)?;
+                shown::tables(sheet.view).map_or(Some(()), |read| columns(&read, late, reads))
+            }
+        }
     }
 
     /// Other readings of the text; what the rules see in them goes to `seen`: of a text that is turned or moved only
@@ -192,6 +213,21 @@ impl Detectors {
     }
 }
 
+/// A value, and where its parts stand in the text that it was written down in.
+#[derive(Clone, Copy)]
+pub(super) struct Parts<'v> {
+    pub(super) text: &'v str,
+    pub(super) value: &'v Value,
+    pub(super) parts: &'v [Range<usize>],
+}
+
+/// Where tables are looked for: in a text, or in the arrays of the value that was written down in it.
+#[derive(Clone, Copy)]
+pub(super) struct Sheet<'v> {
+    pub(super) view: &'v View<'v>,
+    pub(super) value: Option<Parts<'v>>,
+}
+
 /// Whom a look at a whole text asks: an encoder, for what it is unsure of, and whether it is late.
 pub(super) struct Asked<'a> {
     pub(super) reader: Option<&'a dyn SecondReader>,
@@ -217,23 +253,23 @@ pub(super) struct NearBy<'t> {
     /// True if it was told that it is late, and gave up.
     pub(super) late: bool,
     pub(super) view: View<'t>,
-    /// The text with spaces where signs stand that nobody sees.
-    apart: Option<View<'static>>,
+    /// The text with spaces where signs stand that nobody sees, and as it is shown.
+    beside: Vec<View<'static>>,
     pub(super) children: Vec<View<'static>>,
 }
 
 impl<'t> NearBy<'t> {
     /// The folded text, its decoded payloads, and other readings of it.
     fn views<'a>(&'a self, others: &'a [View<'static>]) -> Vec<&'a View<'t>> {
-        std::iter::once(&self.view).chain(&self.children).chain(others).chain(&self.apart).collect()
+        std::iter::once(&self.view).chain(&self.children).chain(others).chain(&self.beside).collect()
     }
 
     /// The place from which on the text must be kept, for `before` folded bytes to stand before `place`.
     pub(super) fn context(&self, place: usize, before: usize) -> usize {
-        let mut from = self.view.forth(place).saturating_sub(before);
-        while from > 0 && !self.view.text.is_char_boundary(from) {
-            from -= 1;
-        }
-        self.view.back(from, from).0
+        let context = |view: &View<'_>| {
+            let from = view.text.floor_char_boundary(view.forth(place).saturating_sub(before));
+            view.back(from, from).0
+        };
+        self.beside.iter().map(context).fold(context(&self.view), usize::min)
     }
 }

@@ -7,8 +7,9 @@ use serde_json::Value;
 use super::{
     catalogue::Catalogue,
     choice::Choices,
+    columns::has_rows,
     content::Lists,
-    detect::{Asked, Detectors, NearBy},
+    detect::{Asked, Detectors, NearBy, Parts, Sheet},
     injection::{DIMS, Look, SecondReader},
     normalize::fold,
     placeholder::Masks,
@@ -119,7 +120,7 @@ impl Engine {
     /// Screens a text of a conversation: the same value gets the same placeholder as before.
     #[must_use]
     pub fn scan_in<'t>(&self, text: &'t str, surface: Surface, masks: &mut Masks) -> Verdict<'t> {
-        let (seen, in_vain) = self.look(text, surface, &|| false).unwrap_or_default();
+        let (seen, in_vain) = self.look(text, None, surface, &|| false).unwrap_or_default();
         self.verdict(text, surface, (seen, in_vain), masks)
     }
 
@@ -132,7 +133,7 @@ impl Engine {
         masks: &mut Masks,
         late: &dyn Fn() -> bool,
     ) -> Option<Verdict<'t>> {
-        let found = self.look(text, surface, late)?;
+        let found = self.look(text, None, surface, late)?;
         (!late()).then(|| self.verdict(text, surface, found, masks))
     }
 
@@ -147,7 +148,8 @@ impl Engine {
         late: &dyn Fn() -> bool,
     ) -> Option<ValueVerdict> {
         let reading = Reading::of(value);
-        let found = self.look(&reading.text, surface, late)?;
+        let parts = Parts { text: &reading.text, value, parts: &reading.parts };
+        let found = self.look(&reading.text, Some(parts), surface, late)?;
         if late() {
             return None;
         }
@@ -158,8 +160,15 @@ impl Engine {
         Some(ValueVerdict { action, findings, masked, taint })
     }
 
-    /// What all detectors see, and whether a second look was wanted in vain.
-    fn look(&self, text: &str, surface: Surface, late: &dyn Fn() -> bool) -> Option<(Vec<Seen>, bool)> {
+    /// What all detectors see in a text, or in a value that was written down in it, and whether a second look was wanted
+    /// in vain.
+    fn look(
+        &self,
+        text: &str,
+        value: Option<Parts<'_>>,
+        surface: Surface,
+        late: &dyn Fn() -> bool,
+    ) -> Option<(Vec<Seen>, bool)> {
         let (mut seen, mut in_vain) = (Vec::new(), false);
         if !self.listens(surface) {
             return Some((seen, in_vain));
@@ -177,8 +186,13 @@ impl Engine {
             }
             let mut found = std::mem::take(&mut near.seen);
             in_vain |= !self.0.detectors.whole(&near, surface, &asked, &mut found)?;
-            if one {
-                self.0.detectors.tables(&near.view, surface, late, &mut found)?;
+            if one && value.is_none() {
+                self.0.detectors.tables(
+                    Sheet { view: &near.view, value: None },
+                    surface,
+                    late,
+                    &mut found,
+                )?;
             }
             self.0.topics.read((&near.view, section.len()), surface, encoder, &mut found);
             seen.extend(found.into_iter().map(|mut one| {
@@ -186,10 +200,45 @@ impl Engine {
                 one
             }));
         }
-        if !one {
-            self.0.detectors.tables(&fold(text), surface, late, &mut seen)?;
+        match value {
+            Some(value) => self.tables_of(value, surface, late, &mut seen)?,
+            None if one => {}
+            None => {
+                self.0.detectors.tables(Sheet { view: &fold(text), value: None }, surface, late, &mut seen)?
+            }
         }
         Some((seen, in_vain))
+    }
+
+    /// Cells of tables in a value: in each text of it, and in arrays of rows. WHY each by itself: where a value is written
+    /// down, a quote stands before its text, and brackets behind it.
+    fn tables_of(
+        &self,
+        value: Parts<'_>,
+        surface: Surface,
+        late: &dyn Fn() -> bool,
+        seen: &mut Vec<Seen>,
+    ) -> Option<()> {
+        for part in value.parts {
+            let own = value.text.get(part.clone()).unwrap_or_default();
+            // A table has lines, brackets or quotes.
+            if memchr::memchr3(b'\n', b'(', b'\'', own.as_bytes()).is_some() {
+                let from = seen.len();
+                self.0.detectors.tables(Sheet { view: &fold(own), value: None }, surface, late, seen)?;
+                for one in seen.iter_mut().skip(from) {
+                    one.span = one.span.start + part.start..one.span.end + part.start;
+                }
+            }
+        }
+        if has_rows(value.value) {
+            self.0.detectors.tables(
+                Sheet { view: &fold(value.text), value: Some(value) },
+                surface,
+                late,
+                seen,
+            )?;
+        }
+        Some(())
     }
 
     fn verdict<'t>(

@@ -50,6 +50,7 @@ mod runs;
 mod samples;
 mod scan;
 mod seen;
+mod shown;
 mod sieve;
 mod stretch;
 mod table;

@@ -163,6 +163,27 @@ mod tests {
         assert!(wrong.is_empty(), "{} samples:\n{}", wrong.len(), wrong.join("\n"));
     }
 
+    /// JSON inside a string, once and twice, as logs, code and commands have it.
+    #[test]
+    fn what_is_found_between_quotes_is_found_where_strokes_stand_before_them() {
+        let detectors = Detectors::shared().unwrap();
+        let (mut wrong, mut tried) = (Vec::new(), 0);
+        for pattern in detectors.patterns() {
+            let mut maker = Maker::new(&pattern.row.id);
+            for sample in pattern.row.yes.iter().filter(|yes| yes.contains('"') && !yes.contains('\\')) {
+                let text = maker.fill(sample, pattern);
+                for quote in ["\\\"", "\\\\\\\""] {
+                    tried += 1;
+                    let inside = format!("Please look: {}", text.replace('"', quote));
+                    if !rules_in(&inside).contains(&pattern.row.id) {
+                        wrong.push(format!("{} misses {inside}", pattern.row.id));
+                    }
+                }
+            }
+        }
+        assert!(tried > 200 && wrong.is_empty(), "{} of {tried}:\n{}", wrong.len(), wrong.join("\n"));
+    }
+
     #[test]
     fn a_value_before_signs_that_nobody_sees_is_found_as_before_a_space() {
         let detectors = Detectors::shared().unwrap();

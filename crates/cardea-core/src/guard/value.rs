@@ -21,7 +21,7 @@ const SHORT: usize = 256;
 pub(super) struct Reading {
     pub(super) text: String,
     /// Where each key, text and number stands, in the order of the value.
-    parts: Vec<Range<usize>>,
+    pub(super) parts: Vec<Range<usize>>,
 }
 
 impl Reading {
@@ -185,6 +185,67 @@ mod tests {
                 "[CARD_1]": [1, true, null, "plain"],
             })
         );
+    }
+
+    #[test]
+    fn a_result_that_is_a_table_or_holds_one_is_masked_as_the_text_of_it_is() {
+        let engine = Engine::new(&Profile::built_in("standard").unwrap()).unwrap();
+        let texts = [
+            "user,password,role\nann,Anchor10xQ,admin\nbo,Harbor22yW,user\n",
+            "user;Kennwort\nops;Anchor10xQ",
+            "user\tpassword\nann\tAnchor10xQ",
+            "\"Last Name\",\"IBAN\"\n\"Roy, A\",\"DE89 3704 0044 0532 0130 00\"",
+            "| User | Password |\n|---|---|\n| ann | Anchor10xQ |\n| bo | Harbor22yW |\n",
+            "Accounts:\nuser,password\nann,Anchor10xQ\nbo,Harbor22yW",
+            "id;name;ssn\n1;Iara Moura;536-22-8145\n",
+            "COPY p.users (id, password) FROM stdin;\n7\tAnchor10xQ\n\\.\n",
+            "insert into t (id, name, password) values (8, 'Rui', 'Anchor10xQ'), (9, 'Bo', 'Harbor22yW');",
+            "select 'Anchor10xQ' as password",
+        ];
+        for text in texts {
+            let alone = engine.scan(text, Surface::ToolResult).text.into_owned();
+            assert_ne!(alone, text);
+            let long = "x ".repeat(40_000);
+            for around in [
+                |text: &str| json!(text),
+                |text: &str| json!({ "csv": text }),
+                |text: &str| json!([{ "type": "text", "text": text }]),
+                |text: &str| json!({ "id": 1, "content": [text, 7], "more": { "next": null } }),
+            ] {
+                assert_eq!(screened(around(text)), around(&alone), "{text}");
+                let told = screened(json!([long, around(text)]));
+                assert_eq!(told, json!([long, around(&alone)]), "behind a long text");
+            }
+        }
+    }
+
+    #[test]
+    fn rows_in_arrays_are_read_under_their_names_wherever_those_stand() {
+        let (rows, masked) = (
+            json!([["ann", "Anchor10xQ", 1], [null, 5, true], ["bo", "Harbor22yW", { "a": [1, "x"] }], ["short"]]),
+            json!([["ann", "[PASSWORD_1]", 1], [null, 5, true], ["bo", "[PASSWORD_2]", { "a": [1, "x"] }], ["short"]]),
+        );
+        for around in [
+            |rows: &Value| json!({ "columns": ["user", "Pass\u{200b}word", "n"], "rows": rows }),
+            |rows: &Value| json!({ "types": ["a", "b", "c"], "columns": ["user", "password", "n"], "data": rows }),
+            |rows: &Value| json!({ "data": rows, "names": ["user", "password", "n"], "total": 7 }),
+            |rows: &Value| json!({ "fields": [{ "name": "user", "id": 1 }, { "id": 2, "name": "password" }, { "name": "n" }], "rows": rows }),
+            |rows: &Value| json!({ "meta": { "rowType": [{ "name": "user" }, { "name": "PASSWORD" }, { "name": "n" }] }, "x": { "data": rows } }),
+            |rows: &Value| json!([{ "columns": ["a", "b", "c"], "rows": [["u", "Anchor10xQ", 2]] }, { "columns": ["user", "password", "n"], "rows": rows }]),
+        ] {
+            assert_eq!(screened(around(&rows)), around(&masked));
+        }
+        assert_eq!(
+            screened(json!([["user", "password"], ["ann", "Anchor10xQ"]])),
+            json!([["user", "password"], ["ann", "[PASSWORD_1]"]])
+        );
+        for same in [
+            json!({ "columns": ["sku", "token type"], "rows": [["A1", "Anchor10xQ"]] }),
+            json!([["sku", "size"], ["A1", "Anchor10xQ"]]),
+            json!({ "users": { "columns": ["user", "password"], "rows": [] }, "parts": { "columns": ["sku", "size"], "rows": [["A1", "Anchor10xQ"]] } }),
+        ] {
+            assert_eq!(screened(same.clone()), same);
+        }
     }
 
     #[test]

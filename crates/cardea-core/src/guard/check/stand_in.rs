@@ -27,7 +27,7 @@ static STAND_INS: Begun<36> = Begun::new([
     b"xxxx",
     b"****",
     b"....",
-    b"<",
+    b"</",
     b"${",
     b"{{",
     b"$(",
@@ -123,8 +123,15 @@ static ELSEWHERE: Begun<68> = Begun::new([
 pub(super) fn stands_in(text: &[u8]) -> bool {
     let apart = |piece: &[u8]| SHORT_STAND_INS.iter().any(|word| piece.eq_ignore_ascii_case(word));
     STAND_INS.stand_in(text)
+        || is_to_fill_in(text)
         || text.split(|byte| !byte.is_ascii_alphabetic()).any(apart)
         || ELSEWHERE.begin(text)
+}
+
+/// True for what begins or ends with something in pointed brackets, or may: `<password>`, `prefix-<id>`. Inside of a text
+/// they are signs like others.
+fn is_to_fill_in(text: &[u8]) -> bool {
+    text.starts_with(b"<") || (text.ends_with(b">") && text.contains(&b'<'))
 }
 
 /// No stand-in: for forms that say everything else.

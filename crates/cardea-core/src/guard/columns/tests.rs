@@ -1,4 +1,7 @@
-use super::{super::normalize::fold, *};
+use super::{
+    super::{Engine, Profile, Surface, normalize::fold},
+    *,
+};
 
 fn read(text: &str) -> String {
     let mut all = String::new();
@@ -130,6 +133,58 @@ fn a_table_is_read_under_its_own_names_whatever_stood_before_it() {
              | timeout | Seconds30 |\n"
         ));
         assert!(told.contains("password: Anchor71xQ") && !told.contains("Seconds30"), "{told}");
+    }
+}
+
+#[test]
+fn names_right_below_the_rows_of_another_table_are_read_as_names() {
+    for (above, column) in [
+        ("id,full_name,city\n1,Li,Rome\n", "host,user,password\ndb1,app,Anchor10xQ\n"),
+        ("id,email,city\n1,a@b.example,Rome\n", "a,pw,b\nx,Anchor10xQ,y\n"),
+    ] {
+        let told = read(&format!("{above}{column}"));
+        assert!(told.contains("password: Anchor10xQ"), "{told}");
+    }
+    let told = read("id,phone,kind\n1,0161 1,token\nx,login,password\n2,0161 2,home\n");
+    assert!(told.contains("phone: 0161 2"), "{told}");
+}
+
+#[test]
+fn a_password_is_read_to_the_end_of_its_cell() {
+    let standard = Profile { second_look: None, ..Profile::built_in("standard").unwrap() };
+    let engine = Engine::new(&standard).unwrap();
+    for password in [
+        "Tr0ub dor&3x!9",
+        "Tr0ub;dor&3x9",
+        "Tr0ub'dor3x9K",
+        "Tr0ub`dor3x9K",
+        "Tr0ub\"dor3x9K",
+        "Tr0ub<dor>3x9K",
+        "Tr0ub, dor 3x9K",
+        "Tr0ub{dor}3x9,",
+        "Tr0ub\\dor 3x9K",
+        "Tr0ub(dor) 3x>9K",
+    ] {
+        for text in [
+            format!("| User | Password |\n|---|---|\n| ann | {password} |\n"),
+            format!("user,password\nann,\"{}\"\n", password.replace('"', "\"\"")),
+            format!("user;password\nann;\"{}\"\n", password.replace('"', "\"\"")),
+            format!("user\tpassword\nann\t{password}\n"),
+            format!("insert into t (id, password) values (1, '{}');", password.replace('\'', "''")),
+        ] {
+            let masked = engine.scan(&text, Surface::ToolResult).text;
+            assert!(masked.contains("[PASSWORD_1]"), "{masked}");
+            assert!(!masked.contains("Tr0ub") && !masked.contains("3x"), "{masked}");
+        }
+        let told = serde_json::json!({ "password": password.replace(',', "x") }).to_string();
+        let masked = engine.scan(&told, Surface::ToolResult).text;
+        assert!(password.contains(['"', '`']) || masked.contains("[PASSWORD_1]\""), "{masked}");
+    }
+    for text in [
+        "| User | Password |\n|---|---|\n| ann | see the <vault> |\n| bo | <bo's 1 password> |\n",
+        "user,password\nann,\"to be set, by 2027\"\n",
+    ] {
+        assert_eq!(engine.scan(text, Surface::ToolResult).text, text);
     }
 }
 

@@ -1,0 +1,132 @@
+//! Tables in JSON: arrays of rows, under the names in the first row or in a list beside them.
+
+use std::ops::Range;
+
+use serde_json::Value;
+
+use super::{Made, Reads, labels};
+use crate::guard::normalize::View;
+
+/// So many lists of names, and of tables without names, are known at a time.
+const MOST: usize = 64;
+
+/// How answers name the member that holds the name of a column.
+const NAME: [&str; 8] = ["name", "Name", "label", "field", "title", "column", "column_name", "columnName"];
+
+/// Hands over the cells of all tables of a value under their labels, as [`super::columns`] does for a text. The view is of
+/// the text that the value was written down in, with its parts in these places.
+pub(in super::super) fn arrays(
+    value: &Value,
+    parts: &[Range<usize>],
+    view: &View<'_>,
+    late: &dyn Fn() -> bool,
+    reads: Reads<'_>,
+) -> Option<()> {
+    let made = Made::new(view, late, reads);
+    let mut walk = Walk { parts: parts.iter(), made, names: Vec::new(), tables: Vec::new() };
+    walk.value(value)?;
+    walk.settle((0, 0))?;
+    walk.made.hand_over()
+}
+
+/// True if a value holds an array of arrays.
+pub(in super::super) fn has_rows(value: &Value) -> bool {
+    match value {
+        Value::Array(items) => items.first().is_some_and(Value::is_array) || items.iter().any(has_rows),
+        Value::Object(members) => members.values().any(has_rows),
+        _ => false,
+    }
+}
+
+/// Names that may be those of a table's columns, with the labels that they give.
+struct Names {
+    count: usize,
+    labels: Option<Vec<String>>,
+}
+
+struct Walk<'p, 'a, 'v, 'r> {
+    parts: std::slice::Iter<'p, Range<usize>>,
+    made: Made<'a, 'v, 'r>,
+    /// What no object around it has put together yet.
+    names: Vec<Names>,
+    tables: Vec<Vec<Vec<Range<usize>>>>,
+}
+
+impl Walk<'_, '_, '_, '_> {
+    /// Where the next part stands in the view.
+    fn part(&mut self) -> Range<usize> {
+        let part = self.parts.next().cloned().unwrap_or_default();
+        self.made.view.forth(part.start)..self.made.view.forth(part.end)
+    }
+
+    /// Walks over a value. Gives the place of its text: its own, or that of the name in an object.
+    fn value(&mut self, value: &Value) -> Option<Range<usize>> {
+        match value {
+            Value::String(_) | Value::Number(_) => Some(self.part()),
+            Value::Array(items) => {
+                self.array(items)?;
+                Some(0..0)
+            }
+            Value::Object(members) => {
+                let (open, mut name) = ((self.names.len(), self.tables.len()), 0..0);
+                for (key, member) in members {
+                    self.part();
+                    let place = self.value(member)?;
+                    if member.is_string() && NAME.contains(&key.as_str()) {
+                        name = place;
+                    }
+                }
+                self.settle(open)?;
+                Some(name)
+            }
+            Value::Null | Value::Bool(_) => Some(0..0),
+        }
+    }
+
+    fn array(&mut self, items: &[Value]) -> Option<()> {
+        if !items.is_empty() && items.iter().all(Value::is_array) {
+            let mut rows = Vec::new();
+            for row in items.iter().filter_map(Value::as_array) {
+                rows.push(row.iter().map(|cell| self.value(cell)).collect::<Option<_>>()?);
+            }
+            self.tables.push(rows);
+            return Some(());
+        }
+        let names: Vec<_> = items.iter().map(|item| self.value(item)).collect::<Option<_>>()?;
+        let is_name = |(item, name): (&Value, &Range<usize>)| {
+            item.is_string() || (item.is_object() && !name.is_empty())
+        };
+        if items.iter().zip(&names).all(is_name) && !names.is_empty() {
+            let labels = labels(&self.made.view.text, &names);
+            self.names.push(Names { count: names.len(), labels });
+        }
+        Some(())
+    }
+
+    /// Reads the tables since a place whose names stand in the same object, or in their first row.
+    fn settle(&mut self, (names, tables): (usize, usize)) -> Option<()> {
+        let mut without = Vec::new();
+        for rows in self.tables.split_off(tables) {
+            let count = rows.first().map_or(0, Vec::len);
+            if let Some(labels) = rows.first().and_then(|first| labels(&self.made.view.text, first)) {
+                self.read(&labels, rows.get(1..).unwrap_or_default())?;
+                continue;
+            }
+            let known = self.names.get(names..).unwrap_or_default().iter().take(MOST);
+            let mut fits = known.filter(|names| names.count == count).peekable();
+            if fits.peek().is_none() {
+                without.push(rows);
+            } else if let Some(labels) = fits.find_map(|names| names.labels.clone()) {
+                self.read(&labels, &rows)?;
+            }
+        }
+        // INVARIANT: what the objects around look at again is bounded.
+        self.tables.extend(without.into_iter().take(MOST));
+        self.names.truncate(names + MOST);
+        Some(())
+    }
+
+    fn read(&mut self, labels: &[String], rows: &[Vec<Range<usize>>]) -> Option<()> {
+        rows.iter().try_for_each(|row| self.made.row(labels, row))
+    }
+}

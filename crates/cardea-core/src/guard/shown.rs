@@ -1,0 +1,305 @@
+//! A text as it is meant to be read, beside the text as it is written: quotes without the strokes that JSON inside a string
+//! puts before them, and HTML without its tags.
+//!
+//! INVARIANT: each byte depends on few bytes around it, and what more text could still change at the end is left out, so
+//! that a stream is read as the whole is.
+
+use std::ops::Range;
+
+use memchr::{memchr, memchr_iter, memchr2, memchr3, memmem};
+
+use super::normalize::View;
+
+/// Strokes before a quote, four levels deep.
+const MOST_STROKES: usize = 15;
+
+/// A text read in another way.
+pub(super) struct Shown {
+    pub(super) view: View<'static>,
+    /// What begins from this place of the source on may be read otherwise with more text.
+    pub(super) until: usize,
+}
+
+/// All such readings of a text, to which more may be added.
+pub(super) fn shown(view: &View<'_>, more: bool) -> Vec<Shown> {
+    let bare = unescaped(view, more);
+    let read = without_tags(bare.as_ref().map_or(view, |bare| &bare.view), more);
+    bare.into_iter().chain(read).collect()
+}
+
+/// Bytes with their places in the source.
+struct Made<'a, 'v> {
+    from: &'a View<'v>,
+    text: Vec<u8>,
+    source: Vec<(u32, u32)>,
+}
+
+impl<'a, 'v> Made<'a, 'v> {
+    fn new(from: &'a View<'v>) -> Self {
+        Self { from, text: Vec::with_capacity(from.text.len()), source: Vec::with_capacity(from.text.len()) }
+    }
+
+    fn home(&self, place: Range<usize>) -> (u32, u32) {
+        let (from, to) = self.from.back(place.start, place.end);
+        (u32::try_from(from).unwrap_or(u32::MAX), u32::try_from(to).unwrap_or(u32::MAX))
+    }
+
+    fn copy(&mut self, place: Range<usize>) {
+        self.text.extend_from_slice(self.from.bytes().get(place.clone()).unwrap_or_default());
+        for at in place {
+            self.source.push(self.home(at..at + 1));
+        }
+    }
+
+    /// Takes back what stands at the end.
+    fn trim(&mut self, ends: impl Fn(u8) -> bool) {
+        let length = self.text.iter().rposition(|byte| !ends(*byte)).map_or(0, |at| at + 1);
+        self.text.truncate(length);
+        self.source.truncate(length);
+    }
+
+    fn done(self, until: usize) -> Option<Shown> {
+        let view = View::made(String::from_utf8(self.text).ok()?, self.source);
+        Some(Shown { view, until })
+    }
+}
+
+/// The text without strokes before its quotes, if there are some.
+fn unescaped(view: &View<'_>, more: bool) -> Option<Shown> {
+    let bytes = view.bytes();
+    let is_quote = |at: usize| matches!(bytes.get(at), Some(b'"' | b'\''));
+    if !memchr_iter(b'\\', bytes).any(|at| is_quote(at + 1)) {
+        return None;
+    }
+    let (mut made, mut from) = (Made::new(view), 0);
+    while let Some(at) = bytes.get(from..).and_then(|rest| memchr(b'\\', rest)).map(|at| from + at) {
+        let rest = bytes.get(at..).unwrap_or_default();
+        let strokes = rest.iter().take_while(|byte| **byte == b'\\').count();
+        let end = at + strokes;
+        made.copy(from..if strokes <= MOST_STROKES && is_quote(end) { at } else { end });
+        from = end;
+    }
+    made.copy(from..bytes.len());
+    if more {
+        made.trim(|byte| byte == b'\\');
+    }
+    made.done(usize::MAX)
+}
+
+/// A longer tag is none.
+const LONGEST_TAG: usize = 200;
+
+/// White space between two elements of which the second is the value of the first.
+const LONGEST_INDENT: usize = 64;
+
+/// A longer entity for a space is none.
+const LONGEST_ENTITY: usize = 8;
+
+/// What people see in the place of a tag.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Place {
+    /// Something else begins.
+    Space,
+    /// The end of a line.
+    Line,
+    /// A row of a table begins.
+    Row,
+    /// A cell begins: white space before it ends no line.
+    Cell,
+    /// It ends.
+    Ends,
+    /// What stood there was a name.
+    Name,
+    /// Its value, if it stands right behind it; else something to be filled in.
+    Value,
+}
+
+/// Tags that are no words for something to be filled in, as `<password>`: with a stroke where the closing one says something
+/// else.
+const TAGS: &[(Place, &[&str])] = &[
+    (
+        Place::Space,
+        &[
+            "a", "b", "i", "u", "s", "em", "strong", "code", "pre", "kbd", "samp", "tt", "span", "font",
+            "small", "big", "sub", "sup", "mark", "del", "ins", "q", "wbr", "nobr", "center", "dl", "ol",
+            "ul", "label", "dt", "/dd", "/value", "/string",
+        ],
+    ),
+    (
+        Place::Line,
+        &[
+            "br",
+            "p",
+            "div",
+            "li",
+            "hr",
+            "h1",
+            "h2",
+            "h3",
+            "h4",
+            "h5",
+            "h6",
+            "table",
+            "tbody",
+            "thead",
+            "tfoot",
+            "body",
+            "html",
+            "section",
+            "article",
+            "blockquote",
+            "/tr",
+        ],
+    ),
+    (Place::Row, &["tr"]),
+    (Place::Cell, &["td", "th", "dd"]),
+    (Place::Ends, &["/td", "/th"]),
+    (Place::Name, &["/dt", "/label", "/name", "/key"]),
+    (Place::Value, &["value", "string"]),
+];
+
+/// What a tag is, and its length.
+enum Tag {
+    None,
+    /// More text may make it one.
+    Begun,
+    Is(Place, usize),
+    /// An element with attributes, and the length of what names it.
+    Named(usize, usize),
+}
+
+fn place(name: &str) -> Option<Place> {
+    let of = |name: &str| TAGS.iter().find(|(_, names)| names.contains(&name)).map(|(place, _)| *place);
+    of(name).or_else(|| name.strip_prefix('/').and_then(of))
+}
+
+/// The tag at the beginning of a text.
+fn tag(rest: &[u8], more: bool) -> Tag {
+    let head = rest.get(..LONGEST_TAG).unwrap_or(rest);
+    // What may still grow into a tag, as far as it is here.
+    let begun =
+        || if more && head.len() == rest.len() && head.len() < LONGEST_TAG { Tag::Begun } else { Tag::None };
+    let opens = |sign: &[u8]| head.starts_with(sign);
+    if opens(b"<![CDATA[") {
+        return Tag::Is(Place::Space, 9);
+    }
+    if opens(b"<!--") {
+        let end = memmem::find(head, b"-->");
+        return end.map_or_else(begun, |at| Tag::Is(Place::Space, at + 3));
+    }
+    let solid = |byte: &u8| byte.is_ascii_alphabetic() || matches!(byte, b'/' | b'!');
+    match head.get(1) {
+        Some(byte) if solid(byte) => {}
+        Some(_) => return Tag::None,
+        None => return begun(),
+    }
+    let behind = head.get(1..).unwrap_or_default();
+    let end = match memchr2(b'<', b'>', behind) {
+        Some(at) if behind.get(at) == Some(&b'>') => at + 2,
+        Some(_) => return Tag::None,
+        None => return begun(),
+    };
+    let inside = head.get(1..end - 1).unwrap_or_default();
+    let in_name = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-' | b'.' | b':');
+    let named = usize::from(inside.starts_with(b"/"));
+    let length = named + inside.iter().skip(named).take_while(|byte| in_name(byte)).count();
+    let (name, attributes) = inside.split_at_checked(length).unwrap_or((inside, &[]));
+    let ends = |byte: &u8| byte.is_ascii_whitespace() || *byte == b'/';
+    if !attributes.first().is_none_or(ends) {
+        return Tag::None;
+    }
+    let small = String::from_utf8_lossy(name).to_ascii_lowercase();
+    match place(&small) {
+        Some(place) => Tag::Is(place, end),
+        None if named == 0 && attributes.contains(&b'=') => Tag::Named(1 + length, end),
+        None => Tag::None,
+    }
+}
+
+/// An entity for a space, or the end of a marked section.
+fn sign(rest: &[u8], more: bool) -> Tag {
+    const SPACES: [&[u8]; 7] = [b"&nbsp;", b"&#160;", b"&#xa0;", b"&#xA0;", b"&ensp;", b"&emsp;", b"]]>"];
+    match SPACES.iter().find(|space| rest.starts_with(space)) {
+        Some(space) => Tag::Is(Place::Space, space.len()),
+        None if more && rest.len() < LONGEST_ENTITY && SPACES.iter().any(|space| space.starts_with(rest)) => {
+            Tag::Begun
+        }
+        None => Tag::None,
+    }
+}
+
+/// The text without tags of HTML, and with elements of XML without their attributes, if there are some.
+fn without_tags(view: &View<'_>, more: bool) -> Option<Shown> {
+    let bytes = view.bytes();
+    memchr(b'<', bytes)?;
+    let (mut made, mut from, mut at, mut any) = (Made::new(view), 0, 0, false);
+    let mut until = usize::MAX;
+    while let Some(next) = bytes.get(at..).and_then(|rest| memchr3(b'<', b'&', b']', rest)) {
+        at += next;
+        let rest = bytes.get(at..).unwrap_or_default();
+        let found = if rest.starts_with(b"<") { tag(rest, more) } else { sign(rest, more) };
+        let before = bytes.get(at.saturating_sub(LONGEST_INDENT)..at).unwrap_or_default().trim_ascii_end();
+        match found {
+            Tag::Begun => {
+                until = view.back(at, at).0;
+                break;
+            }
+            Tag::Is(place, length) if place != Place::Value || before.ends_with(b">") => {
+                made.copy(from..at);
+                made.show(place, at..at + length);
+                (from, at, any) = (at + length, at + length, true);
+            }
+            Tag::Named(name, length) => {
+                made.copy(from..at + name);
+                made.put(">", at + length - 1..at + length);
+                (from, at, any) = (at + length, at + length, true);
+            }
+            Tag::Is(..) | Tag::None => at += 1,
+        }
+    }
+    if !any {
+        return None;
+    }
+    made.copy(from..if until < usize::MAX { at } else { bytes.len() });
+    if more {
+        made.trim(|byte| byte.is_ascii_whitespace());
+    }
+    made.done(until)
+}
+
+/// The tables of HTML as lines of cells, if there are some.
+pub(super) fn tables(view: &View<'_>) -> Option<View<'static>> {
+    let is_row =
+        |at: usize| view.bytes().get(at + 1..at + 3).is_some_and(|name| name.eq_ignore_ascii_case(b"tr"));
+    let any = memchr_iter(b'<', view.bytes()).any(is_row);
+    any.then(|| without_tags(view, false)).flatten().map(|shown| shown.view)
+}
+
+impl Made<'_, '_> {
+    fn put(&mut self, text: &str, place: Range<usize>) {
+        let home = self.home(place);
+        self.text.extend_from_slice(text.as_bytes());
+        self.source.extend(std::iter::repeat_n(home, text.len()));
+    }
+
+    /// Writes down what people see in the place of a tag.
+    fn show(&mut self, place: Place, tag: Range<usize>) {
+        if matches!(place, Place::Cell | Place::Ends | Place::Value) {
+            self.trim(|byte| byte.is_ascii_whitespace());
+        }
+        let last = self.text.trim_ascii_end().last().copied();
+        let blank = self.text.last().is_none_or(u8::is_ascii_whitespace);
+        let text = match place {
+            Place::Row => "\n| ",
+            // A value may stand behind.
+            _ if last == Some(b':') && !blank => " ",
+            _ if last == Some(b':') => "",
+            Place::Ends => " |",
+            Place::Name => ": ",
+            Place::Line if last != Some(b'|') => "\n",
+            _ if blank => "",
+            _ => " ",
+        };
+        self.put(text, tag);
+    }
+}
