@@ -91,7 +91,10 @@ async fn a_failing_host_is_left_alone_and_taken_up_again_when_it_is_well() {
         assert_eq!(ask().await.unwrap().status, 503, "an answer is an answer");
     }
     let error = ask().await.unwrap_err();
-    assert!(matches!(error, NetError::Busy { why: Busy::Breaker, .. }) && !error.may_have_been_sent(), "{error}");
+    assert!(
+        matches!(error, NetError::Busy { why: Busy::Breaker, .. }) && !error.may_have_been_sent(),
+        "{error}"
+    );
     assert_eq!(Error::from(error).retry_hint(), Some(Millis::from_secs(5)));
     assert_eq!(far.reached(), 3);
     clock.advance(Millis::from_secs(5));
