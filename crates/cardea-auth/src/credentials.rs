@@ -3,7 +3,7 @@
 use std::{fmt, net::IpAddr, sync::Arc};
 
 use cardea_core::{Code, Error, Result};
-use http::{HeaderMap, HeaderName, Method, header};
+use http::{HeaderMap, HeaderName, Method, Uri, header};
 use secrecy::SecretString;
 
 use crate::{dpop::Target, reason::Reason};
@@ -35,6 +35,18 @@ pub struct Credentials {
 }
 
 impl Credentials {
+    /// Refuses an address with a token in it.
+    ///
+    /// # Errors
+    /// `bad_request`.
+    pub fn none_in(address: &Uri) -> Result<()> {
+        if address.query().is_some_and(|query| query.contains("access_token=")) {
+            // WHY: addresses end up in logs; a token there is spent (RFC 6750 section 2.3, RFC 9700 section 4.3.2).
+            return Err(Error::new(Code::BadRequest).detail("Send the token in the Authorization header."));
+        }
+        Ok(())
+    }
+
     /// Reads the credential of a request that came from this address.
     ///
     /// # Errors

@@ -45,8 +45,6 @@ pub use futures::future::BoxFuture;
 pub use rmcp;
 pub use schemars;
 
-#[doc(hidden)] // for Cardea's own server
-pub use self::http::{is_handed_on, rest_of_body};
 pub use self::{
     audit::Audit,
     call::{Call, Reply},

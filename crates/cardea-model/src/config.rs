@@ -351,9 +351,9 @@ fn key_problem(provider: &ProviderConfig) -> Option<String> {
     let key = provider.api_key.as_ref().map(ExposeSecret::expose_secret);
     match (provider.kind, key) {
         (ProviderKind::Rehearsal, Some(_)) => Some("the rehearsal model has no key: remove it".into()),
-        (_, Some(key)) if key.contains("${") => {
-            Some("still contains `${…}`: set the environment variable, or remove the provider".into())
-        }
+        (_, Some(key)) if key.contains("${") => Some(
+            "still contains `${…}`, which nobody expands: give the key itself, or remove the provider".into(),
+        ),
         (_, Some(key)) if key.is_empty() || key.parse::<http::HeaderValue>().is_err() => {
             Some("is empty or holds characters that no key has".into())
         }

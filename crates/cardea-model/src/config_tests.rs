@@ -49,6 +49,8 @@ fn every_problem_is_told_with_its_key() {
         "models.retries",
     ];
     assert_eq!(keys(&config), expected);
+    let unexpanded = config.problems().swap_remove(0).problem;
+    assert!(unexpanded.contains("give the key itself"), "programs read no variables: {unexpanded}");
     assert!(toml::from_str::<ModelsConfig>("retrys = 1").is_err(), "an unknown key passed");
     assert!(toml::from_str::<ModelsConfig>("patience = \"5\"").is_err(), "a number without a unit passed");
 }

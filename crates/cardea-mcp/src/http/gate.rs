@@ -1,16 +1,16 @@
 //! The gate in front of every route: address checks, sign-in, challenges.
 
-use std::{net::SocketAddr, sync::Arc};
+use std::sync::Arc;
 
 use axum::{
     Json,
     body::Body,
-    extract::ConnectInfo,
     response::{IntoResponse, Response},
 };
 use cardea_auth::{Challenge, Credentials};
 use cardea_core::{Code, Error, Result, id::RequestId};
-use http::{HeaderMap, HeaderValue, Request, StatusCode, header, request::Parts};
+use cardea_serve::{host, peer, without_port};
+use http::{HeaderValue, Request, StatusCode, header, request::Parts};
 use serde_json::json;
 
 use super::Http;
@@ -19,16 +19,7 @@ use crate::identity::{Identity, Who};
 /// Refuses requests that a browser was tricked into (DNS rebinding, foreign pages).
 pub(super) fn addressed_to_us(http: &Http, request: &Request<Body>) -> Result<()> {
     let refused = || Error::new(Code::OriginRefused);
-    let mut hosts = request.headers().get_all(header::HOST).iter();
-    let host = match (hosts.next(), hosts.next()) {
-        (Some(host), None) => host.to_str().map_err(|_| refused())?.to_ascii_lowercase(),
-        (None, None) => request
-            .uri()
-            .authority()
-            .map(|authority| authority.as_str().to_ascii_lowercase())
-            .ok_or_else(refused)?,
-        _ => return Err(refused()),
-    };
+    let host = host(request.headers(), request.uri()).ok_or_else(refused)?;
     let name = without_port(&host);
     if !http.hosts.iter().any(|allowed| *allowed == host || *allowed == name) {
         return Err(refused());
@@ -43,15 +34,6 @@ pub(super) fn addressed_to_us(http: &Http, request: &Request<Body>) -> Result<()
     }
 }
 
-/// True if a proxy has handed the request on for somebody else: as RFC 7239 and RFC 9110 section 7.6.3 have it, and by what was
-/// usual before. A proxy that adds nothing is not known by anything.
-#[must_use]
-pub fn is_handed_on(headers: &HeaderMap) -> bool {
-    let tells =
-        |name: &str| matches!(name, "forwarded" | "via" | "x-real-ip") || name.starts_with("x-forwarded-");
-    headers.keys().any(|name| tells(name.as_str()))
-}
-
 /// Scheme, host and port are the ones under which the server was reached.
 fn is_own(origin: &str, host: &str) -> bool {
     origin
@@ -60,29 +42,14 @@ fn is_own(origin: &str, host: &str) -> bool {
         .is_some_and(|from| from.eq_ignore_ascii_case(host))
 }
 
-/// `host` of `host:port`; brackets of IPv6 stay.
-fn without_port(host: &str) -> &str {
-    match host.rsplit_once(':') {
-        Some((name, port))
-            if !port.is_empty() && port.bytes().all(|b| b.is_ascii_digit()) && !name.ends_with(':') =>
-        {
-            name
-        }
-        _ => host,
-    }
-}
-
 /// Finds out who asks. Anonymous only where the server was told so.
 pub(super) async fn identify(http: &Http, parts: &Parts) -> Result<Identity> {
     if let Some(vouched) = parts.extensions.get::<Identity>() {
         return Ok(vouched.clone());
     }
-    let address = parts.extensions.get::<ConnectInfo<SocketAddr>>().map(|peer| peer.0.ip().to_canonical());
+    let address = peer(&parts.extensions);
     let mut identity = Identity { address, request: Some(RequestId::random()), ..Identity::default() };
-    if parts.uri.query().is_some_and(|query| query.contains("access_token=")) {
-        // WHY: addresses end up in logs; a token there is spent (RFC 6750 section 2.3, RFC 9700 section 4.3.2).
-        return Err(Error::new(Code::BadRequest).detail("Send the token in the Authorization header."));
-    }
+    Credentials::none_in(&parts.uri)?;
     let Some(auth) = &http.auth else { return Ok(identity) };
     let credentials =
         Credentials::from_headers(&parts.headers, address)?.of_request(&parts.method, url(http, parts));
@@ -137,22 +104,4 @@ pub(super) fn refusal(http: &Http, error: &Error, scopes: &[String]) -> Response
         headers.insert(header::RETRY_AFTER, HeaderValue::from(after.secs_up()));
     }
     response
-}
-
-#[cfg(test)]
-mod tests {
-    use super::without_port;
-
-    #[test]
-    fn ports_are_cut_off_and_nothing_else() {
-        for (host, name) in [
-            ("127.0.0.1:8080", "127.0.0.1"),
-            ("localhost", "localhost"),
-            ("[::1]:80", "[::1]"),
-            ("[::1]", "[::1]"),
-            ("127.0.0.1.evil.example", "127.0.0.1.evil.example"),
-        ] {
-            assert_eq!(without_port(host), name);
-        }
-    }
 }

@@ -4,25 +4,24 @@
 //! `/metrics` for callers on this machine. All of them check Host and Origin first.
 
 mod gate;
-mod idle;
 mod lists;
 mod pages;
 mod peek;
-mod rest;
 mod serve;
 mod session;
 
-use std::{net::SocketAddr, sync::Arc};
+use std::sync::Arc;
 
 use axum::{
     Json, Router,
     body::{Body, Bytes, HttpBody as _},
-    extract::{ConnectInfo, State},
+    extract::State,
     response::{IntoResponse, Response},
     routing::{any, get},
 };
 use cardea_auth::{Auth, ProtectedResource};
 use cardea_core::{Code, Error, time::Millis};
+use cardea_serve::{is_handed_on, peer, rest_of_body};
 use http::{HeaderName, HeaderValue, Method, Request, StatusCode, header};
 use http_body_util::{BodyExt, Full, Limited};
 use rmcp::transport::streamable_http_server::{
@@ -32,7 +31,6 @@ use serde_json::{Value, value::RawValue};
 use tokio_util::sync::CancellationToken;
 
 pub(crate) use self::serve::serve;
-pub use self::{gate::is_handed_on, rest::rest_of_body};
 use self::{lists::Lists, peek::Peek, session::Owners};
 use crate::{Context, app::App, identity::Identity, pipeline, rpc::Rpc};
 
@@ -232,9 +230,8 @@ async fn ready(State(shared): State<Arc<Shared>>) -> Response {
 }
 
 async fn metrics(State(shared): State<Arc<Shared>>, request: Request<Body>) -> Response {
-    let peer = request.extensions().get::<ConnectInfo<SocketAddr>>();
     let here =
-        peer.is_none_or(|peer| peer.0.ip().to_canonical().is_loopback()) && !is_handed_on(request.headers());
+        peer(request.extensions()).is_none_or(|peer| peer.is_loopback()) && !is_handed_on(request.headers());
     match (shared.http.app.metrics(), here) {
         (Some(metrics), true) => (
             [(header::CONTENT_TYPE, "application/openmetrics-text; version=1.0.0; charset=utf-8")],

@@ -30,7 +30,11 @@ pub(crate) struct Taken {
 
 /// Where one call sits.
 #[derive(Default)]
-pub(crate) struct Seat(Mutex<Place>);
+pub(crate) struct Seat {
+    place: Mutex<Place>,
+    /// Held while the call waits for a seat. INVARIANT: a call takes one seat, however many answers it waited for at once.
+    back: tokio::sync::Mutex<()>,
+}
 
 #[derive(Default)]
 enum Place {
@@ -53,6 +57,7 @@ impl Seat {
     pub(crate) async fn left_for<T>(&self, answer: impl Future<Output = T>) -> T {
         let _beside = Beside { seat: self, _place: self.leave() };
         let answer = answer.await;
+        let _back = self.back.lock().await;
         if let Some(room) = self.left() {
             // WHY no limit of its own: the user has answered. The call's time and its client end the wait.
             self.sit(room.seats.clone().acquire_owned().await.ok());
@@ -83,7 +88,7 @@ impl Seat {
     }
 
     fn place(&self) -> MutexGuard<'_, Place> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.place.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -163,5 +168,22 @@ mod tests {
         drop(other);
         assert_eq!(asked.as_mut().now_or_never(), Some(Ok(7)));
         assert_eq!(room.seats.available_permits(), 0);
+    }
+
+    #[test]
+    fn two_answers_that_came_at_once_wait_for_one_seat() {
+        let (room, seat) = (Room::new(1), Seat::default());
+        let _sitting = seat.take(taken(&room));
+        let (first, one) = tokio::sync::oneshot::channel::<u8>();
+        let (second, two) = tokio::sync::oneshot::channel::<u8>();
+        let mut both = Box::pin(futures::future::join(seat.left_for(one), seat.left_for(two)));
+        assert!(both.as_mut().now_or_never().is_none());
+        let other = taken(&room);
+        first.send(1).unwrap();
+        second.send(2).unwrap();
+        assert!(both.as_mut().now_or_never().is_none(), "all seats are taken");
+        drop(other);
+        assert_eq!(both.as_mut().now_or_never(), Some((Ok(1), Ok(2))));
+        assert_eq!(room.seats.available_permits(), 0, "the call has one seat");
     }
 }

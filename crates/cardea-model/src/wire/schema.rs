@@ -7,7 +7,7 @@ use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
 };
 
-use cardea_core::effort::target;
+use cardea_core::effort::Places;
 use serde_json::{Map, Value, json};
 
 /// Keywords that no provider accepts at the top, although they are valid there.
@@ -31,7 +31,8 @@ pub(super) fn object(schema: &Value) -> Cow<'_, Value> {
 }
 
 fn flat(schema: &Value) -> Value {
-    let parts = Gathering { root: schema, left: BRANCHES }.parts(schema, DEPTH);
+    let places = Places::of(schema);
+    let parts = Gathering { places: &places, left: BRANCHES }.parts(schema, DEPTH);
     let mut out = schema.as_object().cloned().unwrap_or_default();
     for word in NOT_AT_THE_TOP {
         out.remove(word);
@@ -46,9 +47,8 @@ fn flat(schema: &Value) -> Value {
     if !parts.required.is_empty() {
         out.insert("required".into(), parts.required.into());
     }
-    let mut out = Value::from(out);
-    Moved::between(schema, &out).follow(&mut out);
-    out
+    let now = Value::from(out);
+    Moved::between(schema, places, Places::of(&now)).follow(now.clone())
 }
 
 /// Allowed and required members of an object.
@@ -112,7 +112,7 @@ impl Parts {
 }
 
 struct Gathering<'a> {
-    root: &'a Value,
+    places: &'a Places<'a>,
     left: usize,
 }
 
@@ -125,7 +125,7 @@ impl<'a> Gathering<'a> {
         }
         self.left -= 1;
         let named = schema.get("$ref").and_then(Value::as_str);
-        if let Some(named) = named.and_then(|reference| target(self.root, reference)) {
+        if let Some(named) = named.and_then(|reference| self.places.meant(reference)) {
             parts = parts.and(self.parts(named, depth - 1));
         }
         for branch in branches(schema, "allOf") {
@@ -159,38 +159,49 @@ fn hint(branches: &[Parts]) -> Option<String> {
 /// name. WHY: a provider refuses a whole request for one reference without a target.
 struct Moved<'a> {
     root: &'a Value,
-    /// Properties of the root that were replaced.
-    joined: BTreeSet<&'a str>,
+    before: Places<'a>,
+    now: Places<'a>,
     /// Names that are taken.
     taken: BTreeSet<String>,
-    /// New names by reference; `None` for targets that are missing, or too large.
-    names: BTreeMap<String, Option<String>>,
+    /// Results by reference.
+    known: BTreeMap<String, Way>,
+    copies: usize,
     /// Named, and not written yet.
     open: VecDeque<(String, &'a Value)>,
 }
 
+/// Target of a reference after the merge.
+#[derive(Debug, Clone)]
+enum Way {
+    /// The same as before.
+    Same,
+    /// The copy with this name.
+    Copy(String),
+    /// None, or more copies than allowed.
+    Nowhere,
+}
+
 impl<'a> Moved<'a> {
-    fn between(root: &'a Value, now: &Value) -> Self {
-        let properties = root.get("properties").and_then(Value::as_object);
-        let joined = properties.into_iter().flatten().filter(|(name, was)| {
-            now.get("properties").and_then(|properties| properties.get(name.as_str())) != Some(was)
-        });
+    fn between(root: &'a Value, before: Places<'a>, now: Places<'a>) -> Self {
         let defined = root.get("$defs").and_then(Value::as_object);
         Self {
             root,
-            joined: joined.map(|(name, _)| name.as_str()).collect(),
+            before,
+            now,
             taken: defined.into_iter().flat_map(Map::keys).cloned().collect(),
-            names: BTreeMap::new(),
+            known: BTreeMap::new(),
+            copies: 0,
             open: VecDeque::new(),
         }
     }
 
     /// Redirects the references of this schema to copies, which are added to it.
-    fn follow(&mut self, out: &mut Value) {
-        self.rename(out);
+    fn follow(mut self, mut out: Value) -> Value {
+        self.rename(&mut out);
         let mut copies = Map::new();
         while let Some((name, meant)) = self.open.pop_front() {
             let mut copy = meant.clone();
+            unnamed(&mut copy);
             self.rename(&mut copy);
             copies.insert(name, copy);
         }
@@ -200,17 +211,19 @@ impl<'a> Moved<'a> {
                 None => drop(out.insert("$defs".into(), copies.into())),
             }
         }
+        out
     }
 
     fn rename(&mut self, value: &mut Value) {
         match value {
             Value::Array(items) => items.iter_mut().for_each(|item| self.rename(item)),
             Value::Object(fields) => {
-                let named = fields.get("$ref").and_then(Value::as_str).and_then(|place| self.name(place));
-                match named {
-                    Some(Some(name)) => drop(fields.insert("$ref".into(), format!("#/$defs/{name}").into())),
-                    Some(None) => drop(fields.remove("$ref")),
-                    None => {}
+                match fields.get("$ref").and_then(Value::as_str).map(|reference| self.way(reference)) {
+                    Some(Way::Copy(name)) => {
+                        drop(fields.insert("$ref".into(), format!("#/$defs/{name}").into()));
+                    }
+                    Some(Way::Nowhere) => drop(fields.remove("$ref")),
+                    Some(Way::Same) | None => {}
                 }
                 fields.values_mut().for_each(|field| self.rename(field));
             }
@@ -218,28 +231,43 @@ impl<'a> Moved<'a> {
         }
     }
 
-    /// Returns the new name of a reference's target, if it has one; `None` if the target is still in place.
-    fn name(&mut self, reference: &str) -> Option<Option<String>> {
-        let mut steps = reference.strip_prefix("#/")?.split('/');
-        match (steps.next()?, steps.next()) {
-            (word, _) if NOT_AT_THE_TOP.contains(&word) => {}
-            ("properties", Some(name)) if self.joined.contains(name) => {}
-            _ => return None,
+    fn way(&mut self, reference: &str) -> Way {
+        if let Some(known) = self.known.get(reference) {
+            return known.clone();
         }
-        if let Some(name) = self.names.get(reference) {
-            return Some(name.clone());
+        let way = self.found(reference);
+        self.known.insert(reference.to_owned(), way.clone());
+        way
+    }
+
+    fn found(&mut self, reference: &str) -> Way {
+        let (before, now) = (self.before.meant(reference), self.now.meant(reference));
+        // A reference to the root means the merged root.
+        let stays = |before: &Value| std::ptr::eq(before, self.root) || now == Some(before);
+        if !reference.starts_with('#') || now.is_some() && before.is_none_or(stays) {
+            return Way::Same;
         }
-        let name = target(self.root, reference).filter(|_| self.names.len() < BRANCHES).map(|meant| {
-            let mut free = (1_u32..).map(|number| format!("moved_{number}"));
-            let name = free.find(|name| !self.taken.contains(name)).unwrap_or_default(); // one of them is free
-            self.taken.insert(name.clone());
-            self.open.push_back((name.clone(), meant));
-            name
-        });
-        if self.names.len() < BRANCHES {
-            self.names.insert(reference.to_owned(), name.clone());
+        let Some(meant) = before.filter(|_| self.copies < BRANCHES) else { return Way::Nowhere };
+        let mut free = (1_u32..).map(|number| format!("moved_{number}"));
+        let name = free.find(|name| !self.taken.contains(name)).unwrap_or_default(); // one of them is free
+        self.copies += 1;
+        self.taken.insert(name.clone());
+        self.open.push_back((name.clone(), meant));
+        Way::Copy(name)
+    }
+}
+
+/// Removes the anchors of a copy: references to them use the copy's name, or the original is still in place.
+fn unnamed(copy: &mut Value) {
+    match copy {
+        Value::Array(items) => items.iter_mut().for_each(unnamed),
+        Value::Object(fields) => {
+            fields.retain(|key, name| {
+                !(matches!(key.as_str(), "$anchor" | "$dynamicAnchor") && name.is_string())
+            });
+            fields.values_mut().for_each(unnamed);
         }
-        Some(name)
+        _ => {}
     }
 }
 
@@ -313,9 +341,9 @@ mod tests {
 
     /// Returns the references of a schema without a target in it, and the number of those with one.
     fn references(schema: &Value) -> (Vec<String>, usize) {
-        fn look(root: &Value, value: &Value, nowhere: &mut Vec<String>, somewhere: &mut usize) {
+        fn look(root: &Places<'_>, value: &Value, nowhere: &mut Vec<String>, somewhere: &mut usize) {
             let place = value.get("$ref").and_then(Value::as_str);
-            match place.map(|place| place.strip_prefix('#').and_then(|place| root.pointer(place))) {
+            match place.map(|place| root.meant(place)) {
                 Some(None) => nowhere.push(value.to_string()),
                 Some(Some(_)) => *somewhere += 1,
                 None => {}
@@ -329,7 +357,7 @@ mod tests {
             }
         }
         let (mut nowhere, mut somewhere) = (Vec::new(), 0);
-        look(schema, schema, &mut nowhere, &mut somewhere);
+        look(&Places::of(schema), schema, &mut nowhere, &mut somewhere);
         (nowhere, somewhere)
     }
 
@@ -367,6 +395,48 @@ mod tests {
             told["properties"]["d"]["$ref"], "#/properties/c",
             "what stays where it was is not touched"
         );
+    }
+
+    #[test]
+    fn references_by_anchor_and_into_parts_with_odd_names_lead_where_they_led() {
+        let text = json!({ "type": "string" });
+        let named = json!({ "$anchor": "adr", "type": "string" });
+        for (branches, own) in [
+            (json!([{ "properties": { "x": named, "y": { "$ref": "#adr" } } }]), json!({})),
+            (
+                json!([{ "$anchor": "one", "type": "string" }, { "properties": { "n": { "$ref": "#one" } } }]),
+                json!({}),
+            ),
+            (
+                json!([{ "$anchor": "one", "type": "string" }, { "properties": { "n": { "$ref": "#/anyOf/0" } } }, { "properties": { "m": { "$ref": "#one" } } }]),
+                json!({}),
+            ),
+            (
+                json!([{ "properties": { "a/b": text, "c": { "$ref": "#/anyOf/0/properties/a~1b" } } }]),
+                json!({}),
+            ),
+            (
+                json!([{ "properties": { "a b": { "properties": { "s": text } } } }]),
+                json!({ "a b": { "minProperties": 1, "x": text }, "c": { "$ref": "#/properties/a%20b/x" } }),
+            ),
+            (
+                json!([{ "properties": { "a~b/c": { "minProperties": 1 } } }]),
+                json!({ "a~b/c": { "x": text }, "c": { "$ref": "#/properties/a~0b~1c/x" } }),
+            ),
+        ] {
+            let schema = json!({ "anyOf": branches, "properties": own });
+            let told = object(&schema).into_owned();
+            let (nowhere, somewhere) = references(&told);
+            assert!(nowhere.is_empty() && somewhere > 0, "{nowhere:?} of {told}");
+            let places = Places::of(&told);
+            let last =
+                told["properties"].as_object().unwrap().values().rfind(|value| value.get("$ref").is_some());
+            let meant = places.meant(last.unwrap()["$ref"].as_str().unwrap()).unwrap();
+            assert_eq!(meant["type"], "string", "{told}");
+        }
+        let itself = json!({ "$anchor": "me", "anyOf": [{ "properties": { "n": { "$ref": "#me" }, "m": { "$ref": "#" } } }] });
+        let told = object(&itself).into_owned();
+        assert_eq!((references(&told).1, told.get("$defs")), (2, None), "the root is where it was: {told}");
     }
 
     #[test]

@@ -204,22 +204,18 @@ impl Link {
         Self { target, tls, jobs, session: AsyncMutex::default() }
     }
 
-    /// Runs scripts in the background, one after the other, on a connection of their own. Errors only go to the log.
-    pub(crate) fn later(&self, name: &'static str, scripts: Vec<String>) {
+    /// Runs some work in the background, on a connection of its own. Errors only go to the log.
+    pub(crate) fn later<W>(&self, name: &'static str, work: impl FnOnce(Arc<Session>) -> W + Send + 'static)
+    where
+        W: Future<Output = Result<(), Fault>> + Send + 'static,
+    {
         let link = self.another();
         self.jobs.spawn(name, async move {
-            if let Err(fault) = link.run(&scripts).await {
+            let done = async { work(link.session().await?).await };
+            if let Err(fault) = done.await {
                 tracing::warn!(job.name = name, error.cause = %fault, "not done");
             }
         });
-    }
-
-    async fn run(&self, scripts: &[String]) -> Result<(), Fault> {
-        let session = self.session().await?;
-        for script in scripts {
-            session.script(script).await?;
-        }
-        Ok(())
     }
 
     pub(crate) async fn session(&self) -> Result<Arc<Session>, Fault> {

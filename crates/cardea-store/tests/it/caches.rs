@@ -582,9 +582,25 @@ async fn a_large_place_gets_an_index_of_its_own(url: &str, clock: &Arc<ManualClo
         }
         let sql =
             "SELECT COUNT(*) FROM pg_indexes WHERE indexname = 'cardea_cache_hnsw_282828282828282828282828'";
+        let whole = "SELECT COUNT(*) FROM pg_index WHERE indisvalid \
+            AND indexrelid = to_regclass('cardea_cache_hnsw_282828282828282828282828')";
         let start = Instant::now();
-        while client.query_one(sql, &[]).await.unwrap().get::<_, i64>(0) == 0 {
+        while client.query_one(whole, &[]).await.unwrap().get::<_, i64>(0) == 0 {
             assert!(start.elapsed() < PATIENT, "no index");
+        }
+        // What is left of one whose making was cut off.
+        let cut = "UPDATE pg_index SET indisvalid = false \
+            WHERE indexrelid = 'cardea_cache_hnsw_282828282828282828282828'::regclass";
+        client.execute(cut, &[]).await.unwrap();
+        let start = Instant::now();
+        for n in (0..130_u8).cycle() {
+            if client.query_one(whole, &[]).await.unwrap().get::<_, i64>(0) > 0 {
+                break;
+            }
+            let mut record = case.record("large", &["l"]).await;
+            record.vector = Some(towards(f32::from(n) * 0.01));
+            case.put(place(40), key(n), record).await;
+            assert!(start.elapsed() < PATIENT, "the index stays broken");
         }
         assert_eq!(case.near(place(40), 0.52, 3).await[0], key(52));
         store.clear(&[tag("l")]).await.unwrap();

@@ -2,15 +2,16 @@
 //!
 //! Here is the door: [`Known`] and [`Inbound`] ask `flow::enter` before anything else of the request is read.
 
-use std::{borrow::Cow, net::SocketAddr, ops::Deref, time::Duration};
+use std::{borrow::Cow, ops::Deref, time::Duration};
 
 use axum::{
     body::{Body, Bytes, HttpBody as _},
-    extract::{ConnectInfo, FromRequest, FromRequestParts, NestedPath, Request},
+    extract::{FromRequest, FromRequestParts, NestedPath, Request},
     http::{HeaderMap, header, request::Parts},
 };
 use cardea_auth::{Caller, Challenge, Credentials};
 use cardea_core::{Code, Error, Result, id::RequestId, written::without_nul};
+use cardea_serve::peer;
 use serde::de::DeserializeOwned;
 use tokio::time::Instant;
 
@@ -124,16 +125,11 @@ impl FromRequestParts<App> for Outside {
 /// # Errors
 /// If there are two, one stands in the address, or they are malformed.
 pub(crate) fn credentials(app: &App, parts: &Parts) -> Result<Credentials> {
-    if parts.uri.query().is_some_and(|query| query.contains("access_token=")) {
-        // WHY: addresses end up in logs; a token there is spent (RFC 6750 section 2.3, RFC 9700 section 4.3.2).
-        return Err(Error::new(Code::BadRequest).detail("Send the token in the Authorization header."));
-    }
-    // One caller has one spelling of its address, whichever socket it came by.
-    let peer = parts.extensions.get::<ConnectInfo<SocketAddr>>().map(|info| info.0.ip().to_canonical());
+    Credentials::none_in(&parts.uri)?;
     // WHY: a nested route sees its path without the part that led there.
     let before = parts.extensions.get::<NestedPath>().map_or("", NestedPath::as_str);
     let url = format!("{}{before}{}", app.public_url(), parts.uri.path());
-    Ok(Credentials::from_headers(&parts.headers, peer)?.of_request(&parts.method, url))
+    Ok(Credentials::from_headers(&parts.headers, peer(&parts.extensions))?.of_request(&parts.method, url))
 }
 
 /// A request whose sender is known.

@@ -1,11 +1,11 @@
 //! Routes for operators: is it alive, is it ready, what does it count, what do errors mean.
 
-use std::{net::SocketAddr, time::Duration};
+use std::time::Duration;
 
 use aws_lc_rs::constant_time::verify_slices_are_equal;
 use axum::{
-    Extension, Json,
-    extract::{ConnectInfo, State},
+    Json,
+    extract::State,
     http::{HeaderMap, StatusCode, header, request::Parts},
     response::{IntoResponse, Response},
 };
@@ -13,6 +13,7 @@ use cardea_core::{
     Code, Error,
     secret::{ExposeSecret, SecretString},
 };
+use cardea_serve::{is_handed_on, peer};
 use serde_json::Value;
 
 use super::{
@@ -45,20 +46,14 @@ pub(super) async fn ready(State(app): State<App>) -> Response {
 }
 
 /// All meters, for whoever holds the token; without one for this machine, as names of tenants stand in them.
-pub(super) async fn metrics(
-    State(app): State<App>,
-    peer: Option<Extension<ConnectInfo<SocketAddr>>>,
-    parts: Parts,
-) -> Result<Response, Problem> {
+pub(super) async fn metrics(State(app): State<App>, parts: Parts) -> Result<Response, Problem> {
     let outside = Outside::read(&parts);
     let may = match &app.config.server.metrics_token {
         Some(token) => shows(&outside.headers, token),
         None => {
             // WHY: a page under a name of its own that leads here (DNS rebinding) comes from this machine as well.
             addressed_to_us(&app, &parts).map_err(|error| outside.problem(error))?;
-            // WHY: where both kinds of address are listened to, 127.0.0.1 comes as `::ffff:127.0.0.1`.
-            peer.is_some_and(|peer| peer.0.0.ip().to_canonical().is_loopback())
-                && !cardea_mcp::is_handed_on(&outside.headers)
+            peer(&parts.extensions).is_some_and(|peer| peer.is_loopback()) && !is_handed_on(&outside.headers)
         }
     };
     if !may {

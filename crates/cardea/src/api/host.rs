@@ -3,8 +3,9 @@
 
 use std::net::IpAddr;
 
-use axum::http::{Uri, header, request::Parts, uri::Authority};
+use axum::http::{Uri, request::Parts};
 use cardea_core::{Code, Error, Result};
+use cardea_serve::{host, without_port};
 
 use crate::app::App;
 
@@ -15,15 +16,10 @@ use crate::app::App;
 /// `origin_refused`.
 pub(super) fn addressed_to_us(app: &App, parts: &Parts) -> Result<()> {
     let refused = || Error::new(Code::OriginRefused);
-    let mut hosts = parts.headers.get_all(header::HOST).iter();
-    let host = match (hosts.next(), hosts.next()) {
-        (Some(host), None) => host.to_str().map_err(|_| refused())?,
-        (None, None) => parts.uri.authority().map(Authority::as_str).ok_or_else(refused)?,
-        _ => return Err(refused()),
-    };
+    let host = host(&parts.headers, &parts.uri).ok_or_else(refused)?;
     let public = app.public_url().parse::<Uri>().ok();
     let public = public.as_ref().and_then(Uri::host).unwrap_or_default();
-    if is_ours(&host.to_ascii_lowercase(), public, &app.config.server.allowed_hosts) {
+    if is_ours(&host, public, &app.config.server.allowed_hosts) {
         return Ok(());
     }
     Err(refused())
@@ -39,14 +35,6 @@ fn is_ours(host: &str, public: &str, allowed: &[String]) -> bool {
         || name == "localhost"
         || name.eq_ignore_ascii_case(public)
         || allowed.iter().any(|one| one.eq_ignore_ascii_case(host) || one.eq_ignore_ascii_case(name))
-}
-
-/// `host` of `host:port`; brackets of IPv6 stay.
-fn without_port(host: &str) -> &str {
-    match host.rsplit_once(':') {
-        Some((name, port)) if port.bytes().all(|b| b.is_ascii_digit()) && !name.ends_with(':') => name,
-        _ => host,
-    }
 }
 
 #[cfg(test)]
@@ -89,6 +77,7 @@ mod tests {
             "0x7f.1",
             "2130706433",
             "a:b:c",
+            "localhost:",
         ] {
             assert!(!ours(host), "{host}");
         }

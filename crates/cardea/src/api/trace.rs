@@ -67,7 +67,7 @@ fn state(headers: &HeaderMap) -> Option<TraceState> {
 
 /// What surrounds every route, in one layer. WHY: with each layer of a router every request copies all that it surrounds.
 pub(super) async fn around(State(app): State<App>, request: Request, next: Next) -> Response {
-    cardea_mcp::rest_of_body(request, |request| traced(app, request, next)).await
+    cardea_serve::rest_of_body(request, |request| traced(app, request, next)).await
 }
 
 /// Opens the request's trace, and notes what came of the request. The event is told once nobody works on the request

@@ -409,6 +409,16 @@ fn a_secret_may_stand_in_a_file_or_in_a_variable_and_is_starred_wherever_it_is_s
 }
 
 #[test]
+fn the_file_that_the_documentation_of_models_shows_is_one_that_loads() {
+    let source = include_str!("../../../cardea-model/src/config.rs");
+    let (_, shown) = source.split_once("/// ```toml\n").unwrap();
+    let (shown, _) = shown.split_once("/// ```\n").unwrap();
+    let file: String = shown.lines().map(|line| format!("{}\n", line.trim_start_matches("///"))).collect();
+    let loaded = load(&file, &Environment::from_iter([("OPENAI_API_KEY", "sk-1")])).unwrap();
+    assert_eq!(loaded.config.models.chain("main"), ["main"]);
+}
+
+#[test]
 fn secrets_in_a_list_are_starred_as_well() {
     let (new, old) =
         ("Ly8vLy8vLy8vLy8vLy8vLy8vLy8vLy8vLy8vLy8vLy8=", "Pz8/Pz8/Pz8/Pz8/Pz8/Pz8/Pz8/Pz8/Pz8/Pz8/Pz8=");

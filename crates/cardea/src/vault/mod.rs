@@ -18,6 +18,7 @@
 mod derive;
 mod keep;
 mod people;
+mod refusals;
 mod root;
 mod seal;
 mod sealer;
@@ -43,6 +44,7 @@ pub use self::{
 };
 use self::{
     people::{People, Person},
+    refusals::{Cause, Refusals},
     seal::{Bound, Sealed},
 };
 use crate::observe::{Entry, Observe};
@@ -80,6 +82,7 @@ struct Inner {
     observe: Observe,
     root: RootKey,
     clock: SharedClock,
+    refusals: Refusals,
 }
 
 impl std::fmt::Debug for Vault {
@@ -123,7 +126,7 @@ impl Vault {
     #[must_use]
     pub fn new(db: Db, observe: Observe, mut root: RootKey, clock: SharedClock) -> Self {
         root.hold_people();
-        Self(Arc::new(Inner { db, observe, root, clock }))
+        Self(Arc::new(Inner { db, observe, root, clock, refusals: Refusals::default() }))
     }
 
     /// Returns a hexadecimal digest of a text, which cannot be computed or guessed at without the root key.
@@ -232,7 +235,7 @@ impl Vault {
     ///
     /// # Errors
     /// `internal` if it cannot be opened: it was changed, or sealed under a root key that is missing. The audit log
-    /// records it.
+    /// records it once per process and cause, until it opens again.
     pub async fn open(&self, tenant: &TenantId, name: &str) -> Result<Option<Zeroizing<Vec<u8>>>> {
         Ok(self.open_kept(tenant, name).await?.map(|(_, opened)| opened))
     }
@@ -256,21 +259,21 @@ impl Vault {
             let opened = seal::open(&self.0.root, &bound, &sealed)?;
             Some((Kept { id, version }, opened))
         });
-        if opened.is_none() {
-            // WHY: a row that cannot be opened was tampered with, or the root key is the wrong one, or the row came
-            // back from a backup after its person was erased. Each case needs a person, and must not be hidden because
-            // the log cannot be written.
-            let told = self.0.db.commit(self.told(Commit::new(), tenant, "secret.refused", name)).await;
-            let error = match whose.is_some() && person.is_none() {
-                true => keyless(name),
-                false => corrupt(name),
-            };
-            return Err(match told {
-                Ok(()) => error,
-                Err(unwritten) => error.because(unwritten),
-            });
+        if opened.is_some() {
+            self.0.refusals.opened(&id);
+            return Ok(opened);
         }
-        Ok(opened)
+        // WHY: a row that cannot be opened was tampered with, or the root key is the wrong one, or the row came
+        // back from a backup after its person was erased. Each case needs a person, and must not be hidden because
+        // the log cannot be written.
+        let keyless = whose.is_some() && person.is_none();
+        let error = if keyless { missing_key(name) } else { corrupt(name) };
+        let Some(news) = self.0.refusals.news(&id, Cause { version, keyless }) else { return Err(error) };
+        match self.0.db.commit(self.told(Commit::new(), tenant, "secret.refused", name)).await {
+            Ok(()) => news.written(),
+            Err(unwritten) => return Err(error.because(unwritten)),
+        }
+        Err(error)
     }
 
     /// Returns the rows that destroy a secret, if it exists, for a commit that says why.
@@ -445,7 +448,7 @@ impl Vault {
 
 /// Returns the error for a secret without its person's key: the person may have been erased and come back with a
 /// backup, or the folder may be the wrong one.
-fn keyless(name: &str) -> Error {
+fn missing_key(name: &str) -> Error {
     let detail = "What was sealed for this person does not open: their key is not in `people/` of the data folder. Either \
                   they were erased and came back with a backup of the database, or the folder is not the one in which \
                   the key was made: bring it back.";

@@ -300,33 +300,37 @@ impl PostgresCache {
              END LOOP; EXCEPTION WHEN lock_not_available THEN NULL; END $$",
             at = INDEX.len() + 1,
         );
-        self.link.later("cache-tidy", vec![bounds, dropped]);
+        self.link.later("cache-tidy", async move |session| {
+            session.script(&bounds).await?;
+            session.script(&dropped).await
+        });
     }
 
     /// Gives the place an index of its own if it is large. The existing indexes are queried each time, since each node
     /// creates and drops them.
     async fn index(&self, place: &Place) -> Result<(), Away> {
         let name = format!("{INDEX}{}", hex(place.0.get(..12).unwrap_or_default()));
-        let sql = "SELECT COUNT(*), COUNT(*) FILTER (WHERE indexname = $2), \
+        let sql = "SELECT COUNT(*), COUNT(*) FILTER (WHERE c.relname = $2), \
+            COUNT(*) FILTER (WHERE c.relname = $2 AND i.indisvalid), \
             (SELECT COUNT(*) FROM cardea_cache WHERE place = $3 AND vec IS NOT NULL) \
-            FROM pg_indexes WHERE schemaname = current_schema() AND tablename = 'cardea_cache' AND indexname LIKE $1";
+            FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid \
+            WHERE i.indrelid = 'cardea_cache'::regclass AND c.relname LIKE $1";
         let rows = self.rows(sql, &[&format!("{INDEX}%"), &name, &place.0.as_slice()]).await?;
-        let (all, here, vectors): (i64, i64, i64) =
-            rows.first().map_or((0, 0, 0), |row| (row.get(0), row.get(1), row.get(2)));
+        let (all, here, whole, vectors): (i64, i64, i64, i64) =
+            rows.first().map_or((0, 0, 0, 0), |row| (row.get(0), row.get(1), row.get(2), row.get(3)));
         let wanted = vectors > self.above && (here > 0 || all < INDEXES);
         {
             let mut large = self.large.lock().unwrap_or_else(PoisonError::into_inner);
-            let news = if wanted { large.insert(*place) } else { large.remove(place) };
-            if !wanted || here > 0 || !news {
-                return Ok(());
-            }
+            if wanted {
+                large.insert(*place)
+            } else {
+                large.remove(place)
+            };
         }
-        // WHY concurrently, and so as a statement of its own: otherwise no one could write until it is built.
-        let make = format!(
-            "CREATE INDEX CONCURRENTLY IF NOT EXISTS {name} ON cardea_cache USING hnsw (vec vector_cosine_ops) \
-             WHERE place = '\\x{place}'::bytea"
-        );
-        self.link.later("cache-index", vec!["SET statement_timeout = 0".to_owned(), make]);
+        if wanted && whole == 0 {
+            let place = *place;
+            self.link.later("cache-index", async move |session| make(&session, &name, &place).await);
+        }
         Ok(())
     }
 
@@ -344,6 +348,28 @@ impl PostgresCache {
         let tags: Vec<&[u8]> = tags.iter().map(|tag| tag.0.as_slice()).collect();
         self.rows(MARK, &[&tags, &self.clock.now().0]).await.map(drop)
     }
+}
+
+/// Builds the index of a place, unless an index is being built already. An invalid index is dropped first.
+async fn make(session: &Session, name: &str, place: &Place) -> Result<(), Fault> {
+    session.script("SET statement_timeout = 0").await?;
+    // WHY try: a statement that waits for a lock holds a snapshot, and building an index waits for all older snapshots.
+    let alone = session.query("SELECT pg_try_advisory_lock(7230116)", &[]).await?;
+    if !alone.first().is_some_and(|row| row.get(0)) {
+        return Ok(());
+    }
+    // INVARIANT: while the lock is held, an invalid index is not being built: building it was interrupted.
+    let cut = "SELECT 1 FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid \
+        WHERE i.indrelid = 'cardea_cache'::regclass AND c.relname = $1 AND NOT i.indisvalid";
+    if !session.query(cut, &[&name]).await?.is_empty() {
+        session.script(&format!("DROP INDEX CONCURRENTLY IF EXISTS {name}")).await?;
+    }
+    // WHY concurrently, and so as a statement of its own: otherwise no one could write until it is built.
+    let make = format!(
+        "CREATE INDEX CONCURRENTLY IF NOT EXISTS {name} ON cardea_cache USING hnsw (vec vector_cosine_ops) \
+         WHERE place = '\\x{place}'::bytea"
+    );
+    session.script(&make).await
 }
 
 fn told(fault: &Fault) -> Away {

@@ -21,7 +21,7 @@ use tokio::{
     time::{Sleep, sleep},
 };
 
-use super::idle::Idle;
+use crate::idle::Idle;
 
 /// As long as the first words of HTTP/2, after which the version is known for sure.
 const FIRST: usize = 24;
@@ -31,15 +31,15 @@ const REST: (usize, Duration) = (4 << 20, Duration::from_secs(1));
 
 /// How long a client may take.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Limits {
-    /// Until it has begun, and until it goes on where nobody waits for the server.
-    pub(super) begins: Duration,
+pub struct Limits {
+    /// Until it has begun, until the head of a request is whole, and until it goes on where nobody waits for the server.
+    pub begins: Duration,
     /// Until it takes more of what it is sent.
-    pub(super) takes: Duration,
+    pub takes: Duration,
 }
 
 /// The socket.
-pub(super) struct Prompt {
+pub(crate) struct Prompt {
     socket: TcpStream,
     /// Bytes that must still come before the time is up, and the time.
     waits: Option<(usize, Pin<Box<Sleep>>)>,
@@ -54,7 +54,7 @@ pub(super) struct Prompt {
 }
 
 impl Prompt {
-    pub(super) fn new(socket: TcpStream, limits: Limits, idle: Idle, cut: Arc<AtomicBool>) -> Self {
+    pub(crate) fn new(socket: TcpStream, limits: Limits, idle: Idle, cut: Arc<AtomicBool>) -> Self {
         Self {
             socket,
             waits: Some((FIRST, Box::pin(sleep(limits.begins)))),

@@ -11,12 +11,12 @@ use std::{
 };
 
 use axum::body::{Body, Bytes, HttpBody};
-use hyper::body::{Frame, SizeHint};
+use http_body::{Frame, SizeHint};
 use tokio::time::Instant;
 
 /// What goes on at one connection.
 #[derive(Debug, Clone)]
-pub(super) struct Idle(Arc<Mutex<State>>);
+pub(crate) struct Idle(Arc<Mutex<State>>);
 
 #[derive(Debug)]
 struct State {
@@ -27,7 +27,7 @@ struct State {
 }
 
 impl Idle {
-    pub(super) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self(Arc::new(Mutex::new(State { ours: 0, since: Instant::now() })))
     }
 
@@ -36,23 +36,23 @@ impl Idle {
     }
 
     /// Something went on.
-    pub(super) fn stirs(&self) {
+    pub(crate) fn stirs(&self) {
         self.state().since = Instant::now();
     }
 
     /// The client waits for the server, until this is dropped.
-    pub(super) fn waits(&self) -> Waits {
+    pub(crate) fn waits(&self) -> Waits {
         self.state().ours += 1;
         Waits(self.clone())
     }
 
     /// An answer that waits for the server whenever it is asked for more and has none.
-    pub(super) fn answer(&self, body: Body) -> Body {
+    pub(crate) fn answer(&self, body: Body) -> Body {
         Body::new(Answer { body, idle: self.clone(), waits: None })
     }
 
     /// Ends once nobody has waited for so long.
-    pub(super) async fn lasts(&self, limit: Duration) {
+    pub(crate) async fn lasts(&self, limit: Duration) {
         loop {
             let since = {
                 let state = self.state();
@@ -69,7 +69,7 @@ impl Idle {
 
 /// A client that waits.
 #[derive(Debug)]
-pub(super) struct Waits(Idle);
+pub(crate) struct Waits(Idle);
 
 impl Drop for Waits {
     fn drop(&mut self) {
