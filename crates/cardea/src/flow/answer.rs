@@ -1,4 +1,4 @@
-//! Everything between the question and the answer.
+//! Answers the question of a turn: from the cache, or by asking the model.
 
 use cardea_core::{
     Result,
@@ -21,10 +21,10 @@ use crate::{
     turn::{CacheUse, Step, Turn},
 };
 
-/// Finds or makes the answer of a turn.
+/// Finds the answer of a turn in the cache, or has the model write it.
 ///
 /// # Errors
-/// The code of the limit, room or neighbour that ended it. The caller closes the turn with it.
+/// The error of the limit, room or upstream that ended the turn. The caller closes the turn with it.
 pub(super) async fn answer(
     run: Run<'_>,
     turn: &mut Turn,
@@ -34,10 +34,10 @@ pub(super) async fn answer(
     let Run { app, caller, agent, .. } = run;
     let trace = turn.trace().clone();
     let before = async { tokio::try_join!(history(run, turn), app.turns.taint_before(turn)) };
-    let (history, taint) = trace.time("history", before).await?; // what was said before
-    // WHY: what was read in an earlier turn stands in the history, and is no more to be trusted now.
+    let (history, taint) = trace.time("history", before).await?; // earlier messages
+    // WHY: text that tainted an earlier turn is still in the history, and is no more trustworthy now.
     taint.into_iter().for_each(|source| turn.taint_with(source));
-    let (tools, policies) = (visible(run), app.control.policies()); // allowed first,
+    let (tools, policies) = (visible(run), app.control.policies());
     let query = app.context.cache().query(
         caller,
         agent,
@@ -64,15 +64,16 @@ pub(super) async fn answer(
     let _flight = match looked {
         Lookup::Hit(hit) => {
             turn.from_cache(layer(hit.layer)); // cache: exact, then semantic
-            turn.taint_with(CACHE); // a cached answer keeps the taint
-            hit.taint.iter().for_each(|source| turn.taint_with(source)); // of the turn that made it
-            let text = app.control.screen_output(run.guard(), turn.placeholders(), &hit.text)?; // guardrails of now
+            turn.taint_with(CACHE); // the cache is itself a source of taint
+            hit.taint.iter().for_each(|source| turn.taint_with(source)); // and keeps the taint of the turn that made it
+            let text = app.control.screen_output(run.guard(), turn.placeholders(), &hit.text)?; // today's guardrails
             turn.taint_with_all(text.taint());
-            recheck(run, turn, query, &hit, history); // a share of them, to find errors
+            recheck(run, turn, query, &hit, history); // a sample, to measure errors
             outlet.replay(&text).await;
             return Ok(Thought::Answer { text, finish: hit.finish, stand_in: false });
         }
-        Lookup::Miss(flight) => flight, // equal questions at once: one of them asks the model
+        // Of equal questions asked at the same time, only one reaches the model.
+        Lookup::Miss(flight) => flight,
     };
     if let Some(waiting) = finish_open_steps(run, turn).await? {
         return Ok(waiting);
@@ -91,7 +92,7 @@ const fn layer(layer: Layer) -> CacheUse {
     }
 }
 
-/// What was said in the conversation before this turn, as much as the agent's window holds.
+/// Returns the messages of the conversation before this turn, up to the agent's window.
 async fn history(run: Run<'_>, turn: &Turn) -> Result<Vec<Message>> {
     let Run { app, agent, .. } = run;
     match turn.conversation().filter(|_| !turn.is_first()) {
@@ -100,7 +101,7 @@ async fn history(run: Run<'_>, turn: &Turn) -> Result<Vec<Message>> {
     }
 }
 
-/// Goes on with steps that an earlier owner of this turn left open (ARCHITECTURE, section 7).
+/// Continues the steps that an earlier owner of this turn left open (ARCHITECTURE, section 7).
 async fn finish_open_steps(run: Run<'_>, turn: &mut Turn) -> Result<Option<Thought>> {
     let unsettled = |step: &&Step| step.is_open() || step.state() == StepState::Unknown;
     let open: Vec<_> = turn.steps().iter().filter(unsettled).cloned().collect();

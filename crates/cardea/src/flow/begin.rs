@@ -1,4 +1,4 @@
-//! A message becomes a turn: its conversation is found, its words are screened, and the question is durable.
+//! Turns a message into a durable turn: finds its conversation, screens its text and writes the question.
 
 use cardea_core::{Code, Result};
 use cardea_store::Commit;
@@ -9,13 +9,13 @@ use crate::{
     turn::{Asker, Before, Begun, Kind, Question},
 };
 
-/// How often a question is opened anew, because the turn before it ended while it was screened.
+/// How often opening a question is retried when the previous turn ended while this one was being screened.
 const TRIES: usize = 3;
 
-/// Opens the turn of a message; from its return on the question is durable.
+/// Opens the turn of a message. Once this returns, the question is durable.
 ///
 /// # Errors
-/// `not_found`, `guard_refused`, `idempotency_key_reused`, `in_progress`, `conversation_busy`, or what the store says.
+/// `not_found`, `guard_refused`, `idempotency_key_reused`, `in_progress`, `conversation_busy`, or a store error.
 pub(super) async fn begin_turn(run: Run<'_>, trace: &Trace, message: &ChatRequest) -> Result<Begun> {
     for _ in 0..TRIES {
         match once(run, trace, message).await {
@@ -26,10 +26,11 @@ pub(super) async fn begin_turn(run: Run<'_>, trace: &Trace, message: &ChatReques
     Err(Code::ConversationBusy.into())
 }
 
-/// The steps of it, each a room.
+/// Tries once to open the turn. Each step is a room.
 ///
 /// # Errors
-/// Those of [`begin_turn`], and `conflict` if the conversation's placeholders changed meanwhile; nothing is written then.
+/// Those of [`begin_turn`], and `conflict` if the conversation's placeholders changed meanwhile; nothing is written
+/// then.
 async fn once(run: Run<'_>, trace: &Trace, message: &ChatRequest) -> Result<Begun> {
     let Run { app, caller, agent, .. } = run;
     let guard = run.guard();
@@ -42,7 +43,8 @@ async fn once(run: Run<'_>, trace: &Trace, message: &ChatRequest) -> Result<Begu
     match app.turns.again(key.as_ref()).await? {
         Before::Done(receipt) => return Ok(Begun::Again(receipt)), // same idempotency key, same answer
         Before::Failed(failed) if talk.is_none() => {
-            talk = app.context.find(caller, &agent.name, failed).await?; // asked again where it failed
+            // A repeat of a failed message goes to the conversation in which it failed.
+            talk = app.context.find(caller, &agent.name, failed).await?;
         }
         Before::Failed(_) | Before::None => {}
     }
@@ -57,7 +59,8 @@ async fn once(run: Run<'_>, trace: &Trace, message: &ChatRequest) -> Result<Begu
     let (talk, title) = match talk {
         Some(talk) => (talk.id, None),
         None => {
-            let title = app.control.audit_refusal(who, || app.control.screen_title(guard, &prompt)).await?; // what a new conversation is called
+            // The screened message gives a new conversation its title.
+            let title = app.control.audit_refusal(who, || app.control.screen_title(guard, &prompt)).await?;
             (app.context.create(&mut opening, caller, &agent.name, &title).id, Some(title))
         }
     };

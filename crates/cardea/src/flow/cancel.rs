@@ -1,4 +1,4 @@
-//! A turn is stopped by who asked for it.
+//! Cancels a turn at the request of the user who started it.
 
 use cardea_core::{Result, id::TurnId};
 
@@ -8,11 +8,13 @@ use crate::{
     turn::{Cancelled, Found, Free},
 };
 
-/// Stops a turn of the caller, and tells where it stands: one that waits for a person has ended, one that runs ends
-/// before its next step, its model interrupted, and one that has ended stays as it is.
+/// Stops a turn of the caller and returns its status.
+///
+/// A turn that waits for a person ends now. A running turn has its model interrupted and ends before its next step. A
+/// turn that has already ended stays as it is.
 ///
 /// # Errors
-/// `not_found`, or what the store says.
+/// `not_found`, or a store error.
 pub async fn cancel(app: &App, request: &Request, turn: TurnId) -> Result<Found> {
     let caller = &request.caller;
     if let Cancelled::Now(free) = app.turns.cancel(caller, turn, request.id()).await? {
@@ -21,10 +23,10 @@ pub async fn cancel(app: &App, request: &Request, turn: TurnId) -> Result<Found>
     app.turns.find(caller, turn).await
 }
 
-/// Ends turns that wait for a person and are stopped.
+/// Ends stopped turns that were waiting for a person.
 pub(super) async fn end_now(app: &App, waiting: Vec<Free>) {
     for free in waiting {
-        // WHY: what goes wrong here does so at a turn that is stopped; it is taken up again in a moment.
+        // WHY: only logged, because the turn is already marked as stopped and is soon taken up again.
         if let Err(error) = resume_one(app, &free).await {
             tracing::warn!(turn.id = %free.id, error.code = error.code().name(), cause = error.cause_line(), "not stopped yet");
         }

@@ -1,4 +1,4 @@
-//! One chat turn, from a message to its receipt.
+//! Runs one chat turn, from a message to its receipt.
 
 use std::sync::Arc;
 
@@ -27,11 +27,11 @@ use crate::{
     turn::{Begun, Ending, Failure, Receipt, Trail, Turn},
 };
 
-/// One chat turn. Start reading Cardea here.
+/// Answers one message. Start reading Cardea here.
 ///
 /// # Errors
-/// Any [`cardea_core::Code`] of the rooms on the way. A turn that has begun ends with a receipt, not with an error; where
-/// its end cannot be written, the error names the turn (`Error::turn`), which then goes on by itself.
+/// Any [`cardea_core::Code`] of the rooms on the way. A turn that has begun ends with a receipt, not with an error. If
+/// its end cannot be written, the error names the turn (`Error::turn`), and the turn is resumed in the background.
 pub async fn chat(
     app: &App,
     request: &Request,
@@ -39,11 +39,11 @@ pub async fn chat(
     client: Option<Stream>,
 ) -> Result<Receipt> {
     let done = ask(app, request, message, client).await;
-    request.trace.note_error(&done); // also where the answer's status has gone before it
+    request.trace.note_error(&done); // even if the response's status was already sent
     done
 }
 
-/// The steps of it, each a room.
+/// The steps of a chat turn. Each one is a room.
 async fn ask(app: &App, request: &Request, message: ChatRequest, client: Option<Stream>) -> Result<Receipt> {
     let Request { caller, trace } = request;
     let agent = tuned(app.find_agent(&message.agent)?, &message.sampling);
@@ -67,8 +67,10 @@ async fn ask(app: &App, request: &Request, message: ChatRequest, client: Option<
     }
 }
 
-/// The agent as this client wants it to write. WHY: in the agent, so that the cache and a check know of it like the model;
-/// a turn that goes on later, after a crash or an approval, is written as its file says.
+/// Returns the agent with the sampling that the client asked for.
+///
+/// WHY: the sampling is set in the agent, so that the cache and rechecks see it just as they see the model. A turn
+/// resumed after a crash or an approval uses the agent's file again.
 fn tuned(mut agent: Arc<Agent>, wanted: &Sampling) -> Arc<Agent> {
     if *wanted != Sampling::default() {
         let sampling = wanted.clone().over(&agent.spec.sampling);
@@ -77,7 +79,7 @@ fn tuned(mut agent: Arc<Agent>, wanted: &Sampling) -> Arc<Agent> {
     agent
 }
 
-/// A turn on its way, with what it holds.
+/// An open turn with everything that is held for it.
 pub(super) struct Open<'o> {
     pub(super) turn: Turn,
     pub(super) admitted: Admission,
@@ -85,16 +87,17 @@ pub(super) struct Open<'o> {
     pub(super) reuse: Reuse,
 }
 
-/// Runs an open turn to its end: answered, asleep, failed or unwound. `resume` enters here as well.
+/// Runs an open turn until it is answered, waiting, failed or unwound. `resume` enters here as well.
 ///
 /// # Errors
-/// What the store says. The turn is open then, is taken up again by itself, and the error names it.
+/// Store errors. The turn then stays open, is taken up again in the background, and the error names it.
 pub(super) async fn settle(run: Run<'_>, open: Open<'_>) -> Result<Receipt> {
     let (turn, conversation) = (open.turn.id(), open.turn.conversation());
     work(run, open).await.map_err(|error| left_open(error, turn, conversation))
 }
 
-/// The error of a turn whose end could not be written. Whoever asks again without a key gets a second one beside it.
+/// Returns the error of a turn whose end could not be written. It names the turn, because a client that retries without
+/// an idempotency key starts a second turn beside it.
 pub(super) fn left_open(error: Error, turn: TurnId, conversation: Option<ConversationId>) -> Error {
     let error = error.of_turn(turn, conversation);
     if error.retry() != Retry::After {
@@ -107,7 +110,8 @@ async fn work(run: Run<'_>, open: Open<'_>) -> Result<Receipt> {
     let Run { app, agent, .. } = run;
     let Open { mut turn, admitted, outlet, reuse } = open;
     let span = turn.trace().stage("turn").invoke_agent(agent.name.as_str());
-    let (trace, found) = (span.inside(), turn.placeholders().clone()); // all that follows is a part of it
+    // Every later span is a child of this one.
+    let (trace, found) = (span.inside(), turn.placeholders().clone());
     trace.note(|event| {
         (event.agent, event.asked) = (Some(agent.name.to_string()), Some(agent.spec.model.clone()));
     });
@@ -115,14 +119,14 @@ async fn work(run: Run<'_>, open: Open<'_>) -> Result<Receipt> {
     outlet.heed(turn.stop());
     outlet.begun(&turn).await;
     let thought = match turn.failure().map(Failure::error) {
-        Some(error) => Err(error), // it was stopped, or being taken back when its last owner ended
+        Some(error) => Err(error), // cancelled, or being unwound by its last owner
         None => answer(run, &mut turn, outlet, reuse).await,
     };
     trace.note(|event| event.findings = found.found());
-    trace.note_error(&thought); // its receipt will not tell the cause
+    trace.note_error(&thought); // the receipt does not contain the cause
     let thought = match thought {
         Err(error) if turn.has_effects() || turn.is_unwinding() => {
-            Err(unwind(run, &mut turn, error).await?) // take back what can be
+            Err(unwind(run, &mut turn, error).await?) // compensate what can be compensated
         }
         thought => thought.map_err(Ending::Failed),
     };
@@ -137,8 +141,8 @@ async fn work(run: Run<'_>, open: Open<'_>) -> Result<Receipt> {
     Ok(receipt)
 }
 
-/// The end that another node gives a turn which was taken over, for the client who still waits here: to ask again would
-/// be to have it done twice.
+/// Waits for the end of a turn that another node has taken over, and gives it to the client that still waits here. If
+/// this client were told to ask again, the work could be done twice.
 async fn elsewhere(app: &App, trail: &Trail, trace: &Trace, outlet: &mut Outlet) -> Result<Receipt> {
     let receipt = ended_elsewhere(app, trail).await?;
     trace.note(|event| event.answered(&receipt));
@@ -148,7 +152,7 @@ async fn elsewhere(app: &App, trail: &Trail, trace: &Trace, outlet: &mut Outlet)
     Ok(receipt)
 }
 
-/// The receipt of a turn that another node has taken over. A node that stops waits for nobody else's work.
+/// Returns the receipt of a turn that another node has taken over. A node that is stopping does not wait for it.
 pub(super) async fn ended_elsewhere(app: &App, trail: &Trail) -> Result<Receipt> {
     let stopping = app.jobs.stopping();
     tokio::select! {

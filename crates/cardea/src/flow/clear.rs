@@ -1,4 +1,4 @@
-//! Cached answers and tool results of a tenant are forgotten on request.
+//! Clears cached answers and tool results of a tenant.
 
 use std::slice;
 
@@ -12,21 +12,21 @@ use crate::{
     control::Right,
 };
 
-/// What is forgotten.
+/// What to clear.
 #[derive(Debug)]
 pub enum Clear {
-    /// What bears this tag.
+    /// Entries with this tag.
     Tag(String),
-    /// What everybody of this name was given.
+    /// Entries that belong to any user of this name.
     User(String),
-    /// Everything of the tenant.
+    /// All entries of the tenant.
     All,
-    /// What the caller was given.
+    /// The caller's own entries.
     Own,
 }
 
 impl Clear {
-    /// For the audit log, unless it is the caller's own.
+    /// Returns what to write into the audit log. `None` if only the caller's own entries are cleared.
     fn of_others(&self) -> Option<Value> {
         let (tag, user) = match self {
             Self::Tag(tag) => (Some(tag), None),
@@ -38,17 +38,18 @@ impl Clear {
     }
 }
 
-/// Forgets it. True if nothing of it is held any more, false if the store must still be told.
+/// Clears cache entries. Returns true if none of them is held any more, and false if the cache's store must still be
+/// told.
 ///
 /// # Errors
-/// `rate_limited`; `denied` for what is not the caller's own, unless the caller is an administrator; `store_unavailable` if it
-/// would be served again after a restart.
+/// `rate_limited`; `denied` if the entries are not the caller's own and the caller is not an administrator;
+/// `store_unavailable` if they would be served again after a restart.
 pub async fn clear_cache(app: &App, request: &Request, what: &Clear) -> Result<bool> {
     let caller = &request.caller;
-    app.control.count(caller).await?; // rate: everybody's entries are looked through
+    app.control.count(caller).await?; // rate: this scans the entries of all users
     if let Some(detail) = what.of_others() {
         app.control.require(caller, Right::CacheClear, request.id()).await?; // may they
-        app.control.write_down(caller, "cache.cleared", detail, request.id()).await?; // audit, before it is done
+        app.control.write_down(caller, "cache.cleared", detail, request.id()).await?; // audit, before the clearing
     }
     let (cache, tenant) = (app.context.cache(), &caller.tenant);
     match what {
@@ -59,7 +60,7 @@ pub async fn clear_cache(app: &App, request: &Request, what: &Clear) -> Result<b
     }
 }
 
-/// Refuses to say that something was cleared which would be served again after a restart.
+/// Returns an error for a clearing that a restart would undo.
 fn kept(cleared: Cleared) -> Result<bool> {
     match cleared {
         Cleared::Surely => Ok(true),
@@ -70,7 +71,7 @@ fn kept(cleared: Cleared) -> Result<bool> {
     }
 }
 
-/// The same of what is to be taken out; true if it is out already.
+/// As [`kept`], for a purge. True if the entries are already out.
 fn taken_out(purged: Purged) -> Result<bool> {
     match purged {
         Purged::Out => Ok(true),

@@ -1,4 +1,5 @@
-//! A bare completion: somebody else's transcript, with our identity, guardrails, cache and budget around it.
+//! Answers a bare completion: the client's own transcript, with Cardea's authentication, guardrails, cache and budget
+//! around it.
 
 use std::collections::BTreeSet;
 
@@ -26,12 +27,12 @@ use crate::{
     turn::CacheUse,
 };
 
-/// A completion that a client asks for.
+/// A request for a completion.
 #[derive(Debug)]
 pub struct CompleteRequest {
     /// The model, the transcript and the client's own tools.
     pub prompt: Prompt,
-    /// What of answers that were given before.
+    /// Which cached answers may be used.
     pub reuse: Reuse,
 }
 
@@ -42,23 +43,23 @@ pub struct Completed {
     pub text: String,
     /// Calls of the client's own tools.
     pub calls: Vec<ToolCall>,
-    /// What the model thought before these calls, screened; to be sent back with them.
+    /// What the model thought before these calls, screened. The client sends it back with their results.
     pub thoughts: String,
     /// Why the model stopped.
     pub finish: Finish,
-    /// What it used; zero for a cached answer.
+    /// The tokens used; zero for a cached answer.
     pub usage: Usage,
-    /// Where it came from.
+    /// Whether the answer came from the cache.
     pub cache: CacheUse,
-    /// Money, in millionths.
+    /// The cost, in millionths.
     pub cost_micros: u64,
-    /// The text says why the model does not answer.
+    /// True if the text is the model's refusal to answer.
     pub refused: bool,
-    /// A client that reads as it comes has not taken all of it.
+    /// True if a streaming client did not take all of it.
     pub cut: bool,
 }
 
-/// A bare completion, from a transcript to text.
+/// Answers a bare completion, from a transcript to text.
 ///
 /// # Errors
 /// Any code of the rooms on the way.
@@ -72,17 +73,18 @@ pub async fn complete(
     let asked = app.models.behind(&wish.prompt.model).next().unwrap_or_default();
     for message in &mut wish.prompt.messages {
         if let Message::Assistant { thoughts: Some(thoughts), .. } = message {
-            asked.clone_into(&mut thoughts.model); // the client brings back what it was told under this name
+            // The client sends back thoughts that it received under this name.
+            asked.clone_into(&mut thoughts.model);
         }
     }
     let placeholders = Placeholders::default();
     let done = ask(app, request, wish, &placeholders, client).await;
     trace.note(|event| event.findings = placeholders.found());
-    trace.note_error(&done); // also where the answer's status has gone before it
+    trace.note_error(&done); // even if the response's status was already sent
     done
 }
 
-/// The steps of it, each a room.
+/// The steps of a completion. Each one is a room.
 async fn ask(
     app: &App,
     request: &Request,
@@ -99,22 +101,24 @@ async fn ask(
     let decision = app.control.may_use_model(who, &prompt.model, known).await?; // policy
     trace.note(|event| {
         event.decision = decision;
-        event.asked = known.then(|| prompt.model.clone()); // what a client makes up is told by no line of the log
+        // A made-up model name must not reach the log.
+        event.asked = known.then(|| prompt.model.clone());
         event.cache = Some(CacheUse::None.name());
     });
-    // guard input, all of it: the whole transcript is the client's word
+    // Guard input, for the whole transcript: all of it comes from the client.
     let screening = app.control.audit_refusal(who, || {
         prompt.messages.iter_mut().try_for_each(|message| screen(app, placeholders, message))?;
         screen_words(app, placeholders, &mut prompt)?;
         screen_names(app, placeholders, &prompt)
     });
     trace.time("guard", screening).await?;
-    let mut outlet = Outlet::new(app.control.window(None, placeholders)?, client).only_read(); // text leaves only through the guard window
+    // Text leaves only through the guard window.
+    let mut outlet = Outlet::new(app.control.window(None, placeholders)?, client).only_read();
     let model = app.models.identity(&prompt.model);
     let query = app.context.cache().query_bare(caller, &prompt, model, reuse);
     let _flight = match app.context.cache().look(&query).await {
         Lookup::Hit(hit) => {
-            let text = app.control.screen_output(None, placeholders, &hit.text)?; // guardrails of now
+            let text = app.control.screen_output(None, placeholders, &hit.text)?; // today's guardrails
             outlet.replay(&text).await;
             let usage = Usage::default();
             app.control.settle(admitted, usage, 0);
@@ -131,15 +135,16 @@ async fn ask(
                 cut: outlet.is_cut(),
             });
         }
-        Lookup::Miss(flight) => flight, // equal questions at once: one of them asks the model
+        // Of equal questions asked at the same time, only one reaches the model.
+        Lookup::Miss(flight) => flight,
     };
     let thinking = think(app, trace, &prompt, &mut outlet, app.completion_time()).await; // model
     let Thinking { next, stand_in, usage, cost_micros, .. } = thinking;
-    app.control.settle(admitted, usage, cost_micros); // the budget pays what was used, whatever comes of it
+    app.control.settle(admitted, usage, cost_micros); // the budget pays for what was used, even on failure
     let Next { mut calls, thoughts, finish, refused, .. } = next?;
     let text = outlet.finish().await?; // guard output; there is no turn to taint
-    calls.iter_mut().try_for_each(|call| screen_asked(app, placeholders, &prompt, call))?; // and what it asks for
-    // What the guardrails refuse of its thoughts is dropped: they are no part of the answer.
+    calls.iter_mut().try_for_each(|call| screen_asked(app, placeholders, &prompt, call))?; // the calls it asks for, too
+    // Thoughts that the guardrails refuse are dropped: they are no part of the answer.
     let thoughts = app.control.screen_output(None, placeholders, &thoughts);
     let thoughts = thoughts.map(|screened| screened.into_inner()).unwrap_or_default();
     trace.note(|event| event.ending = Some(finish.name()));
@@ -152,13 +157,13 @@ async fn ask(
     let (cache, cut) = (CacheUse::None, outlet.is_cut());
     if cut {
         trace.note(|event| event.ending = None);
-        trace.note_error::<()>(&Err(Code::Cancelled.into())); // its stream breaks off
+        trace.note_error::<()>(&Err(Code::Cancelled.into())); // the client's stream is cut short
     }
     let text = text.into_inner();
     Ok(Completed { text, calls, thoughts, finish, usage, cache, cost_micros, refused, cut })
 }
 
-/// Screens what the client says of its tools and of the answer's form: a model reads that like everything else.
+/// Screens the client's tools, names, stop sequences and answer format: the model reads them like everything else.
 fn screen_words(app: &App, placeholders: &Placeholders, prompt: &mut Prompt) -> Result<(), Refused> {
     let json = |value: &mut Value| {
         app.control
@@ -181,7 +186,8 @@ fn screen_words(app: &App, placeholders: &Placeholders, prompt: &mut Prompt) -> 
     }
 }
 
-/// Screens what is found again by its letters and so cannot be masked: names of functions and forms, and ids of calls.
+/// Screens names of functions and formats, and ids of calls. They are matched by their exact text and so cannot be
+/// masked.
 fn screen_names(app: &App, placeholders: &Placeholders, prompt: &Prompt) -> Result<(), Refused> {
     let mut all: BTreeSet<&str> = prompt.tools.iter().map(|tool| tool.name.as_str()).collect();
     all.extend(prompt.demands.strict.iter().map(ToolName::as_str));
@@ -203,8 +209,8 @@ fn screen_names(app: &App, placeholders: &Placeholders, prompt: &Prompt) -> Resu
     all.into_iter().try_for_each(|name| app.control.screen_name(None, placeholders, name))
 }
 
-/// Screens a call that a model asks for: its arguments, and what else the model can have written. A name that the client
-/// has offered was screened with the offer.
+/// Screens a call that the model asks for: its arguments, its id and its name. A name that the client offered was
+/// screened with the offer.
 fn screen_asked(
     app: &App,
     placeholders: &Placeholders,
@@ -219,8 +225,8 @@ fn screen_asked(
     screen_call(app, placeholders, call, Surface::Output)
 }
 
-/// Screens the arguments of a call that a transcript holds or a model asks for. Where nothing is masked, they go on as
-/// they were written.
+/// Screens the arguments of a call in a transcript or in the model's answer. If nothing is masked, the original text is
+/// kept.
 fn screen_call(
     app: &App,
     placeholders: &Placeholders,
@@ -235,7 +241,7 @@ fn screen_call(
             return Ok(());
         }
         if let Value::String(screened) = screened {
-            call.written = Some(screened); // no JSON
+            call.written = Some(screened); // it was not JSON
         }
     }
     let arguments = Value::Object(std::mem::take(&mut call.arguments));

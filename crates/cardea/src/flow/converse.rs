@@ -1,4 +1,4 @@
-//! The model and the tools in turn, until there is an answer.
+//! Alternates between the model and its tools until there is an answer.
 
 use cardea_core::{
     Error, Result,
@@ -23,7 +23,7 @@ use crate::{
     turn::{Step, Turn},
 };
 
-/// What came of thinking.
+/// How a conversation with the model ended.
 pub(super) enum Thought {
     /// An answer.
     Answer {
@@ -31,14 +31,14 @@ pub(super) enum Thought {
         text: Screened<String>,
         /// Why the model stopped.
         finish: Finish,
-        /// A model that only stands in had a say in it.
+        /// True if a stand-in model took part in it.
         stand_in: bool,
     },
     /// A person must decide first; it may take days.
     Waiting(Box<Waiting>),
 }
 
-/// Asks the model, and calls what it asks for, until it answers.
+/// Asks the model and runs the calls that it asks for, until it answers.
 pub(super) async fn converse(
     run: Run<'_>,
     turn: &mut Turn,
@@ -50,39 +50,41 @@ pub(super) async fn converse(
     let trace = turn.trace().clone();
     let recent = recent(run, turn, tools.tools.len()).await?; // tools of the last turns stay
     let selecting = trace.stage("select");
-    let wish = wish(history, turn.prompt()); // an answer to a question of the model is about what was asked before
-    let mut offered = app.action.select(agent, tools.tools, &wish, &recent).await; // then relevant
+    // A reply to the model's question includes what the question was about.
+    let wish = wish(history, turn.prompt());
+    let mut offered = app.action.select(agent, tools.tools, &wish, &recent).await; // the relevant ones of those allowed
     drop(selecting);
     let (mut first, mut stand_in) = (true, false);
     loop {
-        turn.whole()?; // all or nothing, since a step can be taken back
-        app.turns.still_wanted(turn).await?; // not stopped by who asked
+        turn.whole()?; // the turn can still be all or nothing
+        app.turns.still_wanted(turn).await?; // not cancelled
         turn.within_limits(app.clock.now())?; // reflections, time, tokens, money
         if offered.add(found(turn)) || first {
-            // what the model asked for, or the first choice
+            // The first selection, or tools that the model searched for.
             app.observe.offered(turn.id(), offered.names(), offered.tokens());
         }
         first = false;
         if offered.is_warned() {
-            turn.taint_with_all(&[TOOL_DESCRIPTION, SUSPICIOUS]); // a guardrail has warned of what a tool says of itself
+            // A guardrail warned about the description of an offered tool.
+            turn.taint_with_all(&[TOOL_DESCRIPTION, SUSPICIOUS]);
         }
         let (prompt, cut) = prompt(run, turn, history, &offered)?;
         let left = turn.time_left(app.clock.now());
         let thinking = think(app, &trace, &prompt, outlet, left).await; // model
         let Thinking { next, model, usage, cost_micros, .. } = thinking;
         stand_in |= thinking.stand_in;
-        turn.charge(&model, usage, cost_micros); // also for an answer that broke off
+        turn.charge(&model, usage, cost_micros); // also if the answer broke off
         let Next { calls, words, thoughts, finish, .. } = next?;
         let told = thinking.limit == prompt.room;
         if !told && prompt.room.is_some() {
-            turn.has_paid()?; // the model does not know where the turn's own limits are
+            turn.has_paid()?; // the model was not told the turn's limit
         }
         let cut = cut.filter(|_| told);
         if !calls.is_empty() && !words.trim().is_empty() {
             let words = app.control.screen_output(run.guard(), turn.placeholders(), &words)?;
-            turn.says(words); // beside its calls it is shown its own words
+            turn.says(words); // the model is shown them again beside its calls
         }
-        // Some models want to see again what they thought. What the guardrails refuse of it nobody has said: it is dropped.
+        // Some models need their own thoughts back. Thoughts that the guardrails refuse are dropped.
         if !thoughts.is_empty()
             && let Ok(thoughts) = app.control.screen_output(run.guard(), turn.placeholders(), &thoughts)
         {
@@ -95,9 +97,9 @@ pub(super) async fn converse(
             }
         }
         if calls.is_empty() {
-            app.turns.still_wanted(turn).await?; // nor meanwhile
+            app.turns.still_wanted(turn).await?; // not cancelled while the model wrote
             if let (Some(limit), Finish::Length) = (cut, finish) {
-                return Err(limit); // cut by the turn's own
+                return Err(limit); // it was cut by the turn's own limit
             }
             let text = outlet.finish().await?; // guard output
             turn.taint_with_all(text.taint());
@@ -106,7 +108,7 @@ pub(super) async fn converse(
     }
 }
 
-/// What the model is given next, and the limit of the turn by which its answer is cut, if one does so.
+/// Returns the next prompt, and the error of the turn's limit that will cut the answer, if one will.
 fn prompt(
     run: Run<'_>,
     turn: &Turn,
@@ -125,7 +127,7 @@ fn prompt(
     }
     let paid = app.observe.room(app.models.behind(&agent.spec.model), reads, turn.micros_left());
     match u32::try_from(paid).unwrap_or(u32::MAX) {
-        0 => return Err(turn.money_spent()), // not even what it reads, or no word more
+        0 => return Err(turn.money_spent()), // not enough for the prompt, or for one token of answer
         paid if paid < most => (most, cut) = (paid, Some(turn.money_spent())),
         _ => {}
     }
@@ -134,19 +136,20 @@ fn prompt(
     Ok((Prompt { model, messages, tools, sampling, demands: Demands::default(), room }, cut))
 }
 
-/// The tools that the last turns of the conversation called, where not all of them can be offered.
+/// Returns the tools that recent turns of the conversation called. Empty if all allowed tools can be offered.
 async fn recent(run: Run<'_>, turn: &Turn, allowed: usize) -> Result<Vec<String>> {
     let Run { app, agent, .. } = run;
     let crowded = allowed > usize::from(agent.spec.offered_tools);
     if crowded && !turn.is_first() { app.turns.tools_before(turn).await } else { Ok(Vec::new()) }
 }
 
-/// Messages of the user, at most, that one question after the other asked for.
+/// How many earlier user messages count when the model keeps asking back.
 const ASKED_BACK: usize = 4;
 
-/// What the tools are chosen for: what the user says, and, where the model has just asked back, what it was asked about.
+/// Returns the text by which tools are selected: the user's message, preceded by the messages that the model's
+/// questions were about.
 ///
-/// WHY: `8` is about no tool at all; together with `Close the ticket` it is.
+/// WHY: `8` alone matches no tool; together with `Close the ticket` it does.
 fn wish(history: &[Message], prompt: &str) -> String {
     let mut said = vec![prompt];
     for pair in history.rchunks(2).take(ASKED_BACK) {
@@ -161,12 +164,13 @@ fn wish(history: &[Message], prompt: &str) -> String {
     said.join("\n")
 }
 
-/// What the model is given: instructions, history, question, and what came of its calls, each in its own place.
+/// Returns the messages for the model: instructions, history, question, calls and their results, each with its own
+/// role.
 fn transcript(agent: &Agent, history: &[Message], turn: &Turn) -> Vec<Message> {
     let mut messages = vec![Message::System { text: agent.spec.instructions.clone() }];
     messages.extend_from_slice(history);
     messages.push(Message::User { text: turn.prompt().to_string() });
-    // Calls that one answer asked for go back as one.
+    // Calls from one answer of the model go back in one message.
     for beside in turn.steps().chunk_by(|one, next| one.is_beside(next)) {
         let results: Vec<Message> = beside.iter().filter_map(result).collect();
         if results.is_empty() {
@@ -183,7 +187,7 @@ fn transcript(agent: &Agent, history: &[Message], turn: &Turn) -> Vec<Message> {
     messages
 }
 
-/// What came of a step, once it has ended.
+/// Returns the message with the result of a step. `None` until the step has ended.
 fn result(step: &Step) -> Option<Message> {
     let (text, failed) = match step.outcome()? {
         Outcome::Done { result } => (result.to_string(), false),

@@ -1,15 +1,17 @@
-//! A conversation is deleted, and what is still done in it ends.
+//! Deletes a conversation and ends the turns that are still open in it.
 
 use cardea_core::{Result, id::ConversationId};
 
 use super::{Request, cancel::end_now};
 use crate::{app::App, turn::Whose};
 
-/// Deletes a conversation of the caller. A turn that waits for a person has ended with it, one that runs is stopped like
-/// a cancelled one: what it has done is taken back where that is possible, and its words go with its end.
+/// Deletes a conversation of the caller.
+///
+/// A turn that waits for a person ends with it. A running turn is stopped as if cancelled: its effects are compensated
+/// where that is possible, and its text is removed when it ends.
 ///
 /// # Errors
-/// `not_found`, or what the store says.
+/// `not_found`, or a store error.
 pub async fn delete(app: &App, request: &Request, id: ConversationId) -> Result<()> {
     let talk = app.context.conversation(&request.caller, id).await?; // yours, or not found
     let whose = Whose::Talk(id);
@@ -20,7 +22,7 @@ pub async fn delete(app: &App, request: &Request, id: ConversationId) -> Result<
             end_now(app, waiting).await;
             app.context.wipe().await;
         }
-        // WHY: it is deleted, and the wish stands in the rows of its turns: they end by themselves in a moment.
+        // WHY: only logged, because the deletion is durable and its turns are marked as stopped, so they end soon.
         Err(error) => {
             tracing::warn!(error.code = error.code().name(), cause = error.cause_line(), "not stopped yet");
         }

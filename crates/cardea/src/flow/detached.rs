@@ -1,7 +1,7 @@
-//! Work in a task of its own.
+//! Runs work in a task of its own.
 //!
-//! WHY: a client that hangs up must not stop an action in the middle, and the end of an installation waits for its tasks
-//! only.
+//! WHY: a client that disconnects must not stop an action half way, and a stopping installation waits only for its own
+//! tasks.
 
 use std::future::Future;
 
@@ -10,16 +10,17 @@ use tokio::sync::oneshot;
 
 use crate::app::App;
 
-/// What comes of such work.
+/// The future result of detached work.
 pub(crate) type Coming<T> = oneshot::Receiver<Result<T>>;
 
-/// Begins work that goes on though nobody waits for it. Where this node is stopping nothing is begun, and `draining` comes.
+/// Starts work that continues even if nobody waits for its result. On a node that is stopping nothing is started, and
+/// the result is `draining`.
 pub(crate) fn begin<T: Send + 'static, F: Future<Output = Result<T>> + Send + 'static>(
     app: &App,
     name: &'static str,
     work: impl FnOnce(App) -> F,
 ) -> Coming<T> {
-    let work = Box::pin(work(app.clone())); // once, for it is large
+    let work = Box::pin(work(app.clone())); // boxed once, because the future is large
     let (done, coming) = oneshot::channel();
     if app.jobs.spawn(name, async move { drop(done.send(work.await)) }) {
         return coming;
@@ -29,15 +30,15 @@ pub(crate) fn begin<T: Send + 'static, F: Future<Output = Result<T>> + Send + 's
     coming
 }
 
-/// Waits for what comes of it.
+/// Waits for the result of detached work.
 ///
 /// # Errors
-/// Those of the work; `draining` if the end of this node has cut it off, `internal` if it panicked.
+/// Those of the work; `draining` if this node stopped and cut it off, `internal` if it panicked.
 pub(crate) async fn heard<T>(app: &App, coming: Coming<T>) -> Result<T> {
     coming.await.unwrap_or_else(|_| Err(wordless(app)))
 }
 
-/// Does work to its end, and waits for it. Dropping the future ends the waiting and nothing else.
+/// Runs work to its end and waits for it. Dropping the future stops only the waiting.
 ///
 /// # Errors
 /// As [`heard`].
@@ -49,8 +50,8 @@ pub(crate) async fn detached<T: Send + 'static, F: Future<Output = Result<T>> + 
     heard(app, begin(app, name, work)).await
 }
 
-/// The error of work that ended without a word: it panicked, or the end of this node has cut it off. A turn that was cut off
-/// goes on elsewhere, or at the next start.
+/// Returns the error of work that ended without a result: it panicked, or was cut off because this node stops. A turn
+/// that was cut off is resumed by another node or at the next start.
 pub(crate) fn wordless(app: &App) -> Error {
     if app.jobs.draining() { Error::new(Code::Draining).begun() } else { Error::new(Code::Internal) }
 }

@@ -1,12 +1,14 @@
-//! Who is it: the door, asked once for each request.
+//! Authenticates each request, exactly once.
 
 use cardea_auth::{Caller, Credentials};
 use cardea_core::Result;
 
 use crate::{app::App, observe::Trace};
 
-/// The caller of a request. From here on the proof goes along by type: whoever needs to know who asks takes the
-/// [`Caller`]. A proof of a bound token counts once (RFC 9449), so nobody asks a second time.
+/// Authenticates a request and returns its caller.
+///
+/// The [`Caller`] is the proof: every later step that needs the identity takes it as an argument. Credentials are not
+/// checked a second time, because a proof of a bound token counts only once (RFC 9449).
 ///
 /// # Errors
 /// As [`cardea_auth::Auth::authenticate`].
@@ -16,7 +18,7 @@ pub async fn enter(app: &App, credentials: &Credentials, trace: &Trace) -> Resul
     Ok(caller)
 }
 
-/// The same caller again, after a request that took its time to come in: the door may be closed for them meanwhile.
+/// Checks that the caller still has access, after a request whose body took long to arrive.
 ///
 /// # Errors
 /// As [`cardea_auth::Auth::still`].

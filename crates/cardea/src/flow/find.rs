@@ -1,4 +1,4 @@
-//! The way out of a choice of tools that missed: the model asks for more.
+//! Searches for tools on the model's request, if the tools it was offered do not fit.
 
 use cardea_core::{
     Result,
@@ -14,14 +14,14 @@ use crate::{
     turn::{Start, Step, Turn},
 };
 
-/// The longest wish that is read.
+/// The longest search text that is read, in characters.
 const LONGEST: usize = 500;
 
-/// Looks among the tools that the caller may call and that were left out. What is found is offered from the next model
-/// call on; the step remembers it, so that whoever takes the turn over offers it as well.
+/// Searches the tools that the caller may call and that were not offered. The results are offered from the next model
+/// call on. The step records them, so that a new owner of the turn offers them as well.
 ///
 /// # Errors
-/// What the journal says.
+/// Errors of the journal.
 pub(super) async fn search(
     run: Run<'_>,
     turn: &mut Turn,
@@ -30,21 +30,21 @@ pub(super) async fn search(
 ) -> Result<Step> {
     let app = run.app;
     let found = app.action.find(offered, &need(start.call).unwrap_or_default()).await;
-    // WHY: names only. What the tools say of themselves comes with their offer, as for any tool.
+    // WHY: names only. The descriptions come with the offer, as for any tool.
     let names: Vec<&str> = found.iter().map(|tool| tool.name().as_str()).collect();
     let result = json!({ "tools": names });
     let step = app.turns.start(turn, start).await?;
     app.turns.record(turn, step, Screened::own_words(Outcome::Done { result })).await
 }
 
-/// What a search is for, if it says so.
+/// Returns what the model searches for. `None` if it does not say so.
 pub(super) fn need(call: &ToolCall) -> Option<String> {
     let need = call.arguments.get("need").and_then(Value::as_str)?;
     let need: String = need.chars().take(LONGEST).collect();
     (!need.trim().is_empty()).then_some(need)
 }
 
-/// The names that the steps of a turn have found.
+/// Returns the names of the tools that the turn's searches have found.
 pub(super) fn found(turn: &Turn) -> impl Iterator<Item = &str> {
     turn.steps()
         .iter()

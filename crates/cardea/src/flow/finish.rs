@@ -1,4 +1,5 @@
-//! The one way in which a turn ends or lies down: its budget pays, its last rows are written, and its event is told.
+//! Closes a turn or puts it to sleep: bills its budget, writes its last rows and completes its event. There is no other
+//! way.
 
 use cardea_core::Result;
 
@@ -12,9 +13,9 @@ use crate::{
 /// How a turn is left.
 #[derive(Debug)]
 pub(super) enum End {
-    /// It is over.
+    /// It has ended.
     Over(Ending),
-    /// It lies down until a person decides.
+    /// It waits until a person decides.
     Waiting(Box<Waiting>),
 }
 
@@ -24,10 +25,10 @@ impl From<Ending> for End {
     }
 }
 
-/// Ends a turn, or lays it down. What was admitted for it is paid and given free.
+/// Closes a turn, or puts it to sleep. What was used is billed, and what was reserved for it is released.
 ///
 /// # Errors
-/// `taken_over` if another node owns the turn; what the store says. The turn is open then.
+/// `taken_over` if another node owns the turn; store errors. The turn is open then.
 pub(super) async fn finish(
     app: &App,
     mut turn: Turn,
@@ -37,7 +38,7 @@ pub(super) async fn finish(
     let trace = turn.trace().clone();
     let closing = trace.stage("close");
     let (tokens, cost_micros) = turn.unpaid();
-    turn.note(app.control.bill(&admitted, Estimate { tokens, cost_micros })); // the budget pays what was used
+    turn.note(app.control.bill(&admitted, Estimate { tokens, cost_micros })); // the budget pays for what was used
     let placeholders =
         app.context.last_placeholders(turn.principal(), turn.conversation(), turn.placeholders()).await;
     turn.note(placeholders);

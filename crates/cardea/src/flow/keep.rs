@@ -1,4 +1,4 @@
-//! The answer of a turn, kept for whoever asks the same again.
+//! Stores the answer of a turn in the cache.
 
 use cardea_core::{
     cache::Finished,
@@ -17,10 +17,10 @@ use crate::{
     turn::{Step, Turn},
 };
 
-/// How long an answer stays good at most if a tool was used that does not say how long its results do.
+/// The longest lifetime of an answer for which a tool was used that does not declare how long its results stay valid.
 const UNSAID: Millis = Millis::from_secs(300);
 
-/// Keeps an answer that a turn has made, if it may be given again.
+/// Stores an answer that a turn has produced, if it may be reused.
 pub(super) async fn keep(
     app: &App,
     query: &Query,
@@ -28,7 +28,7 @@ pub(super) async fn keep(
     answer: (&Screened<String>, Finish),
     catalog: &Catalog,
 ) {
-    // WHY: an answer about `[CARD_1]` means another card in another conversation.
+    // WHY: `[CARD_1]` stands for another card in another conversation.
     if turn.placeholders().any() {
         return;
     }
@@ -40,7 +40,7 @@ pub(super) async fn keep(
     app.context.cache().keep(query, answered, finished, tags).await;
 }
 
-/// What decides whether the answer may be given again.
+/// Returns the facts that decide whether the answer may be reused.
 fn finished(turn: &Turn, catalog: &Catalog, text: &str, finish: Finish) -> Finished {
     let shared = |step: &Step| {
         let cache = catalog.get(step.tool().as_str()).and_then(|tool| tool.cache());
@@ -58,13 +58,13 @@ fn finished(turn: &Turn, catalog: &Catalog, text: &str, finish: Finish) -> Finis
     }
 }
 
-/// What the answer depends on: the tags of all results in it.
+/// Returns what the answer depends on: the tags of all tool results in it.
 fn tags(turn: &Turn, catalog: &Catalog) -> Vec<String> {
     let of = |step: &Step| catalog.get(step.tool().as_str()).map(|tool| tool.tags(&step.call().arguments));
     turn.steps().iter().filter_map(of).flatten().collect()
 }
 
-/// How long the answer stays good at most: as long as the result in it that ages first.
+/// Returns the longest lifetime of the answer: that of the result in it that expires first.
 fn good_for(turn: &Turn, catalog: &Catalog, now: Timestamp) -> Option<Millis> {
     let of = |step: &Step| {
         let hint = catalog.get(step.tool().as_str()).and_then(|tool| tool.cache());

@@ -1,4 +1,4 @@
-//! API keys of a tenant: only its administrators see, make and revoke them.
+//! Lists, creates and revokes a tenant's API keys. Only its administrators may.
 
 use cardea_core::{
     Result,
@@ -13,10 +13,10 @@ use crate::{
     identity::{CreatedKey, KeyInfo, NewKey, Which},
 };
 
-/// A page of the tenant's keys, the newest first.
+/// Returns a page of the tenant's keys, newest first.
 ///
 /// # Errors
-/// `denied`; those of the store.
+/// `denied`; store errors.
 pub async fn keys(
     app: &App,
     request: &Request,
@@ -28,10 +28,10 @@ pub async fn keys(
     app.identity.keys(&request.caller.tenant, which, after, limit).await
 }
 
-/// Makes a key; under the same idempotency key it is the same one.
+/// Creates a key. A repeat under the same idempotency key returns the same key.
 ///
 /// # Errors
-/// `denied`, also for a role or scope that the caller lacks; `bad_request`; `idempotency_key_reused`; those of the store.
+/// `denied`, also for a role or scope that the caller lacks; `bad_request`; `idempotency_key_reused`; store errors.
 pub async fn create_key(app: &App, request: &Request, new: NewKey, once: Option<&str>) -> Result<CreatedKey> {
     app.control.require(&request.caller, Right::Keys, request.id()).await?; // may they
     app.identity.create_key(&request.caller, new, once).await // durable, with its audit entry
@@ -40,7 +40,7 @@ pub async fn create_key(app: &App, request: &Request, new: NewKey, once: Option<
 /// Revokes a key.
 ///
 /// # Errors
-/// `denied`; `not_found` if the tenant has no such key; those of the store.
+/// `denied`; `not_found` if the tenant has no such key; store errors.
 pub async fn revoke_key(app: &App, request: &Request, id: KeyId) -> Result<()> {
     app.control.require(&request.caller, Right::Keys, request.id()).await?; // may they
     app.identity.revoke_key(&request.caller, id).await // durable, with its audit entry

@@ -1,4 +1,5 @@
-//! What only some people of a tenant may look at.
+//! Read access for those users of a tenant who have the right: audit log, decisions, revocations, held tools, cache
+//! figures.
 
 use cardea_core::{
     Result,
@@ -16,7 +17,7 @@ use crate::{
     observe::{Audited, Bookmark, Decided, Followed, Wanted, Whose},
 };
 
-/// What the caches did for a tenant since the start, by agent and layer.
+/// What the caches have done for a tenant since the start, by agent and layer.
 #[derive(Debug, Serialize)]
 pub struct CacheFigures {
     backend: &'static str,
@@ -25,7 +26,7 @@ pub struct CacheFigures {
     scopes: Vec<Standing>,
 }
 
-/// Entries of the tenant's audit log, the oldest first.
+/// Returns entries of the tenant's audit log, oldest first.
 ///
 /// # Errors
 /// `denied`; those of the store.
@@ -40,19 +41,19 @@ pub async fn audit_entries(
     app.observe.search(&request.caller.tenant, after, wanted, limit).await
 }
 
-/// What was written into the tenant's audit log since a bookmark.
+/// Returns what was written into the tenant's audit log since a bookmark.
 ///
 /// # Errors
-/// `denied`; `bad_request` for a bookmark behind the end of the log; those of the store.
+/// `denied`; `bad_request` for a bookmark past the end of the log; store errors.
 pub async fn follow_audit(app: &App, request: &Request, after: &Bookmark, limit: Limit) -> Result<Followed> {
     app.control.require(&request.caller, Right::Audit, request.id()).await?; // may they
     app.observe.follow(&request.caller.tenant, after, limit).await
 }
 
-/// Decisions of the policies, the oldest first: about the whole tenant for its auditors, about themselves for everybody.
+/// Returns policy decisions, oldest first. Auditors see the whole tenant's, everyone else their own.
 ///
 /// # Errors
-/// Those of the store.
+/// Store errors.
 pub async fn decisions(
     app: &App,
     request: &Request,
@@ -67,7 +68,7 @@ pub async fn decisions(
     app.observe.decisions(whose, after, wanted, limit).await
 }
 
-/// What was taken back in the tenant, the newest first.
+/// Returns the tenant's revocations, newest first.
 ///
 /// # Errors
 /// `denied`; those of the store.
@@ -76,7 +77,7 @@ pub async fn revocations(app: &App, request: &Request) -> Result<Vec<Revoked>> {
     app.identity.revocations(&request.caller.tenant).await
 }
 
-/// Tools that are held back since they say something else of themselves than what was accepted.
+/// Returns the tools that are held because their descriptions differ from the accepted ones.
 ///
 /// # Errors
 /// `denied`; those of the store.
@@ -87,7 +88,7 @@ pub async fn held_tools(app: &App, request: &Request) -> Result<Vec<Held>> {
     Ok(held)
 }
 
-/// What the caches did for the tenant.
+/// Returns what the caches have done for the tenant.
 ///
 /// # Errors
 /// `denied`; those of the store.

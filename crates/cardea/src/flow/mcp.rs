@@ -1,4 +1,4 @@
-//! Tools for clients that bring their own model: MCP, and whatever speaks like it.
+//! Lists and calls tools for clients that bring their own model, through MCP or a similar protocol.
 
 use cardea_auth::Caller;
 use cardea_core::{
@@ -26,7 +26,7 @@ use crate::{
     turn::{Asker, Begun, Ending, Kind, Question, Receipt, Turn},
 };
 
-/// A tool call from outside.
+/// A tool call from a client.
 #[derive(Debug)]
 pub struct CallRequest {
     /// The call.
@@ -35,44 +35,44 @@ pub struct CallRequest {
     pub key: Option<String>,
 }
 
-/// What came of it.
+/// The result of a tool call.
 #[derive(Debug, Clone)]
 pub enum CallReply {
     /// It has ended.
     Ended(Outcome),
-    /// A person must decide first. The call then runs by itself, and the turn's receipt tells what came of it.
+    /// A person must decide first. The call then runs in the background, and the turn's receipt contains its result.
     Waiting {
-        /// What is waited for.
+        /// The open approval.
         approval: ApprovalId,
-        /// Where the result will be.
+        /// The turn whose receipt will contain the result.
         turn: TurnId,
     },
 }
 
-/// The tools that this caller may call.
+/// Returns the tools that this caller may call.
 #[must_use]
 pub fn tools(app: &App, caller: &Caller) -> Vec<ToolSpec> {
     let visible = visible(Run::mcp(app, caller, &app.direct())); // may they
     visible.tools.iter().map(|tool| tool.spec().clone()).collect()
 }
 
-/// One tool call from outside, from arguments to outcome.
+/// Runs one tool call of a client, from arguments to outcome.
 ///
 /// # Errors
 /// Any [`Code`] of the rooms on the way.
 pub async fn call(app: &App, request: &Request, wish: CallRequest) -> Result<CallReply> {
     let done = ask(app, request, wish).await;
-    request.trace.note_error(&done); // JSON-RPC's own status says nothing
+    request.trace.note_error(&done); // a JSON-RPC status does not tell
     done
 }
 
-/// The steps of it, each a room.
+/// The steps of a call. Each one is a room.
 async fn ask(app: &App, request: &Request, wish: CallRequest) -> Result<CallReply> {
     let (Request { caller, trace }, CallRequest { call, key }) = (request, wish);
     let agent = app.direct();
     let admitted = trace.time("admit", app.control.admit(caller, Estimate::default())).await?; // rate, load
     let run = Run::mcp(app, caller, &agent);
-    let named = find(run, &call.name); // visible to this caller, or unknown
+    let named = find(run, &call.name); // visible to this caller, or not found
     if let Named::Hidden(tool) = &named {
         app.control.refuse_unseen(run.requester_before(trace.request()), tool.spec(), &call).await?; // the log says why
     }
@@ -107,12 +107,12 @@ async fn ask(app: &App, request: &Request, wish: CallRequest) -> Result<CallRepl
     }
 }
 
-/// Goes on with the call of a turn that an earlier owner left open (ARCHITECTURE, section 7).
+/// Continues the call of a turn that an earlier owner left open (ARCHITECTURE, section 7).
 pub(super) async fn go_on(run: Run<'_>, admitted: Admission, mut turn: Turn) -> Result<()> {
     let app = run.app;
     let Some(step) = turn.steps().first().cloned() else {
-        // WHY: a call's arguments are written with its step. Without one nothing was done, and nobody knows any more
-        // what was asked for.
+        // WHY: a call's arguments are written with its step. Without a step nothing was done, and the arguments are
+        // lost.
         let error = Error::new(Code::Draining).detail(
             "Cardea was stopped before the call was made; nothing was done. Ask again with a new key.",
         );
@@ -135,14 +135,14 @@ pub(super) async fn go_on(run: Run<'_>, admitted: Admission, mut turn: Turn) -> 
 async fn make(run: Run<'_>, admitted: Admission, mut turn: Turn, call: ToolCall) -> Result<CallReply> {
     let called = tool_call(run, &mut turn, call, None).await;
     turn.trace().note(|event| event.findings = turn.placeholders().found());
-    let begun = turn.is_durable().then(|| turn.id()); // a call that only reads may have left nothing
+    let begun = turn.is_durable().then(|| turn.id()); // a call that only reads may have written nothing
     end(run.app, turn, admitted, called).await.map_err(|error| match (error.turn(), begun) {
         (None, Some(turn)) => left_open(error, turn, None),
-        _ => error, // it has ended with this
+        _ => error, // the turn has ended with this error
     })
 }
 
-/// Ends the turn of a call, or lays it down, as what came of the call says.
+/// Closes the turn of a call, or puts it to sleep, depending on the result of the call.
 async fn end(app: &App, mut turn: Turn, admitted: Admission, called: Result<Called>) -> Result<CallReply> {
     let (end, outcome) = match called {
         Ok(Called::Ended(step)) => {
@@ -159,12 +159,14 @@ async fn end(app: &App, mut turn: Turn, admitted: Admission, called: Result<Call
     };
     let (trace, mut why) = (turn.trace().clone(), None);
     trace.note(|event| why = event.code);
-    let receipt = finish(app, turn, admitted, end).await?; // a call without a model costs nothing
+    let receipt = finish(app, turn, admitted, end).await?; // no model was called, so it costs nothing
     trace.note(|event| tell(event, &receipt, why));
     outcome.map_or_else(|| reply(&receipt), |outcome| Ok(CallReply::Ended(outcome)))
 }
 
-/// Notes what came of a call, and why it was refused. WHY: its turn is answered, whatever the answer; what came of the call is what its step says.
+/// Records the result of a call in its request event, and why it was refused.
+///
+/// WHY: the turn counts as answered whatever the result, so the result is taken from the step.
 fn tell(event: &mut RequestEvent, receipt: &Receipt, why: Option<Code>) {
     event.answered(receipt);
     let state = receipt.tools.first().map(|tool| tool.state).filter(|_| receipt.error.is_none());
@@ -177,7 +179,8 @@ fn tell(event: &mut RequestEvent, receipt: &Receipt, why: Option<Code>) {
     (event.ending, event.code) = (state.map(StepState::name), Some(code));
 }
 
-/// What a client is told of a call by the receipt of its turn: that of the same idempotency key, or of another node.
+/// Returns the reply that the receipt of a call's turn contains: after a repeat under the same idempotency key, or when
+/// another node has run the call.
 fn reply(receipt: &Receipt) -> Result<CallReply> {
     match (&receipt.answer, &receipt.approval) {
         (Some(answer), _) => Ok(CallReply::Ended(match receipt.tools.first().map(|tool| tool.state) {
@@ -189,7 +192,7 @@ fn reply(receipt: &Receipt) -> Result<CallReply> {
         })),
         (None, Some(approval)) => Ok(CallReply::Waiting { approval: *approval, turn: receipt.turn }),
         (None, None) => match &receipt.error {
-            // As it was told at first: the model reads it.
+            // The same outcome as in the first reply, where the model reads it.
             Some(error) if receipt.status == TurnState::Unknown => {
                 Ok(CallReply::Ended(Outcome::unknown(&error.message)))
             }

@@ -1,9 +1,13 @@
 //! The request paths. Start reading Cardea here: [`enter`], [`chat`], then `tool_call`.
 //!
-//! Each line of these files names a room, in the order in which things happen. There is no other way from a route to an
-//! effect: the API, MCP and an embedding program all come through here.
+//! These files are the table of contents of the system: a request is one function, each step of it is one line, and
+//! each line names the room that does the work. Read [`chat`] from top to bottom and you have seen everything that
+//! happens to a message, in order.
+//!
+//! There is no other way from a route to an effect. The HTTP API, MCP and programs that embed Cardea all call the
+//! functions exported here.
 
-// The ways in.
+// Entry points, one file each.
 mod cancel;
 mod chat;
 mod clear;
@@ -20,7 +24,7 @@ mod resume;
 mod revoke;
 mod talk;
 
-// The steps that they share.
+// Steps that the entry points share.
 mod answer;
 mod begin;
 mod converse;
@@ -36,7 +40,7 @@ mod tool_call;
 mod unwind;
 mod visible;
 
-// Work of which nobody must wait for the end.
+// Work in a task of its own, which a disconnecting client does not stop.
 mod detached;
 
 pub use self::{

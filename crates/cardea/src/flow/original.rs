@@ -1,14 +1,15 @@
-//! What was said in a conversation, with what stands behind its placeholders if policy lets its owner read that.
+//! Returns the messages of a conversation, with the values behind its placeholders if policy lets their owner read
+//! them.
 
 use cardea_core::{Result, id::ConversationId};
 
 use super::Request;
 use crate::{app::App, context::Said};
 
-/// Which part of a conversation, and how.
+/// Which part of a conversation to return, and how.
 #[derive(Debug, Clone, Copy)]
 pub struct Part {
-    /// Only what has a greater number.
+    /// Only messages with a greater number.
     pub after: i64,
     /// At most this many messages.
     pub most: u32,
@@ -16,11 +17,11 @@ pub struct Part {
     pub originals: bool,
 }
 
-/// Messages of one of the caller's own conversations.
+/// Returns messages of one of the caller's own conversations.
 ///
 /// # Errors
-/// `not_found` for a conversation of somebody else, `rate_limited`, `denied` if policy lets the caller read no original of it; what the
-/// store and the vault say.
+/// `not_found` for a conversation of another user; `rate_limited`; `denied` if policy lets the caller read none of its
+/// original values; errors of the store and the vault.
 pub async fn messages(app: &App, request: &Request, id: ConversationId, part: Part) -> Result<Vec<Said>> {
     let caller = &request.caller;
     let talk = app.context.conversation(caller, id).await?; // yours, or not found
@@ -30,14 +31,14 @@ pub async fn messages(app: &App, request: &Request, id: ConversationId, part: Pa
     }
     let Ok(agent) = app.find_agent(&talk.agent) else { return Ok(said) };
     if agent.spec.restore.is_empty() {
-        return Ok(said); // the agent's file names nothing that may come back
+        return Ok(said); // the agent's file allows no restoring
     }
-    app.control.count(caller).await?; // rate: each look is written down
+    app.control.count(caller).await?; // rate: each read is logged
     let (allowed, rows) = app.control.may_restore(caller, &agent, request.id()); // policy
     match allowed {
         Ok(labels) => app.context.with_originals(&talk, said, &labels, rows).await,
         Err(refused) => {
-            app.db.commit(rows).await?; // a refusal is in the log as well
+            app.db.commit(rows).await?; // a refusal is logged as well
             Err(refused)
         }
     }

@@ -1,4 +1,4 @@
-//! The way of text to the client: only through the guard window, and never waiting for a client that is gone.
+//! Sends text to the client, only through the guard window and without waiting for a client that has disconnected.
 
 use std::time::Duration;
 
@@ -18,7 +18,7 @@ use crate::{
     turn::{Receipt, Turn},
 };
 
-/// Where a turn's events go while it runs. A client that went away does not stop the turn.
+/// Where a turn's events go while it runs. A client that disconnects does not stop the turn.
 pub type Stream = mpsc::Sender<ReplyEvent>;
 
 /// What a client sees of a turn while it runs.
@@ -33,22 +33,22 @@ pub enum ReplyEvent {
     },
     /// More of the answer, screened.
     Text(String),
-    /// More of the words with which the model of a bare completion refuses to answer, screened.
+    /// More of a bare completion's refusal to answer, screened.
     Refusal(String),
-    /// The end, or the pause for a person.
+    /// The turn has ended, or waits for a person.
     Ended(Box<Receipt>),
 }
 
-/// What a model wants next.
+/// The end of one model answer, with what the model wants next.
 #[derive(Debug)]
 pub(super) struct Next {
     pub(super) calls: Vec<ToolCall>,
-    /// What it said in this answer, not screened.
+    /// The text of this answer, not screened.
     pub(super) words: String,
-    /// What it thought before its calls, not screened.
+    /// Its thoughts before the calls, not screened.
     pub(super) thoughts: String,
     pub(super) finish: Finish,
-    /// What it said is why it will not answer.
+    /// True if the text is a refusal to answer.
     pub(super) refused: bool,
 }
 
@@ -57,20 +57,20 @@ pub(super) struct Next {
 pub struct Outlet {
     window: OutputWindow,
     client: Option<Stream>,
-    /// A client that was there has not taken all of it.
+    /// True once a client has failed to take all of it.
     cut: bool,
-    /// Stops the model where the client stops reading.
+    /// Stops the model when the client stops reading.
     only_read: bool,
-    /// Fires once the end of the turn is wished for.
+    /// Fires when the turn is to stop.
     stop: CancellationToken,
-    /// The model began with a refusal: all of it is one.
+    /// The model began with a refusal, so all of its text is one.
     refused: bool,
-    /// Line ends at the end of what was said before, if anything was.
+    /// The number of line feeds at the end of the earlier text, if there was any.
     ends: Option<usize>,
 }
 
 impl Outlet {
-    /// An outlet for one turn.
+    /// Makes the outlet of one turn.
     #[must_use]
     pub fn new(window: OutputWindow, client: Option<Stream>) -> Self {
         let window = if client.is_none() { window.unhurried() } else { window };
@@ -85,19 +85,19 @@ impl Outlet {
         }
     }
 
-    /// The same, for an answer that ends where its client reads no further: there is no action that it could stop in the
-    /// middle.
+    /// Makes the answer end when its client stops reading. For bare completions, which have no action that this could
+    /// stop half way.
     #[must_use]
     pub(super) fn only_read(self) -> Self {
         Self { only_read: true, ..self }
     }
 
-    /// The model is interrupted once this fires.
+    /// Sets the token that interrupts the model.
     pub(super) fn heed(&mut self, stop: CancellationToken) {
         self.stop = stop;
     }
 
-    /// Comes back once nobody wants to read on, or the turn is stopped; never where neither happens.
+    /// Returns once nobody reads any more or the turn is stopped. Waits for ever if neither happens.
     pub(super) async fn unwanted(&self) -> Error {
         let unread = async {
             match &self.client {
@@ -115,14 +115,14 @@ impl Outlet {
 
     async fn send(&mut self, event: ReplyEvent) {
         let Some(client) = &self.client else { return };
-        // WHY: a client that has gone, or reads nothing for a while, must not hold up an action in the middle.
+        // WHY: a client that has disconnected, or reads nothing for a while, must not delay an action half way.
         let sent = tokio::time::timeout(Duration::from_secs(5), client.send(event)).await;
         if !matches!(sent, Ok(Ok(()))) {
             (self.client, self.cut) = (None, true);
         }
     }
 
-    /// True if a client did not take all that was sent to it.
+    /// True if a client did not take everything that was sent to it.
     pub(super) fn is_cut(&self) -> bool {
         self.cut
     }
@@ -137,26 +137,29 @@ impl Outlet {
 
     async fn say(&mut self, text: String) {
         if !text.is_empty() {
-            // WHY: what an agent's model says is the turn's answer, whatever it is.
+            // WHY: whatever an agent's model says is the turn's answer.
             let refusal = self.refused && self.only_read;
             let event = if refusal { ReplyEvent::Refusal(text) } else { ReplyEvent::Text(text) };
             self.send(event).await;
         }
     }
 
-    /// Copies a model's answer to the client through the guard window and collects what else it wants. `used` is what
-    /// has been used so far, whatever comes of it: counted by us until the provider says it.
+    /// Copies a model's answer to the client through the guard window, and collects what else the model wants.
+    ///
+    /// `used` is kept up to date with the usage so far, so that it holds even on an error. It is our own count until
+    /// the provider reports one.
     ///
     /// # Errors
-    /// `guard_refused`, `cancelled` if nobody reads any more or the turn was stopped, `model_failed` for a stream that was cut, or what the model
-    /// says.
+    /// `guard_refused`; `cancelled` if nobody reads any more or the turn was stopped; `model_failed` for a stream that
+    /// was cut off; errors of the model.
     pub(super) async fn relay(&mut self, mut events: ModelStream, used: &mut Usage) -> Result<Next> {
         let (mut calls, mut words, mut thoughts) = (Vec::new(), String::new(), String::new());
         let mut unseen = 0_usize;
         loop {
             let event = tokio::select! {
                 biased;
-                unwanted = self.unwanted() => return Err(unwanted), // and the stream is dropped, which tells the provider
+                // Returning drops the stream, which tells the provider.
+                unwanted = self.unwanted() => return Err(unwanted),
                 event = events.next() => event,
             };
             let Some(event) = event else { break };
@@ -193,7 +196,7 @@ impl Outlet {
         Err(Error::new(Code::ModelFailed).detail("Its answer was cut off."))
     }
 
-    /// What is missing of a blank line between what was said before the calls and what is said after them.
+    /// Returns what is missing of a blank line between the text before the calls and the text after them.
     fn apart(&self, next: &str) -> &'static str {
         let begins = next.len() - next.trim_start_matches('\n').len();
         match self.ends.map(|ends| ends + begins) {
@@ -203,14 +206,14 @@ impl Outlet {
         }
     }
 
-    /// Gives out an answer that is already screened by the guardrails of now.
+    /// Sends an answer that has already passed today's guardrails.
     pub(super) async fn replay(&mut self, text: &Screened<String>) {
         self.window.pass(text);
         self.say(text.to_string()).await;
     }
 
-    /// Gives out what is missing of an answer that another node has given, screened there: the rest, if it goes on as was
-    /// said here; else all of it, after what was said.
+    /// Sends what is missing of an answer that another node has written and screened: the rest, if the answer continues
+    /// what was sent here, otherwise all of it, after what was sent.
     pub(super) async fn catch_up(&mut self, answer: &Screened<String>) {
         let missing = match answer.strip_prefix(self.window.left()) {
             Some(rest) => rest.to_owned(),
@@ -220,10 +223,10 @@ impl Outlet {
         self.say(missing).await;
     }
 
-    /// Ends the window and gives everything that was said.
+    /// Ends the window and returns everything that was said.
     ///
     /// # Errors
-    /// `guard_refused` if the end of the text was the finding.
+    /// `guard_refused` if the finding was at the end of the text.
     pub(super) async fn finish(&mut self) -> Result<Screened<String>> {
         let (last, answer) = self.window.finish()?;
         self.say(last).await;

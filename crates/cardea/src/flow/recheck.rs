@@ -1,8 +1,8 @@
-//! Some cached answers are made anew, to find out how many are wrong.
+//! Answers the questions of some cache hits again, to measure how many cached answers are wrong.
 //!
-//! The same way as any answer: a turn of its own in the journal and the audit log, the same caller with the rights
-//! that it has now, rate, load and budget, policy for each call. Only tools that read are there, and nobody is shown
-//! what comes of it.
+//! A recheck takes the same path as any answer: a turn of its own in the journal and the audit log, the same caller
+//! with their present rights, rate limits, load and budget, and policy for each call. It has only tools that read, and
+//! its answer is shown to nobody.
 
 use std::sync::Arc;
 
@@ -32,7 +32,7 @@ use crate::{
     turn::{Asker, Begun, Ending, Question, Turn},
 };
 
-/// A question whose served answer is looked at again.
+/// A question whose cached answer is checked.
 struct Check {
     due: Due,
     query: Query,
@@ -44,7 +44,7 @@ struct Check {
     since: Timestamp,
 }
 
-/// Answers the question of this turn anew in the background, if its hit is one of those that are checked.
+/// Answers the question of this turn again in the background, if its cache hit is selected for a check.
 pub(super) fn recheck(run: Run<'_>, turn: &Turn, query: Query, hit: &Hit, history: Vec<Message>) {
     let Run { app, agent, .. } = run;
     let Some(due) = app.context.cache().due(&query, hit) else { return };
@@ -63,13 +63,14 @@ pub(super) fn recheck(run: Run<'_>, turn: &Turn, query: Query, hit: &Hit, histor
 
 async fn check_anew(app: &App, agent: &Arc<Agent>, check: Check) -> Result<()> {
     let caller = app.auth.resume(check.principal, check.since).await?; // not revoked meanwhile
-    let admitted = app.control.admit(&caller, app.estimate(agent, &check.prompt, History::Some)).await?; // rate, budget, load
+    // rate, budget, load
+    let admitted = app.control.admit(&caller, app.estimate(agent, &check.prompt, History::Some)).await?;
     let trace = app.observe.trace(RequestEvent::after(RequestId::random(), Work::Check), None, None);
     trace.note(|event| event.asked_by(&caller));
     let asker = Asker { principal: &caller, agent, trace: &trace };
     let question = Question::check(asker, check.prompt, check.taint);
     let Begun::Fresh(turn) = app.turns.begin(question).await? else { return Ok(()) };
-    let mut turn = turn.checking(check.conversation); // whose words it sends
+    let mut turn = turn.checking(check.conversation); // the conversation that its text belongs to
     let mut outlet = Outlet::new(app.control.window(agent.spec.guard.as_deref(), turn.placeholders())?, None);
     let run = Run::chat(app, &caller, agent);
     let mut tools = visible(run);
@@ -77,7 +78,8 @@ async fn check_anew(app: &App, agent: &Arc<Agent>, check: Check) -> Result<()> {
     let catalog = Arc::clone(&tools.catalog);
     let thought = converse(run, &mut turn, &mut outlet, tools, &check.history).await;
     let (cost, id) = (turn.cost_micros(), turn.id());
-    // What was refused or failed on the way, or who stands in, says nothing about the served answer.
+    // WHY: an answer that came after a refusal or failure, or from a stand-in model, proves nothing about the cached
+    // one.
     let clean = turn.steps().iter().all(|step| step.state() == StepState::Done);
     let ending = match thought {
         Ok(Thought::Answer { text, finish, stand_in: false }) if clean => {
@@ -94,7 +96,8 @@ async fn check_anew(app: &App, agent: &Arc<Agent>, check: Check) -> Result<()> {
             }
         }
     };
-    // WHY: whoever ends a check in this node's place pays by its row, and nothing else of it is written before its end.
+    // WHY: a node that ends this check in our place bills it by its row, and before its end only this flush writes that
+    // row.
     if let Err(error) = app.turns.flush(&mut turn).await {
         app.control.settle(admitted, turn.usage(), cost);
         return Err(error);

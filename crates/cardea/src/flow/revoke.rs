@@ -1,4 +1,4 @@
-//! Tokens are taken back: one's own by anybody, those of a tenant by its administrators.
+//! Revokes tokens: users their own, administrators those of their tenant.
 
 use cardea_auth::Revocation;
 use cardea_core::{
@@ -15,7 +15,7 @@ use crate::{
     identity::{Revoke, is_name},
 };
 
-/// What a caller wants taken back: one of these, or nothing for all tokens of their own until now.
+/// What to revoke: one of these, or, if all are absent, all of the caller's own tokens issued until now.
 #[derive(Debug, Default)]
 pub struct RevokeRequest {
     /// This token.
@@ -24,30 +24,30 @@ pub struct RevokeRequest {
     pub token_id: Option<String>,
     /// All tokens that this user was issued until now.
     pub user: Option<UserId>,
-    /// With `token_id` or `user`: only of this issuer; absent: of whichever.
+    /// With `token_id` or `user`: only those of this issuer; of any issuer if absent.
     pub issuer: Option<String>,
-    /// With `user`: also the API keys that stand for this user.
+    /// With `user`: also the API keys that act for this user.
     pub keys: bool,
 }
 
-/// What was taken back.
+/// What was revoked.
 #[derive(Debug)]
 pub struct TakenBack {
-    /// It.
+    /// The revocation.
     pub revocation: Revocation,
-    /// Where the keys of a user went as well: keys that this user has made for others, which still work.
+    /// If the user's keys were revoked too: the keys that this user created for others, which still work.
     pub keys_made: Option<Vec<KeyId>>,
 }
 
-/// Takes tokens back: at once here, within two seconds on other nodes.
+/// Revokes tokens: immediately on this node, within two seconds on other nodes.
 ///
 /// # Errors
-/// `denied` for what is not the caller's own, unless the caller is an administrator; `bad_request` for a token that is
-/// none of this tenant's, or over, and for names that nobody can have; `rate_limited`; those of the store.
+/// `denied` if the tokens are not the caller's own and the caller is not an administrator; `bad_request` for a token
+/// that has expired or is not of this tenant, and for impossible names; `rate_limited`; store errors.
 pub async fn revoke(app: &App, request: &Request, wish: RevokeRequest) -> Result<TakenBack> {
     let (caller, keys) = (&request.caller, wish.keys);
     let what = wanted(app, request, wish).await?; // may they
-    app.control.count_revocation(caller).await?; // rate: what is taken back stays in every node's memory
+    app.control.count_revocation(caller).await?; // rate: every node keeps revocations in memory
     let revocation = app.identity.revoke_tokens(caller, what).await?; // durable, with its audit entry
     app.auth.revoke(&revocation); // at once on this node
     let keys_made = match &revocation {
@@ -59,7 +59,7 @@ pub async fn revoke(app: &App, request: &Request, wish: RevokeRequest) -> Result
     Ok(TakenBack { revocation, keys_made })
 }
 
-/// Refuses names that nobody can have.
+/// Refuses names that no user, issuer or token id can have.
 pub(super) fn named<'a>(mut names: impl Iterator<Item = &'a str>) -> Result<()> {
     if names.all(is_name) {
         return Ok(());

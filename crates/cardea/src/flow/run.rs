@@ -1,4 +1,4 @@
-//! Who works for whom, and by which way in.
+//! The context of a turn's steps: caller, agent and entry point.
 
 use std::sync::Arc;
 
@@ -11,41 +11,41 @@ use cardea_core::{
 
 use crate::{app::App, control::Requester, turn::Turn};
 
-/// An agent at work for a caller: what each step of a turn is decided and done with.
+/// An agent at work for a caller. Each step of a turn is decided and run with it.
 #[derive(Clone, Copy)]
 pub(crate) struct Run<'a> {
     /// The installation.
     pub(super) app: &'a App,
-    /// For whom, with the rights that they have now.
+    /// The caller, with their present rights.
     pub(super) caller: &'a Caller,
-    /// What works.
+    /// The agent.
     pub(super) agent: &'a Arc<Agent>,
-    /// The way in, as policies and the log of decisions call it: `chat` or `mcp`.
+    /// The entry point, as policies and the decision log call it: `chat` or `mcp`.
     pub(super) via: Via,
 }
 
 impl<'a> Run<'a> {
-    /// An agent that answers in words.
+    /// A run of an agent that answers in text.
     pub(crate) const fn chat(app: &'a App, caller: &'a Caller, agent: &'a Arc<Agent>) -> Self {
         Self { app, caller, agent, via: Via::Chat }
     }
 
-    /// A client that brings its own model and calls tools by itself.
+    /// A run for a client that brings its own model and calls tools directly.
     pub(super) const fn mcp(app: &'a App, caller: &'a Caller, agent: &'a Arc<Agent>) -> Self {
         Self { app, caller, agent, via: Via::Mcp }
     }
 
-    /// The agent's guardrail profile; none is the installation's.
+    /// Returns the agent's guardrail profile. `None` stands for the installation's.
     pub(crate) fn guard(&self) -> Option<&'a str> {
         self.agent.spec.guard.as_deref()
     }
 
-    /// Who asks, in a turn.
+    /// Returns the requester in a turn.
     pub(super) fn requester(&self, turn: &Turn) -> Requester<'a> {
         self.requester_of(turn.request(), Some(turn.id()))
     }
 
-    /// Who asks, in a request that has no turn yet.
+    /// Returns the requester in a request that has no turn yet.
     pub(super) fn requester_before(&self, request: RequestId) -> Requester<'a> {
         self.requester_of(request, None)
     }

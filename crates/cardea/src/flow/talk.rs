@@ -1,4 +1,4 @@
-//! Cardea inside another program: an agent, a caller made from verified claims, and the same checks.
+//! Runs Cardea inside another program: an agent, a caller made from verified claims, and the same checks.
 
 use cardea_auth::Caller;
 use cardea_core::{
@@ -19,7 +19,7 @@ pub struct Talk {
 }
 
 impl App {
-    /// The agent with this name, to talk to. One that does not exist says so when it is asked.
+    /// Returns the agent with this name. Whether it exists is checked when it is first asked.
     #[must_use]
     pub fn agent(&self, agent: &str) -> Talk {
         Talk { app: self.clone(), agent: AgentName::from(agent), key: None }
@@ -27,19 +27,19 @@ impl App {
 }
 
 impl Talk {
-    /// The same, for one message under this idempotency key: said again, within a day, it gives the same receipt, and the
-    /// work is done once. 1 to 255 characters of ASCII.
+    /// Sets the idempotency key for one message: 1 to 255 ASCII characters. A repeat within a day returns the same
+    /// receipt, and the work is done once.
     #[must_use]
     pub fn once(mut self, key: impl Into<String>) -> Self {
         self.key = Some(key.into());
         self
     }
 
-    /// Says something and waits for the end of the turn, or for its pause. Dropping the future ends the waiting and nothing
-    /// else: the turn goes on to its end, and [`App::stop`] waits for it.
+    /// Sends a message and waits until the turn ends or pauses. Dropping the future stops only the waiting: the turn
+    /// runs to its end, and [`App::stop`] waits for it.
     ///
     /// # Errors
-    /// As [`chat`]; `bad_request` for a key that is none; `draining` once the installation stops.
+    /// As [`chat`]; `bad_request` for an invalid key; `draining` once the installation stops.
     pub async fn chat(
         &self,
         caller: &Caller,
@@ -49,7 +49,7 @@ impl Talk {
         self.say(caller, self.message(conversation, text)?, None).await
     }
 
-    /// The same, with the events of the turn on the way.
+    /// As [`Talk::chat`], and sends the turn's events as they happen.
     ///
     /// # Errors
     /// As [`Talk::chat`].
@@ -63,15 +63,17 @@ impl Talk {
         self.say(caller, self.message(conversation, text)?, Some(events)).await
     }
 
-    /// WHY: its own task, as over HTTP. A future that is dropped must not stop an action in the middle, and the end of the
-    /// installation waits for its tasks only.
+    /// Runs the message in a task of its own, as over HTTP.
+    ///
+    /// WHY: a dropped future must not stop an action half way, and a stopping installation waits only for its own
+    /// tasks.
     async fn say(&self, caller: &Caller, message: ChatRequest, events: Option<Stream>) -> Result<Receipt> {
         let mut event = RequestEvent::new(RequestId::random(), "none", "embedded");
         event.asked_by(caller);
         let request = Request { caller: caller.clone(), trace: self.app.observe.trace(event, None, None) };
         detached(&self.app, "chat", |app| async move {
             let ended = chat(&app, &request, message, events).await;
-            request.trace.note(|event| event.status = status(&ended)); // for logs and meters
+            request.trace.note(|event| event.status = status(&ended)); // for logs and metrics
             ended
         })
         .await
@@ -91,7 +93,7 @@ impl Talk {
     }
 }
 
-/// The status that the same answer would have over HTTP.
+/// Returns the status that the same answer would have over HTTP.
 fn status(ended: &Result<Receipt>) -> u16 {
     match ended {
         Ok(receipt) if receipt.approval.is_some() => 202,

@@ -1,4 +1,4 @@
-//! One model call: asked, relayed through the guard window, measured.
+//! Makes one model call: asks, relays the answer through the guard window, and measures.
 
 use cardea_core::{
     Code, Error, Result,
@@ -14,24 +14,24 @@ use crate::{
     observe::{OTHER, Trace},
 };
 
-/// What one model call gave, and what it used.
+/// The result of one model call, and what it used.
 pub(super) struct Thinking {
-    /// The errors of the model and of the guard window, and `time_spent`.
+    /// The answer, or an error of the model or the guard window, or `time_spent`.
     pub(super) next: Result<Next>,
-    /// The model as its provider calls it.
+    /// The model's name at its provider.
     pub(super) model: String,
-    /// Another than the one that was asked for has stood in.
+    /// True if another model than the requested one answered.
     pub(super) stand_in: bool,
-    /// The most tokens that it was told to write, if it was told.
+    /// The limit on output tokens that the model was given, if it was given one.
     pub(super) limit: Option<u32>,
-    /// Also of a call that failed half way, and of tries that came to nothing: a provider wants to be paid for what it has
-    /// read and written.
+    /// The tokens used, including those of calls that failed half way and of failed tries: providers charge for what
+    /// was read and written.
     pub(super) usage: Usage,
-    /// What that costs, each try by its own model, in millionths.
+    /// The cost, each try by its own model's price, in millionths.
     pub(super) cost_micros: u64,
 }
 
-/// Asks the model and copies its answer to the client; `left` is the time it may take.
+/// Asks the model and copies its answer to the client. `left` is the time it may take.
 pub(super) async fn think(
     app: &App,
     trace: &Trace,
@@ -39,7 +39,7 @@ pub(super) async fn think(
     outlet: &mut Outlet,
     left: Millis,
 ) -> Thinking {
-    // WHY: what a client makes up is told by no meter and no line of the log.
+    // WHY: a made-up model name must not reach metrics or the log.
     let asked_for = if app.models.knows(&prompt.model) { prompt.model.as_str() } else { OTHER };
     let mut span = trace.stage("model").chat(asked_for);
     let first = app.models.behind(&prompt.model).next();
@@ -61,7 +61,7 @@ pub(super) async fn think(
     let next = thought.unwrap_or_else(|_| Err(Error::new(Code::TimeSpent)));
     let Tries { failed, now } = tries;
     if matches!(&next, Err(error) if matches!(error.code(), Code::TimeSpent | Code::Cancelled)) {
-        usage.input = usage.input.max(asked.input); // it has read the prompt, and may still be at it
+        usage.input = usage.input.max(asked.input); // it has read the prompt and may still be writing
         usage.output = usage.output.max(now.map_or(0, |now| tokens_of(now.unseen)));
     }
     let last = now.as_ref().map(|now| now.model).or(first).unwrap_or(asked_for);
@@ -90,7 +90,7 @@ pub(super) async fn think(
     Thinking { next, model, stand_in, limit, usage, cost_micros }
 }
 
-/// The word in meters for how a call of a model ended: the trouble's name, if its provider had one.
+/// Returns the outcome of a failed model call as metrics name it: the provider's trouble, if there was one.
 fn outcome(error: &Error) -> &'static str {
     match error.code() {
         Code::TimeSpent => "timeout",

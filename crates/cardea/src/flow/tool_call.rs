@@ -1,4 +1,4 @@
-//! One tool call. Chat, MCP and every later route come through here.
+//! Runs one tool call. Chat, MCP and every other entry point use this code.
 
 use std::sync::Arc;
 
@@ -26,10 +26,10 @@ use crate::{
     turn::{Kind, Start, Step, Turn},
 };
 
-/// What came of a call.
+/// The result of a call.
 #[derive(Debug)]
 pub(super) enum Called {
-    /// It has ended, well or not; the step knows.
+    /// It has ended, successfully or not; the step says which.
     Ended(Box<Step>),
     /// A person must decide first.
     Waiting(Box<Waiting>),
@@ -44,13 +44,13 @@ pub(super) struct Waiting {
 }
 
 impl Waiting {
-    /// The step that lies down.
+    /// Returns the step to write when the turn is put to sleep.
     pub(super) fn start(&self) -> Start<'_> {
         self.wish.start(Some(&self.decision))
     }
 }
 
-/// A call with what is known of its tool.
+/// A call with what is known about its tool.
 #[derive(Debug)]
 struct Wish {
     call: ToolCall,
@@ -83,12 +83,12 @@ impl Wish {
     }
 }
 
-/// One tool call, from a model's or a client's wish to a recorded outcome. A model that was offered only some of its tools
-/// may search for more.
+/// Runs one tool call, from the wish of a model or client to a recorded outcome. A model that was offered only some of
+/// its tools may also search for more.
 ///
 /// # Errors
-/// The code of the limit or room that ended the whole turn. What a model should be told (an unknown tool, wrong
-/// arguments, a refusal by policy) is a step that was refused, not an error.
+/// The error of the limit or room that ended the whole turn. What the model should be told (an unknown tool, wrong
+/// arguments, a refusal by policy) is a refused step, not an error.
 pub(super) async fn tool_call(
     run: Run<'_>,
     turn: &mut Turn,
@@ -96,12 +96,13 @@ pub(super) async fn tool_call(
     offered: Option<&Selected>,
 ) -> Result<Called> {
     let Run { app, caller, .. } = run;
-    turn.whole()?; // all or nothing, since a step can be taken back
-    app.turns.still_wanted(turn).await?; // not stopped by who asked
+    turn.whole()?; // the turn can still be all or nothing
+    app.turns.still_wanted(turn).await?; // not cancelled
     turn.another_call()?; // tool calls per turn
-    turn.has_time(app.clock.now())?; // nothing is begun that has no time to be answered
+    turn.has_time(app.clock.now())?; // time left for the answer
     let (target, wish) = match sound(run, turn, call, offered).await? {
-        Sound::Call(target, wish) => (target, wish), // there, readable, screened, and as its schema has it
+        // The tool exists, and its arguments are readable, screened and valid by its schema.
+        Sound::Call(target, wish) => (target, wish),
         Sound::Refused(refused) => return Ok(refused),
     };
     let tool = match target {
@@ -114,7 +115,8 @@ pub(super) async fn tool_call(
     };
     let context = call_context(run, turn, &wish);
     let permitting = app.control.permit(caller, &context, tool.spec(), &wish.call);
-    let Ruling { permission, decision, rows } = turn.trace().time("permit", permitting).await?; // policy, taint, approval
+    // policy, taint, approval
+    let Ruling { permission, decision, rows } = turn.trace().time("permit", permitting).await?;
     note(app, turn, &permission, &wish.digest, rows).await?;
     let permit = match permission {
         Permission::Granted(permit) => permit,
@@ -132,11 +134,13 @@ pub(super) async fn tool_call(
         app.auth.still(caller).await?; // not revoked since the turn began
     }
     let trace = turn.trace().clone();
-    let step = trace.time("intent", app.turns.start(turn, wish.start(Some(&decision)))).await?; // journal and audit intent
+    // journal and audit intent
+    let step = trace.time("intent", app.turns.start(turn, wish.start(Some(&decision)))).await?;
     let Acted { outcome, way } = perform(run, turn, permit, &tool, &step).await; // cache, or broker with retries
     app.context.cache().clear_tags(&caller.tenant, &tool.clears(&step.call().arguments)).await; // writes
-    let screened = app.control.screen_result(run.guard(), turn.placeholders(), outcome); // untrusted text: screened, tainted
-    let step = step.taken_back_by(way); // settled now, from all that was returned
+    // untrusted text: screened, tainted
+    let screened = app.control.screen_result(run.guard(), turn.placeholders(), outcome);
+    let step = step.taken_back_by(way); // the undo call is fixed now, from the full result
     let placeholders = app.context.keep_placeholders(caller, turn.conversation(), turn.placeholders()).await;
     turn.note(placeholders);
     let recording = app.turns.record(turn, step, screened);
@@ -148,11 +152,11 @@ pub(super) async fn tool_call(
     }
 }
 
-/// What a wish comes to before policy is asked.
+/// A wish after the checks that come before policy.
 enum Sound<'o> {
-    /// A call of something that is there, with arguments that it takes.
+    /// A call of an existing target with valid arguments.
     Call(Target<'o>, Wish),
-    /// Recorded, and told to the model.
+    /// A refused step is recorded, and the model is told.
     Refused(Called),
 }
 
@@ -160,12 +164,12 @@ enum Sound<'o> {
 enum Target<'o> {
     /// A tool, if policy allows it.
     Tool(Arc<Tool>),
-    /// The search among tools that policy shows and that were left out: nothing leaves Cardea for it.
+    /// The search among tools that policy shows and that were not offered. Nothing leaves Cardea for it.
     Search(&'o Selected),
 }
 
 impl Target<'_> {
-    /// Why it does not take these arguments, if it does not.
+    /// Returns why the target does not accept these arguments, if it does not.
     fn check(&self, call: &ToolCall) -> Result<(), (Code, String)> {
         match self {
             Self::Tool(tool) => tool.check(call).map_err(|error| (error.code(), error.public())),
@@ -177,7 +181,7 @@ impl Target<'_> {
     }
 }
 
-/// Finds the tool and looks at the arguments: whether they can be read, what the guardrail says of them, and the schema.
+/// Finds the tool and checks the arguments: whether they can be read, the guardrails, and the schema.
 async fn sound<'o>(
     run: Run<'_>,
     turn: &mut Turn,
@@ -192,9 +196,9 @@ async fn sound<'o>(
     };
     let tool = tool.filter(|tool| turn.kind() != Kind::Check || !tool.effect().changes_things()); // a check only reads
     let unreadable = call.unreadable();
-    let lost = call.settle(); // the arguments, to the last digit
+    let lost = call.settle(); // parses the arguments without losing digits
     let digest = Control::digest(run.caller, &call);
-    let screened = screen(run, &mut call); // guardrail: what is held back is not kept either
+    let screened = screen(run, &mut call); // guardrail: refused arguments are not stored
     let wish = Wish::of(call, digest, tool.as_deref());
     let target = match (tool, more) {
         (Some(tool), _) => Target::Tool(tool),
@@ -202,7 +206,7 @@ async fn sound<'o>(
         (None, None) => return unseen(run, turn, &wish, hidden.as_deref()).await.map(Sound::Refused),
     };
     let readable = match unreadable.or_else(|| lost.map(|lost| lost.to_string())) {
-        Some(wrong) => Err((Code::InvalidArguments, format!("`{}`: {wrong}.", wish.tool))), // it is not what was asked
+        Some(wrong) => Err((Code::InvalidArguments, format!("`{}`: {wrong}.", wish.tool))), // not what was asked for
         None => Ok(()),
     };
     match readable.and_then(|()| checked(run, turn, screened, &target, &wish)) {
@@ -213,7 +217,7 @@ async fn sound<'o>(
     }
 }
 
-/// The work itself; or an own, earlier result of a read, for as long as the tool says.
+/// Executes the call, or returns the caller's own earlier result of a read for as long as the tool allows.
 async fn perform(run: Run<'_>, turn: &mut Turn, permit: Permit, tool: &Tool, step: &Step) -> Acted {
     let Run { app, caller, agent, .. } = run;
     let (call, cache) = (step.call(), app.context.cache());
@@ -236,11 +240,12 @@ async fn perform(run: Run<'_>, turn: &mut Turn, permit: Permit, tool: &Tool, ste
     fresh
 }
 
-/// Takes the rows of a decision along. A call that was sent before a crash cannot wait for an approval, and a check of a cached
-/// answer asks nobody for one.
+/// Adds the rows of a decision to the turn's next commit. A call that was sent before a crash cannot wait for an
+/// approval, and the recheck of a cached answer never asks a person.
 ///
 /// # Errors
-/// `upstream_unknown` for a call that an earlier owner of this turn has sent.
+/// `upstream_unknown` if the decision must wait for a person and an earlier owner of this turn has already sent the
+/// call.
 async fn note(app: &App, turn: &mut Turn, permission: &Permission, digest: &str, rows: Commit) -> Result<()> {
     match (permission, sent(turn, digest)) {
         (Permission::Waiting(_), Some(step)) => return Err(cut_off(app, turn, step).await?),
@@ -250,18 +255,18 @@ async fn note(app: &App, turn: &mut Turn, permission: &Permission, digest: &str,
     Ok(())
 }
 
-/// Counts a call that has ended, in the meters and in the event of whoever it was made for.
+/// Counts an ended call in the metrics and in the event of its request.
 pub(super) fn called(app: &App, turn: &Turn, step: &Step) {
     let name = step.tool().as_str();
     let known = name == FIND_TOOLS || app.action.catalog().get(name).is_some();
-    // WHY: what a model makes up is no label of a meter.
+    // WHY: a made-up tool name must not become a label.
     let seen = Seen::from(step);
     app.observe.tool_call(if known { seen } else { Seen { name: OTHER, ..seen } });
     turn.trace().note(|event| event.tools += 1);
 }
 
-/// Screens the arguments of a call, and takes them out of it if they are refused: such a call is not made, so nobody needs
-/// them any more.
+/// Screens the arguments of a call. Refused arguments are removed from it: the call is not made, so they are not
+/// needed.
 fn screen(run: Run<'_>, call: &mut ToolCall) -> Result<Vec<String>, Refused> {
     let screened = run.app.control.screen_arguments(run.guard(), call);
     if let Err(refused) = &screened {
@@ -270,7 +275,7 @@ fn screen(run: Run<'_>, call: &mut ToolCall) -> Result<Vec<String>, Refused> {
     screened
 }
 
-/// Whether the arguments can go out: what the guardrail said of them, then the tool's schema. If not, why.
+/// Checks the arguments: the guardrail's answer first, then the tool's schema. Returns why they were refused.
 fn checked(
     run: Run<'_>,
     turn: &mut Turn,
@@ -282,7 +287,7 @@ fn checked(
         Ok(taint) => turn.taint_with_all(&taint),
         Err(refused) => {
             if turn.kind() == Kind::Call {
-                turn.note(run.app.control.input_refused(run.requester(turn), &refused)); // a client's own words
+                turn.note(run.app.control.input_refused(run.requester(turn), &refused)); // the client wrote them itself
             }
             return Err((Code::GuardRefused, refused.public()));
         }
@@ -290,7 +295,8 @@ fn checked(
     target.check(&wish.call)
 }
 
-/// Around the call: its turn, and the approval that an earlier try of the very same call has waited for.
+/// Returns the context of the call for policy: its turn, and the approval that an earlier try of exactly this call has
+/// waited for.
 fn call_context<'a>(run: Run<'a>, turn: &'a Turn, wish: &Wish) -> CallContext<'a> {
     let same = |step: &&Step| step.is_open() && step.digest() == wish.digest;
     CallContext {
@@ -304,8 +310,8 @@ fn call_context<'a>(run: Run<'a>, turn: &'a Turn, wish: &Wish) -> CallContext<'a
     }
 }
 
-/// A tool that the caller is not shown, or that nobody has: the answer is the same. Where policy hides it, the log says
-/// why; who has asked for a person's approval has seen the tool, and is told.
+/// Refuses a tool that is hidden from the caller or does not exist, with the same answer. If policy hides it, the log
+/// says why. A caller who has asked for a person's approval has seen the tool, and is told the reason.
 async fn unseen(run: Run<'_>, turn: &mut Turn, wish: &Wish, hidden: Option<&Tool>) -> Result<Called> {
     let app = run.app;
     let nothing = format!("There is no tool `{}` for you.", wish.call.name);
@@ -319,17 +325,17 @@ async fn unseen(run: Run<'_>, turn: &mut Turn, wish: &Wish, hidden: Option<&Tool
     refuse(app, turn, wish.start(Some(&ruled)), code, told).await
 }
 
-/// The step of a write with this digest that an earlier owner of this turn has sent already.
+/// Returns the step with this digest that an earlier owner of this turn has already sent.
 fn sent(turn: &Turn, digest: &str) -> Option<Step> {
     let sent = |step: &&Step| step.is_sent() && step.digest() == digest;
     turn.steps().iter().find(sent).cloned()
 }
 
-/// Recorded, and told to the model.
+/// Records a refused step. The model is told the reason.
 ///
 /// # Errors
-/// `upstream_unknown` for a call that an earlier owner of this turn has sent already: that it may not be made now does
-/// not say that it was not done.
+/// `upstream_unknown` if an earlier owner of this turn has already sent the call: a refusal now does not mean that it
+/// was not done.
 async fn refuse(app: &App, turn: &mut Turn, start: Start<'_>, code: Code, reason: &str) -> Result<Called> {
     if let Some(step) = sent(turn, &start.digest) {
         return Err(cut_off(app, turn, step).await?);
@@ -337,13 +343,13 @@ async fn refuse(app: &App, turn: &mut Turn, start: Start<'_>, code: Code, reason
     let step = app.turns.refuse(turn, start, code, reason).await?;
     called(app, turn, &step);
     if turn.kind() == Kind::Call {
-        turn.trace().note(|event| event.code = Some(code)); // a model is told, and goes on; a client was refused
+        turn.trace().note(|event| event.code = Some(code)); // a model goes on; a client was refused
     }
     Ok(Called::Ended(Box::new(step)))
 }
 
-/// Writes down that nobody knows what became of the writes that were sent, of a turn that does not go on with them.
-/// True if there are some, or one was being taken back.
+/// Records the outcome of all sent writes as unknown, for a turn that does not continue with them. Returns true if
+/// there are any, or if an undo was under way.
 pub(super) async fn give_up_sent(app: &App, turn: &mut Turn) -> Result<bool> {
     let sent: Vec<Step> = turn.steps().iter().filter(|step| step.is_sent()).cloned().collect();
     let mut any = !sent.is_empty();
@@ -358,7 +364,7 @@ pub(super) async fn give_up_sent(app: &App, turn: &mut Turn) -> Result<bool> {
     Ok(any)
 }
 
-/// Forgets what a call may have made old: all answers of the tenant if nobody knows which.
+/// Clears the cache entries that a call may have outdated: all of the tenant's if it is not known which.
 async fn make_old(app: &App, tenant: &TenantId, call: Option<&ToolCall>) {
     match call.and_then(|call| app.action.catalog().clears(call)) {
         Some(tags) => app.context.cache().clear_tags(tenant, &tags).await,
@@ -366,7 +372,7 @@ async fn make_old(app: &App, tenant: &TenantId, call: Option<&ToolCall>) {
     };
 }
 
-/// Writes down that nobody knows what became of a step, and gives the error that ends its turn.
+/// Records the outcome of a step as unknown, and returns the error that ends its turn.
 pub(super) async fn cut_off(app: &App, turn: &mut Turn, step: Step) -> Result<Error> {
     let error = Error::new(Code::UpstreamUnknown).detail(format!("The call was `{}`.", step.tool()));
     if step.state() == StepState::Started {

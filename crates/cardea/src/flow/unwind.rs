@@ -1,4 +1,4 @@
-//! A turn that failed takes back what it has done, the last effect first.
+//! Undoes the effects of a failed turn, the last one first.
 
 use std::collections::BTreeSet;
 
@@ -23,19 +23,19 @@ use crate::{
     turn::{Ending, Failure, Step, Turn},
 };
 
-/// Takes back what can be, and says how the turn ends. A turn that was taken over in the middle goes on here.
+/// Undoes what can be undone, and returns how the turn ends. Also continues an unwinding that an earlier owner began.
 ///
 /// # Errors
-/// What the journal or the store says. The turn then stays open and is taken up again.
+/// Errors of the journal or the store. The turn then stays open and is taken up again.
 pub(super) async fn unwind(run: Run<'_>, turn: &mut Turn, error: Error) -> Result<Ending> {
     let app = run.app;
-    give_up_sent(app, turn).await?; // what was begun before a crash: nobody knows
+    give_up_sent(app, turn).await?; // sent before a crash: outcome unknown
     if turn.next_undo().is_some() {
-        app.turns.unwinding(turn, &error).await?; // durable: from here on there is no way but back
+        app.turns.unwinding(turn, &error).await?; // durable: from here on the turn only goes back
     }
     while let Some(step) = turn.next_undo() {
         let end = undo(run, turn, step).await?;
-        called(app, turn, &end); // in the log and the meters as any other call
+        called(app, turn, &end); // logged and counted like any call
     }
     let (unwound, told) = turn.unwound();
     let mut failure = Failure::of(&error);
@@ -48,11 +48,11 @@ pub(super) async fn unwind(run: Run<'_>, turn: &mut Turn, error: Error) -> Resul
     })
 }
 
-/// Takes one step back. Which call does so was settled when the step was done; policy decides about it as about any.
+/// Undoes one step. Its undo call was fixed when the step was done; policy decides about it as about any call.
 async fn undo(run: Run<'_>, turn: &mut Turn, step: Step) -> Result<Step> {
     let Run { app, caller, agent, .. } = run;
     let call = step.way().and_then(|way| Way::as_call(way, format!("undo_{}", step.number())));
-    // WHY: an undo that was on its way when its process ended may have arrived.
+    // WHY: an undo that was in flight when its process ended may have arrived.
     let kept = |why: String| {
         let unknown = step.is_undoing();
         Screened::own_words(if unknown { Outcome::unknown(why) } else { Outcome::failed(why) })
@@ -68,10 +68,10 @@ async fn undo(run: Run<'_>, turn: &mut Turn, step: Step) -> Result<Step> {
         || app.control.screen_json(guard, &Placeholders::default(), arguments, Surface::ToolArguments);
     if let Err(error) = tool.check(&call).and_then(|()| Ok(screening()?)) {
         let end = kept(error.public());
-        return app.turns.undone(turn, step, end).await; // what would be masked goes on
+        return app.turns.undone(turn, step, end).await; // masked values are sent as they are
     }
-    // WHY: untrusted text has no say in an undo. Which tool is called is declared, and the service gets nothing but what
-    // it was given or has said itself; so nothing can leak that way, and a tainted turn can be taken back.
+    // WHY: untrusted text has no influence on an undo. The undo tool is declared, and the service receives only what it
+    // was sent or has returned itself. So nothing can leak this way, and a tainted turn can be undone.
     let untainted = BTreeSet::new();
     let context = CallContext {
         turn: turn.id(),
@@ -85,7 +85,7 @@ async fn undo(run: Run<'_>, turn: &mut Turn, step: Step) -> Result<Step> {
     let Ruling { permission, rows, .. } = app.control.permit(caller, &context, tool.spec(), &call).await?; // policy
     let permit = match permission {
         Permission::Granted(permit) => permit,
-        // WHY: nobody is there to wait for the person; the rows of the open question are not written.
+        // WHY: nobody waits for the person's answer, so the rows of the approval are not written.
         Permission::Waiting(_) | Permission::NotAsked(..) => {
             let why = format!("`{}` needs a person's approval", tool.name());
             let end = kept(why);
@@ -107,12 +107,13 @@ async fn undo(run: Run<'_>, turn: &mut Turn, step: Step) -> Result<Step> {
     let outcome = app.action.execute(permit, caller, &tool, job).await.outcome; // broker, retries
     app.observe.tool_took(tool.name(), &outcome, span.so_far());
     drop(span);
-    app.context.cache().clear_tags(&caller.tenant, &tool.clears(&call.arguments)).await; // what it makes old
-    let outcome = app.control.screen_result(guard, turn.placeholders(), outcome); // its words go to user and log
+    app.context.cache().clear_tags(&caller.tenant, &tool.clears(&call.arguments)).await; // entries that it outdates
+    let outcome = app.control.screen_result(guard, turn.placeholders(), outcome); // users and the log see it
     app.turns.undone(turn, step, outcome).await // journal, audit: even if it failed
 }
 
-/// The time of the turn may be up, but what was begun must be ended.
+/// Returns the time limit of an undo call. It does not depend on the turn's time, which may be over: what was begun
+/// must be ended.
 const fn within(time: Millis) -> Within {
     Within { time, whose: "the longest that one tool call may take (`limits.tool_timeout` of the agent)" }
 }

@@ -1,4 +1,4 @@
-//! The tools that a caller may call through an agent: listed is callable, and nothing else is known.
+//! Lists the tools that a caller may call through an agent. Listed means callable, and the caller learns of no others.
 
 use std::sync::Arc;
 
@@ -11,18 +11,18 @@ use crate::{
     app::App,
 };
 
-/// Tools of one moment for one caller.
+/// The tools of one caller at one moment.
 #[derive(Clone)]
 pub(crate) struct Visible {
     /// The tools.
     pub(super) tools: Vec<Arc<Tool>>,
-    /// The catalogue they are from.
+    /// The catalogue that they come from.
     pub(super) catalog: Arc<Catalog>,
-    /// Changes with any of their definitions or with which of them are visible.
+    /// Changes with any of their definitions and with the set of visible tools.
     pub(crate) version: String,
 }
 
-/// The agent's tools of which policy could allow the caller some call.
+/// Returns the agent's tools for which policy could allow the caller some call.
 pub(crate) fn visible(run: Run<'_>) -> Visible {
     let Run { app, caller, agent, via } = run;
     let catalog = app.action.catalog();
@@ -34,17 +34,17 @@ pub(crate) fn visible(run: Run<'_>) -> Visible {
     Visible { tools, catalog, version }
 }
 
-/// What stands behind the name of a tool.
+/// The result of looking up a tool by name.
 pub(super) enum Named {
     /// A tool that the caller may know of.
     Visible(Arc<Tool>),
-    /// A tool that policy hides from the caller, who is told the same as of a name that nobody has.
+    /// A tool that policy hides. The caller gets the same answer as for a name that does not exist.
     Hidden(Arc<Tool>),
-    /// Nothing that this agent has.
+    /// No tool of this agent.
     Nothing,
 }
 
-/// The tool with this name.
+/// Looks up a tool by name.
 pub(super) fn find(run: Run<'_>, name: &str) -> Named {
     let Run { app, caller, agent, via } = run;
     let catalog = app.action.catalog();
@@ -55,7 +55,7 @@ pub(super) fn find(run: Run<'_>, name: &str) -> Named {
     if listable.contains(tool.name()) { Named::Visible(tool) } else { Named::Hidden(tool) }
 }
 
-/// The names that the caller may ask for as a model: all agents, and the models that policy opens to them.
+/// Returns the model names that the caller may use: all agents, and the models that policy opens to them.
 #[must_use]
 pub fn models_of(app: &App, caller: &Caller) -> Vec<String> {
     let said = |model: &str| app.control.of_model(caller, &app.direct().name, model);
@@ -64,7 +64,7 @@ pub fn models_of(app: &App, caller: &Caller) -> Vec<String> {
     agents.chain(app.models.names().filter(open).map(str::to_owned)).collect()
 }
 
-/// The names of an agent's tools that the caller may call.
+/// Returns the names of an agent's tools that the caller may call.
 #[must_use]
 pub fn tools_of(app: &App, caller: &Caller, agent: &Arc<Agent>) -> Vec<String> {
     visible(Run::chat(app, caller, agent)).tools.iter().map(|tool| tool.name().to_string()).collect()
