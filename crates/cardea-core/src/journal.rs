@@ -1,19 +1,19 @@
-//! The journal of turns and steps: its states, and what a new owner does with what it finds.
+//! Decides what happens to turns and steps: their states, the allowed transitions, and recovery by a new owner.
 //!
-//! A turn is a row, a tool call is a step row. State is written before an effect and after it. A crash, an approval
-//! that takes two days and a redeploy are the same thing: load the turn and go on.
+//! A turn is a row, and a tool call is a step row. State is written before an effect and after it. A crash, an approval
+//! that takes two days and a redeploy are handled alike: load the turn and continue.
 
 use serde::{Deserialize, Serialize};
 
 use crate::tool::Effect;
 
-/// Where a turn stands.
+/// The state of a turn.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum TurnState {
-    /// Somebody works on it, or should: its lease says who.
+    /// A node works on it, or should: its lease says which.
     Running,
-    /// It waits for a person's decision. No lease.
+    /// It waits for a person's decision and has no lease.
     Waiting,
     /// It has its answer.
     Answered,
@@ -21,18 +21,18 @@ pub enum TurnState {
     Failed,
     /// It ended with an error after effects, and those were compensated.
     Unwound,
-    /// It ended because nobody can say whether an effect happened. A person must look.
+    /// It ended because it is not known whether an effect happened. A person must look.
     Unknown,
 }
 
 impl TurnState {
-    /// True if nothing more will happen.
+    /// Returns true if nothing more will happen.
     #[must_use]
     pub const fn is_final(self) -> bool {
         !matches!(self, Self::Running | Self::Waiting)
     }
 
-    /// The word in rows, answers and metrics.
+    /// Returns the name used in rows, answers and metrics.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
@@ -45,7 +45,7 @@ impl TurnState {
         }
     }
 
-    /// The state with this name.
+    /// Returns the state with this name.
     #[must_use]
     pub fn parse(name: &str) -> Option<Self> {
         [Self::Running, Self::Waiting, Self::Answered, Self::Failed, Self::Unwound, Self::Unknown]
@@ -54,7 +54,7 @@ impl TurnState {
     }
 }
 
-/// Where a step stands.
+/// The state of a step.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum StepState {
@@ -62,13 +62,13 @@ pub enum StepState {
     Waiting,
     /// Its intent is durable; the effect may or may not have happened.
     Started,
-    /// It did its work.
+    /// It succeeded.
     Done,
     /// It failed before any effect.
     Failed,
-    /// Policy, a guardrail or a person said no.
+    /// Policy, a guardrail or a person refused it.
     Refused,
-    /// Nobody can say whether it happened.
+    /// It is not known whether its effect happened.
     Unknown,
     /// Its compensation has begun.
     Compensating,
@@ -89,7 +89,7 @@ impl StepState {
         Self::Compensated,
     ];
 
-    /// The word in rows, answers and metrics.
+    /// Returns the name used in rows, answers and metrics.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
@@ -104,13 +104,13 @@ impl StepState {
         }
     }
 
-    /// The state with this name.
+    /// Returns the state with this name.
     #[must_use]
     pub fn parse(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|state| state.name() == name)
     }
 
-    /// True if the step may go from here to `next`. Everything else is a bug or two owners.
+    /// Returns true if the step may go from this state to `next`. Any other transition means a bug or two owners.
     #[must_use]
     pub const fn may_become(self, next: Self) -> bool {
         matches!(
@@ -124,20 +124,20 @@ impl StepState {
     }
 }
 
-/// How a provider lets us find out, or make harmless, whether a write happened.
+/// How a provider lets Cardea find out whether a write happened, or makes repeating it harmless.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Repeatable {
     /// It takes an idempotency key: the same key does the work once.
     ByKey,
-    /// It has a read that tells whether it was done.
+    /// It has a read that tells whether the write was done.
     ByCheck,
     /// Neither.
     No,
 }
 
 impl Repeatable {
-    /// The word in rows.
+    /// Returns the name used in rows.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
@@ -147,7 +147,7 @@ impl Repeatable {
         }
     }
 
-    /// The one with this name.
+    /// Returns the value with this name.
     #[must_use]
     pub fn parse(name: &str) -> Option<Self> {
         [Self::ByKey, Self::ByCheck, Self::No].into_iter().find(|one| one.name() == name)
@@ -157,15 +157,15 @@ impl Repeatable {
 /// What a new owner of a turn does with one of its steps.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Recovery {
-    /// Call it, or call it again: a read, or a write that its key or the operation's check keeps from being done twice.
+    /// Call it, or call it again: it is a read, or a write that its key or a check keeps from happening twice.
     Call,
-    /// Stop: record that nobody can say, tell the user, ask a person.
+    /// Stop: record the outcome as unknown, tell the user, ask a person.
     Stop,
-    /// Leave it: what came of it is recorded. One that is being taken back [`crate::saga::next`] finds.
+    /// Leave it: its outcome is recorded. An undo that has begun is found by [`crate::saga::next`].
     Leave,
 }
 
-/// What to do with a step that is found after a crash (ARCHITECTURE, section 7).
+/// Returns what to do with a step that is found after a crash (ARCHITECTURE, section 7).
 #[must_use]
 pub const fn after_crash(state: StepState, effect: Effect, repeatable: Repeatable) -> Recovery {
     match (state, effect, repeatable) {
@@ -215,16 +215,16 @@ mod tests {
         assert_eq!(TurnState::parse("unwound"), Some(TurnState::Unwound));
     }
 
-    /// A provider that is called, and a process that may die at any moment, over and over.
+    /// A provider that is called, and a process that may die at any moment, any number of times.
     #[derive(Debug, Default)]
     struct World {
-        /// Effects that came to pass, after the provider has matched keys.
+        /// Effects that happened, after the provider has matched keys.
         effects: u32,
         state: Option<StepState>,
     }
 
     impl World {
-        /// Calls the provider. A second call under one key does nothing more.
+        /// Calls the provider. A second call under one key has no further effect.
         fn call(&mut self, repeatable: Repeatable) {
             match repeatable {
                 Repeatable::ByKey => self.effects = self.effects.max(1),
@@ -237,7 +237,7 @@ mod tests {
             self.state = Some(next);
         }
 
-        /// One process does what the table says until it dies (`lives` runs out) or the step has ended.
+        /// Runs one process by the table until it dies (`lives` runs out) or the step has ended.
         fn run(&mut self, repeatable: Repeatable, lives: u8) {
             let mut moments = 0..lives;
             let mut dies = || moments.next().is_none();

@@ -1,4 +1,5 @@
-//! This node shows that it lives and by which policies it decides, and gives back what nobody holds any more.
+//! Renews this node's lease, reports which policies it decides by, and releases what dead nodes and lost reservations
+//! held.
 
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
@@ -8,23 +9,23 @@ use cardea_store::{Engine, jobs::Stage};
 use super::told::Told;
 use crate::app::App;
 
-/// How often; well within `turn::NODE_LEASE`.
+/// The interval, well below `turn::NODE_LEASE`.
 const HEARTBEAT: Duration = Duration::from_secs(3);
 
 /// Nodes that decide by other policies than this one.
 #[derive(Default)]
 struct Others {
-    /// At the last look: node and version.
+    /// At the last round: node and version.
     seen: BTreeSet<(String, String)>,
     told: BTreeSet<(String, String)>,
 }
 
-/// Until another process has taken the name of this node.
+/// Runs until another process has taken the name of this node.
 pub(super) async fn heartbeat(app: App) {
     let several = app.db.engine() == Engine::Postgres;
     let (mut others, mut silent) = (Others::default(), Told::default());
     let (mut lost, mut dead) = (Told::default(), Told::default());
-    // The others learn at once by what this node decides.
+    // The first beat is sent at once, so that other nodes learn by which policies this one decides.
     let mut pause = if several { Duration::ZERO } else { HEARTBEAT };
     loop {
         tokio::time::sleep(pause).await;
@@ -35,7 +36,7 @@ pub(super) async fn heartbeat(app: App) {
             Err(error) if error.code() == Code::Conflict => {
                 tracing::error!("another process has taken the name of this node; set `db.node` apart");
                 app.jobs.token(Stage::Intake).cancel();
-                return; // WHY nothing more: what is held in its name is the other's
+                return; // WHY nothing more: the other process now owns what is held under this name
             }
             Err(_) => {}
             Ok(()) => app.pulse.written(),
@@ -50,7 +51,7 @@ pub(super) async fn heartbeat(app: App) {
     }
 }
 
-/// Tells of nodes that decide by other policies: once for each version, and not while files are just being changed.
+/// Reports nodes that decide by other policies: once for each version, and not while files are being changed.
 async fn compare_policies(app: &App, own: &str, others: &mut Others) {
     let Ok(now) = app.turns.deciding_otherwise(own).await else { return };
     for (node, theirs) in now.intersection(&others.seen).filter(|one| !others.told.contains(*one)) {

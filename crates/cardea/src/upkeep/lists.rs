@@ -1,4 +1,4 @@
-//! The tools of upstreams are asked for again.
+//! Keeps the lists of upstreams' tools current.
 
 use std::{collections::BTreeSet, time::Duration};
 
@@ -7,21 +7,21 @@ use futures::{StreamExt as _, stream::FuturesUnordered};
 use super::policies::{Looks, fit};
 use crate::app::App;
 
-/// After how many looks upstreams are asked for their tools again: a minute.
+/// After how many rounds all upstreams are asked for their tools again: one minute.
 const LISTS: u32 = 60;
 
-/// How often is looked whether upstreams must be asked again. One that is silent is asked each time, one that refuses more
-/// and more rarely.
+/// How often this looks whether upstreams must be asked again. A silent one is asked each time, one that refuses at
+/// growing intervals.
 const LISTS_SOON: Duration = Duration::from_secs(1);
 
-/// Reads all upstreams and fits the policies to what they offer. False if something could not be read or does not fit.
+/// Reads all upstreams and fits the policies to their tools. False if something could not be read or does not fit.
 pub(super) async fn refresh(app: &App, looks: &mut Looks) -> bool {
     let listed = app.action.refresh().await;
     fit(app, looks).await && listed.is_ok()
 }
 
-/// Asks upstreams again after a while, or as soon as one of them says that its tools have changed, or as a person
-/// has accepted a change. One that is silent holds up nobody else. `good`: nothing was wrong the last time.
+/// Asks upstreams again after a while, or as soon as one of them reports changed tools or a person has accepted a
+/// change. A silent upstream does not delay the others. `good`: nothing was wrong the last time.
 pub(super) async fn follow(app: App, mut good: bool, mut looks: Looks) {
     let (mut rounds, mut accepted) = (0, app.action.accepted().await.ok());
     let (mut wanted, mut asked) = (BTreeSet::new(), BTreeSet::new());
@@ -39,7 +39,8 @@ pub(super) async fn follow(app: App, mut good: bool, mut looks: Looks) {
         let now = app.action.accepted().await.ok().or(accepted);
         wanted.extend(app.action.upstreams().filter(|name| app.action.was_told_of_changes(name)));
         if rounds >= LISTS || now != accepted {
-            wanted.extend(app.action.upstreams()); // one that is being asked is asked once more: it may have begun before
+            // Those being asked now are asked once more: they may have started before the change.
+            wanted.extend(app.action.upstreams());
             (rounds, accepted) = (0, now);
         }
         let is_next =
@@ -49,7 +50,7 @@ pub(super) async fn follow(app: App, mut good: bool, mut looks: Looks) {
             asked.insert(name);
             let list = app.action.list(name);
             answers.push(async move {
-                drop(list.await); // it was told of there
+                drop(list.await); // already logged there
                 name
             });
         }

@@ -1,9 +1,9 @@
-//! Room `upkeep`: what goes on beside requests, for as long as a node lives.
+//! Room `upkeep`: background work that runs beside requests for as long as a node lives.
 //!
-//! Promises: open turns go on; what other nodes, upstreams and files say is learnt; what is due is written down. A trouble
-//! is logged once until it is over, and tried again at the next look. Every task ends with the node, in the order of `jobs`.
-//! Refuses: requests; it has no caller. Called by the binary and by programs that embed Cardea: [`App::start`],
-//! [`App::leave`], [`App::stop`].
+//! Promises: open turns are resumed; news from other nodes, upstreams and files is picked up; what is due is written
+//! down. A trouble is logged once until it is over, and the work is tried again at the next round. Every task ends with
+//! the node, in the order of `jobs`. Refuses: requests; it has no caller. Called by the binary and by programs that
+//! embed Cardea: [`App::start`], [`App::leave`], [`App::stop`].
 
 mod heartbeat;
 mod lists;
@@ -20,36 +20,36 @@ use cardea_store::jobs::Stage;
 use self::{policies::Looks, told::Told};
 use crate::{app::App, once};
 
-/// How often this node asks what others did: what was revoked and cleared, what became of the turns that are followed here.
-/// It refuses tokens once it could not ask for half a minute.
+/// How often this node looks up what other nodes have done: revocations, cache clearings, and the turns that are
+/// followed here. If this fails for half a minute, it refuses tokens.
 const OTHERS: Duration = Duration::from_secs(1);
 
-/// How often the head of the audit log is written down beside the database.
+/// How often the head of the audit log is written outside the database.
 const CHECKPOINTS: Duration = Duration::from_secs(5);
 
-/// How often cached answers are written to the database, where they are persisted.
+/// How often cached answers are written to the database, if they are persisted.
 const COPIES: Duration = Duration::from_secs(2);
 
-/// How often the last uses of API keys are written down.
+/// How often the last uses of API keys are written.
 const USES: Duration = Duration::from_secs(10);
 
-/// How often idempotency keys and clearings are forgotten whose time is over.
+/// How often expired idempotency keys and clearings are deleted.
 const OLD: Duration = Duration::from_secs(600);
 
-/// What others have of the writer between two portions of them.
+/// The pause between two batches of deletions, which leaves the database's writer to others.
 const BREATH: Duration = Duration::from_millis(20);
 
-/// By how many milliseconds the clocks of nodes may differ without a word. Their leases last ten seconds.
+/// The largest difference between two clocks, in milliseconds, that is not reported. Leases of nodes last ten seconds.
 const CLOCKS: i64 = 1_000;
 
-/// How long an orderly end may take for what could be written at the next start as well.
+/// The longest that a stop waits for writes that the next start could make as well.
 const LAST_WORDS: Duration = Duration::from_secs(3);
 
 impl App {
-    /// Sets the upkeep going and takes up turns that an earlier process left open.
+    /// Starts the upkeep and takes up turns that an earlier process left open.
     ///
     /// # Errors
-    /// What the store says; `draining` of an installation that is stopping already.
+    /// Store errors; `draining` if the installation is already stopping.
     pub async fn start(&self) -> Result<()> {
         self.control.forget_reservations().await?;
         let mut looks = Looks::default();
@@ -62,7 +62,7 @@ impl App {
                 "the clock of the database and that of this node differ: synchronise them"
             );
         }
-        self.pulse.written(); // the lease was taken when this was built
+        self.pulse.written(); // the lease was taken when the app was built
         self.pulse.learnt();
         keep(self, Stage::Upkeep, "heartbeat", heartbeat::heartbeat)?;
         keep(self, Stage::Upkeep, "catalogue", move |app| lists::follow(app, good, looks.clone()))?;
@@ -85,19 +85,19 @@ impl App {
         keep(self, Stage::Intake, "resume", turns::watch)
     }
 
-    /// Reads all upstreams and fits the policies to what they offer. False if something could not be read or does not fit.
+    /// Reads all upstreams and fits the policies to their tools. False if something could not be read or does not fit.
     pub async fn refresh(&self) -> bool {
         lists::refresh(self, &mut Looks::default()).await
     }
 
-    /// Says at `/readyz` that this node will stop, and leaves a load balancer the time of `server.shutdown_delay` to notice;
-    /// everything goes on meanwhile. [`App::stop`] comes after it.
+    /// Reports at `/readyz` that this node will stop, and gives load balancers the time of `server.shutdown_delay` to
+    /// notice. Everything continues meanwhile. Call [`App::stop`] afterwards.
     pub async fn leave(&self) {
         self.pulse.leaves();
         tokio::time::sleep(self.config.server.shutdown_delay.duration()).await;
     }
 
-    /// Stops in order: no new work, then the work in hand, then the upkeep; last the database.
+    /// Stops in order: no new work, then the work in hand, then the upkeep, and finally the database.
     pub async fn stop(&self) {
         let drained = self.jobs.drain(self.config.server.drain.duration()).await;
         if !drained.cut.is_empty() {
@@ -109,7 +109,7 @@ impl App {
             drop(self.identity.flush_last_use().await);
             drop(self.observe.checkpoint(self.checkpoints()).await);
         };
-        // WHY: all of it can be done at the next start as well, and a database that does not answer must not keep us.
+        // WHY: the next start can do all of this as well, and a database that does not answer must not delay the stop.
         if tokio::time::timeout(LAST_WORDS, last).await.is_err() {
             tracing::warn!("the database does not answer: the last words are not written");
         }
@@ -117,7 +117,7 @@ impl App {
     }
 }
 
-/// Runs a task until its stage ends, wherever it is then.
+/// Runs a task until its stage ends, and stops it wherever it is.
 fn keep<F, T>(app: &App, stage: Stage, name: &'static str, task: F) -> Result<()>
 where
     F: Fn(App) -> T + Send + 'static,
@@ -131,7 +131,7 @@ where
     kept.map_err(|_| Code::Draining.into())
 }
 
-/// Does the same again and again, with a pause between, and tells of a trouble once until it is over.
+/// Repeats work with a pause in between, and logs each trouble once until it is over.
 fn every<F, T>(app: &App, name: &'static str, pause: Duration, trouble: &'static str, work: F) -> Result<()>
 where
     F: Fn(App) -> T + Copy + Send + 'static,

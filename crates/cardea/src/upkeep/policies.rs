@@ -1,4 +1,4 @@
-//! Policies follow their files and the tools that upstreams offer.
+//! Keeps the policies in step with their files and with the tools of upstreams.
 
 use cardea_core::{Code, Error, Result};
 
@@ -8,29 +8,29 @@ use crate::{
     control::{LeftOut, Watch},
 };
 
-/// What the log was told of the policies.
+/// What the log was last told about the policies.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Looks {
     fits: Told,
     recorded: Told,
 }
 
-/// Fits the policies to the tools of now; false if they do not fit.
+/// Fits the policies to the present tools. False if they do not fit.
 pub(super) async fn fit(app: &App, looks: &mut Looks) -> bool {
     let own = app.clone();
-    // WHY: thousands of policies take longer to make than a request may wait for its thread.
+    // WHY: compiling thousands of policies takes longer than a request may wait for its thread.
     let fitting = tokio::task::spawn_blocking(move || own.control.fit(|| own.action.catalog().specs()));
     let fitted = fitting.await.unwrap_or_else(|error| Err(Error::new(Code::Internal).because(error)));
     looked(app, &fitted, looks).await.is_empty()
 }
 
-/// Takes what is new in the policies' folder.
+/// Loads changes from the policies' folder, for as long as this runs.
 pub(super) async fn follow(app: App) {
     let (mut looks, mut watch) = (Looks::default(), Watch::default());
     loop {
         tokio::time::sleep(app.config.policies.reload.duration()).await;
         let own = app.clone();
-        // WHY: thousands of policies take longer to read than a request may wait for its thread.
+        // WHY: reading thousands of policies takes longer than a request may wait for its thread.
         let look = tokio::task::spawn_blocking(move || {
             let followed = own.control.follow(&mut watch, || own.action.catalog().specs());
             (watch, followed)
@@ -43,7 +43,7 @@ pub(super) async fn follow(app: App) {
     }
 }
 
-/// Writes down which policies are in force, and tells what does not fit, which it gives; nothing if all do.
+/// Records which policies are in force, and logs what does not fit. Returns that trouble, empty if all policies fit.
 async fn looked(app: &App, fitted: &Result<Option<LeftOut>>, looks: &mut Looks) -> String {
     let trouble = match fitted {
         Ok(None) => String::new(),
@@ -55,7 +55,7 @@ async fn looked(app: &App, fitted: &Result<Option<LeftOut>>, looks: &mut Looks) 
     if looks.fits.is_new(&trouble) {
         tracing::error!(error.code = Code::Misconfigured.name(), "{trouble}");
     }
-    let recorded = app.control.record().await; // tried again at the next look
+    let recorded = app.control.record().await; // tried again in the next round
     looks.recorded.tell("what policies are in force is not written down", &recorded);
     app.control.tell_warnings();
     trouble

@@ -1,20 +1,20 @@
-//! A trouble is told once, and not at each look.
+//! Logs a trouble once, and not in each round.
 
 use cardea_core::{Error, Result};
 
-/// What the log was told last of one thing.
+/// What the log was last told about one thing.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Told(String);
 
 impl Told {
-    /// True of a trouble that was not told yet. No words: it is over.
+    /// Returns true for a trouble that was not logged yet. An empty text means that it is over.
     pub(super) fn is_new(&mut self, trouble: &str) -> bool {
         let new = !trouble.is_empty() && trouble != self.0;
         trouble.clone_into(&mut self.0);
         new
     }
 
-    /// Warns of what went wrong, unless that was told the last time.
+    /// Logs an error, unless the same was logged the last time.
     pub(super) fn tell(&mut self, what: &str, done: &Result<()>) {
         let why = done.as_ref().map_or_else(reason, |()| String::new());
         if let (true, Err(error)) = (self.is_new(&why), done) {
@@ -23,7 +23,7 @@ impl Told {
     }
 }
 
-/// Detail and cause of an error, for the log: without the sentence that its code has for clients.
+/// Returns the detail and cause of an error for the log, without its code's standard sentence.
 pub(super) fn reason(error: &Error) -> String {
     let whole = error.public();
     let own = whole.strip_prefix(error.code().sentence()).map(str::trim).filter(|own| !own.is_empty());

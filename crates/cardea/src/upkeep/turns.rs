@@ -1,4 +1,4 @@
-//! Turns that nobody works on are taken up: after a crash, after a person's decision, from a node that is gone.
+//! Takes up turns that nobody works on: after a crash, after a person's decision, or from a node that is gone.
 
 use std::{
     collections::HashMap,
@@ -14,22 +14,22 @@ use tokio::time::Instant;
 
 use crate::{app::App, flow::resume_one};
 
-/// Most turns that are taken up in one round.
+/// The most turns taken up in one round.
 const ROUND: u32 = 64;
 
-/// How often to look for free turns where nobody says that there are some.
+/// How often to look for free turns when no decision announces one.
 const ROUND_PAUSE: Duration = Duration::from_secs(1);
 
-/// How long a turn that could not be taken up is left alone first; each time twice as long, up to [`RARELY`].
+/// The first pause after a turn could not be taken up. It doubles each time, up to [`RARELY`].
 const AGAIN: Duration = Duration::from_secs(2);
 
-/// The longest that a turn is left alone.
+/// The longest pause.
 const RARELY: Duration = Duration::from_secs(60);
 
-/// The same where a moment may change it: a server is back, somebody gives a place free.
+/// The longest pause when the trouble may soon be over: a server returns, or a place becomes free.
 const SOON: Duration = Duration::from_secs(10);
 
-/// Turns that could not be taken up, or broke off: until when and how long they are left alone.
+/// Turns that could not be taken up, or broke off: until when they are left alone, and the length of that pause.
 #[derive(Clone, Default)]
 struct LeftAlone(Arc<Mutex<HashMap<TurnId, (Instant, Duration)>>>);
 
@@ -38,7 +38,7 @@ impl LeftAlone {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// How many there are, for a round that must see beyond them.
+    /// Returns how many there are, for a query that must see beyond them.
     fn count(&self) -> u32 {
         u32::try_from(self.lock().len()).unwrap_or(u32::MAX)
     }
@@ -49,7 +49,7 @@ impl LeftAlone {
 
     fn note(&self, id: TurnId, error: Option<&Error>) {
         let mut all = self.lock();
-        all.retain(|_, (until, pause)| until.elapsed() <= *pause * 2); // others have ended it
+        all.retain(|_, (until, pause)| until.elapsed() <= *pause * 2); // another node has ended it
         let before = all.remove(&id);
         let Some(error) = error else { return };
         let most = if error.code().retry() == Retry::Never { RARELY } else { SOON };
@@ -66,7 +66,7 @@ pub(super) async fn watch(app: App) {
         found.retain(|free| !alone.has(free.id));
         let none = found.is_empty();
         if !none {
-            // WHY: what a dead node held of a budget must not stand in the way of others until the next heartbeat.
+            // WHY: a dead node's share of a budget must not block others until the next heartbeat.
             drop(app.control.forget_dead_nodes().await);
         }
         for free in found {
@@ -80,7 +80,7 @@ pub(super) async fn watch(app: App) {
             });
         }
         if !none {
-            // The same rows must not be found again before their owners have claimed them.
+            // The same rows must not be found again before their new owners have claimed them.
             tokio::task::yield_now().await;
         }
         tokio::select! {
@@ -90,7 +90,7 @@ pub(super) async fn watch(app: App) {
     }
 }
 
-/// What came of one turn, also if its task broke off.
+/// Returns the result of one turn, even if its task panicked.
 async fn caught(resumed: impl Future<Output = Result<()>>) -> Result<()> {
     let panicked = |_| Err(Error::new(Code::Internal).because("it panicked"));
     AssertUnwindSafe(resumed).catch_unwind().await.unwrap_or_else(panicked)

@@ -1,4 +1,4 @@
-//! Answers that are known at start are put where their questions will be looked up.
+//! Puts the answers that are configured at start into the cache.
 
 use cardea_core::{
     Result,
@@ -12,10 +12,10 @@ use crate::{
     flow::{Run, visible},
 };
 
-/// How often is looked whether tools or policies have changed: answers lie at a place that depends on them.
+/// How often this looks whether tools or policies have changed: the keys of the answers depend on them.
 const LOOK: std::time::Duration = std::time::Duration::from_secs(1);
 
-/// Keeps the answers of `cache.warm` where they are found with the tools and the policies of now.
+/// Keeps the answers of `cache.warm` under the keys that belong to the present tools and policies.
 pub(super) async fn keep_warm(app: App) {
     if app.warm.is_empty() {
         return;
@@ -35,7 +35,7 @@ pub(super) async fn keep_warm(app: App) {
 }
 
 impl App {
-    /// Why known answers are given to nobody while these policies are in force.
+    /// Returns why known answers reach nobody while these policies are in force.
     fn unreached(&self) -> Option<&'static str> {
         let policies = self.control.policies();
         if policies.asks_for_proof() {
@@ -48,7 +48,7 @@ impl App {
             .then_some("a policy asks who a user is: known answers without `user` are given to nobody")
     }
 
-    /// Puts all known answers in their places. False if the store is away.
+    /// Stores all known answers in the cache. False if its store is unavailable.
     pub async fn warm_up(&self) -> bool {
         for warm in self.warm.iter() {
             match self.warm_one(warm).await {
@@ -82,7 +82,7 @@ impl App {
     }
 }
 
-/// The one who would ask.
+/// Returns the principal who would ask.
 fn whose(warm: &Warm) -> Principal {
     Principal {
         tenant: warm.tenant.as_str().into(),
