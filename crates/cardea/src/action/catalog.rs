@@ -1,4 +1,4 @@
-//! The tools that this installation knows, with what is needed to check and to call them.
+//! The catalogue of tools, with what is needed to check and to call them.
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -14,19 +14,19 @@ use cardea_core::{
 };
 use serde_json::{Map, Value};
 
-/// Most problems of one set of arguments that a caller is told of.
+/// The most problems with one set of arguments that a caller is told of.
 const PROBLEMS: usize = 5;
 
-/// Most steps of one check; a million take some tens of milliseconds.
+/// The most steps of one check. A million take some tens of milliseconds.
 const MOST_STEPS: u64 = 10_000_000;
 
-/// Most steps of a check that tells what is wrong: what is remembered of each takes about a kilobyte.
+/// The most steps of a check that reports what is wrong. Each step keeps about a kilobyte of memory.
 const MOST_TOLD: u64 = 50_000;
 
-/// Where a tool lives.
+/// Where a tool is implemented.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Source {
-    /// Behind an upstream MCP server, under this name.
+    /// In an upstream MCP server, under this name.
     Mcp {
         /// The upstream's name.
         server: String,
@@ -50,17 +50,17 @@ pub struct Tool {
     repeatable: Repeatable,
     undo: Option<Undo>,
     tokens: u64,
-    /// A guardrail has warned of what it says of itself.
+    /// True if a guardrail has warned about its description.
     warned: bool,
-    /// A digest of where it lives and how it is described there.
+    /// A digest of where it is implemented and how it is described there.
     made_of: String,
 }
 
 impl Tool {
-    /// A tool whose schema could be compiled, and asks for no more work than can be done.
+    /// Makes a tool. Its schema must compile, and a check by it must end in reasonable time.
     ///
     /// # Errors
-    /// `misconfigured` with the reason if the input schema is none.
+    /// `misconfigured` with the reason if the input schema cannot be used.
     pub(super) fn new(spec: ToolSpec, source: Source, repeatable: Repeatable) -> Result<Self> {
         let unusable = |why: &str| {
             Error::new(Code::Misconfigured)
@@ -88,59 +88,59 @@ impl Tool {
         })
     }
 
-    /// What offering it costs, in tokens (an estimate).
+    /// Returns what offering it costs, in tokens (an estimate).
     #[must_use]
     pub fn tokens(&self) -> u64 {
         self.tokens
     }
 
-    /// The same, with a guardrail's warning of what it says of itself.
+    /// Marks it with a guardrail's warning about its description.
     pub(super) fn warned(self) -> Self {
         Self { warned: true, ..self }
     }
 
-    /// The same, with a digest of what it is made of beside what callers see: the connector's file, or the server's
-    /// address and its own words.
+    /// Sets the digest of what it is made of beyond its spec: the connector's file, or the server's address and the
+    /// tool's definition there.
     pub(super) fn made_of(self, digest: &str) -> Self {
         Self { made_of: digest.to_owned(), ..self }
     }
 
-    /// Changes with what its results come from.
+    /// Returns the digest of where its results come from.
     #[must_use]
     pub fn origin(&self) -> &str {
         &self.made_of
     }
 
-    /// True if a guardrail has warned of what it says of itself: a turn in which it is offered is tainted.
+    /// Returns true if a guardrail has warned about its description. A turn in which it is offered is tainted.
     #[must_use]
     pub fn is_warned(&self) -> bool {
         self.warned
     }
 
-    /// Adds what takes its effect back.
+    /// Sets its undo.
     pub(super) fn undo_with(&mut self, undo: Undo) {
         self.undo = Some(undo);
     }
 
-    /// What takes its effect back, if its author says so.
+    /// Returns its undo, if its author declares one.
     #[must_use]
     pub fn undo(&self) -> Option<&Undo> {
         self.undo.as_ref()
     }
 
-    /// Its name and what callers may know of it.
+    /// Returns its name and what callers may know about it.
     #[must_use]
     pub fn spec(&self) -> &ToolSpec {
         &self.spec
     }
 
-    /// Its name.
+    /// Returns its name.
     #[must_use]
     pub fn name(&self) -> &ToolName {
         &self.spec.name
     }
 
-    /// Its own name where it lives.
+    /// Returns its name at the server or connector.
     pub(super) fn own_name(&self) -> &str {
         match &self.source {
             Source::Mcp { name, .. } => name,
@@ -148,19 +148,19 @@ impl Tool {
         }
     }
 
-    /// What it does to the world.
+    /// Returns its effect on the world.
     #[must_use]
     pub fn effect(&self) -> Effect {
         self.spec.effect
     }
 
-    /// What a repeated call would do.
+    /// Returns whether a call can be repeated without harm.
     #[must_use]
     pub fn repeatable(&self) -> Repeatable {
         self.repeatable
     }
 
-    /// How its results may be reused. Only reads have such a hint.
+    /// Returns how its results may be reused. Only reads have such a hint.
     #[must_use]
     pub fn cache(&self) -> Option<&CacheHint> {
         self.spec.cache.as_ref().filter(|_| self.spec.effect == Effect::Read)
@@ -201,21 +201,22 @@ impl Tool {
         wrong(&problems.join("; "))
     }
 
-    /// The tags of this call, its templates filled from the arguments. Of a tool that does not say how long its results
-    /// stay good they hang on its whole server.
+    /// Returns the cache tags of this call, with templates filled from the arguments. A tool that does not declare the
+    /// lifetime of its results has the tag of its whole server.
     #[must_use]
     pub fn tags(&self, arguments: &Map<String, Value>) -> Vec<String> {
         self.cache().map_or_else(|| vec![self.server()], |hint| fill(&hint.tags, arguments))
     }
 
-    /// The tags that a call of this tool clears. One that changes things clears what hangs on its server.
+    /// Returns the cache tags that a call of this tool clears. A tool that changes things also clears the tag of its
+    /// server.
     #[must_use]
     pub fn clears(&self, arguments: &Map<String, Value>) -> Vec<String> {
         let server = self.effect().changes_things().then(|| self.server());
         fill(&self.spec.clears, arguments).into_iter().chain(server).collect()
     }
 
-    /// The tag of everything that hangs on this tool's server.
+    /// Returns the tag of everything that depends on this tool's server.
     fn server(&self) -> String {
         match &self.source {
             Source::Mcp { server: name, .. } | Source::Http { connector: name } => tag_of(name),
@@ -223,17 +224,17 @@ impl Tool {
     }
 }
 
-/// The tag of everything that hangs on a server.
+/// Returns the tag of everything that depends on a server.
 fn tag_of(server: &str) -> String {
     format!("server:{server}")
 }
 
-/// What it costs to tell a model of a tool, in tokens (an estimate).
+/// Returns what describing a tool to a model costs, in tokens (an estimate).
 pub(super) fn tokens(spec: &ToolSpec) -> u64 {
     estimate_tokens(&spec.description) + estimate_tokens(&spec.input_schema.to_string())
 }
 
-/// Fills `order:{order_id}` from the arguments; a tag whose argument is absent is left out.
+/// Fills templates such as `order:{order_id}` from the arguments. A tag whose argument is absent is left out.
 fn fill(templates: &[String], arguments: &Map<String, Value>) -> Vec<String> {
     templates.iter().filter_map(|template| fill_one(template, arguments)).collect()
 }
@@ -255,7 +256,7 @@ fn fill_one(template: &str, arguments: &Map<String, Value>) -> Option<String> {
     Some(tag)
 }
 
-/// All tools of one moment. Replaced as a whole when an upstream's list changes.
+/// All tools at one moment. Replaced as a whole when an upstream's list changes.
 #[derive(Debug, Default)]
 pub struct Catalog {
     tools: BTreeMap<ToolName, Arc<Tool>>,
@@ -263,10 +264,10 @@ pub struct Catalog {
 }
 
 impl Catalog {
-    /// A catalogue of these tools.
+    /// Makes a catalogue of these tools.
     ///
     /// # Errors
-    /// `misconfigured` if two tools have one name.
+    /// `misconfigured` if two tools have the same name.
     pub(super) fn new(tools: Vec<Arc<Tool>>) -> Result<Self> {
         let mut catalog = Self::default();
         let mut hash = aws_lc_rs::digest::Context::new(&aws_lc_rs::digest::SHA256);
@@ -287,14 +288,14 @@ impl Catalog {
         Ok(catalog)
     }
 
-    /// The tool with this name.
+    /// Returns the tool with this name.
     #[must_use]
     pub fn get(&self, name: &str) -> Option<&Arc<Tool>> {
         self.tools.get(&ToolName::from(name))
     }
 
-    /// The tags that this call has cleared if it was made. `None` if nobody can say all of them: its tool is not there, or its
-    /// arguments are not, as after an erasure.
+    /// Returns the tags that this call has cleared if it was made. `None` if they are not all known: the tool no longer
+    /// exists, or the arguments do not, as after an erasure.
     #[must_use]
     pub fn clears(&self, call: &ToolCall) -> Option<Vec<String>> {
         let tool = self.get(&call.name)?;
@@ -302,18 +303,18 @@ impl Catalog {
         tool.spec.clears.iter().all(is_told).then(|| tool.clears(&call.arguments))
     }
 
-    /// All tools, by name.
+    /// Returns all tools in the order of their names.
     pub fn all(&self) -> impl Iterator<Item = &Arc<Tool>> {
         self.tools.values()
     }
 
-    /// What callers may know of all tools.
+    /// Returns the specs of all tools.
     #[must_use]
     pub fn specs(&self) -> Vec<ToolSpec> {
         self.all().map(|tool| tool.spec().clone()).collect()
     }
 
-    /// Changes with any definition in the set.
+    /// Returns a version that changes with any definition in the catalogue.
     #[must_use]
     pub fn version(&self) -> &str {
         &self.version
@@ -346,7 +347,7 @@ mod tests {
         Tool::new(spec, source, Repeatable::ByKey).unwrap()
     }
 
-    /// A tool whose one argument is either of two references to the next of so many definitions, each of them the same.
+    /// Makes a tool whose schema doubles: each definition refers twice to the next, this many times.
     fn doubling(times: usize) -> Result<Tool> {
         let link = |n: usize| json!({ "$ref": format!("#/$defs/d{n}") });
         let mut defs: Map<String, Value> =

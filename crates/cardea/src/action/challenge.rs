@@ -1,4 +1,4 @@
-//! What an upstream wants of the credential that it was shown.
+//! Reads what an upstream demands of the credential that it was sent.
 
 use cardea_net::Streaming;
 use http::{StatusCode, header};
@@ -8,7 +8,8 @@ use rmcp::transport::streamable_http_client::{
 
 use super::fault::Failure;
 
-/// What an answer wants of the credential: another one (401), or one with a scope (403, RFC 6750 section 3.1).
+/// Returns what an answer demands of the credential: another one (401), or one with a scope (403, RFC 6750 section
+/// 3.1).
 pub(super) fn challenge(answer: &Streaming) -> Option<Failure> {
     let header = answer.headers.get(header::WWW_AUTHENTICATE).and_then(|value| value.to_str().ok());
     let header = header.unwrap_or_default();
@@ -23,11 +24,11 @@ pub(super) fn challenge(answer: &Streaming) -> Option<Failure> {
                 scope,
             )))
         }
-        _ => None, // whoever refused it says why, or nothing
+        _ => None, // the server's own text says why, if anything does
     }
 }
 
-/// The value of `name="value"` in a challenge, as servers write them (RFC 9110 section 11.2).
+/// Returns the value of `name="value"` in a challenge, as servers write them (RFC 9110 section 11.2).
 fn parameter<'h>(header: &'h str, name: &str) -> Option<&'h str> {
     header.match_indices(name).find_map(|(at, _)| {
         let (before, rest) = (header.get(..at)?, header.get(at + name.len()..)?);

@@ -1,5 +1,5 @@
-//! Upstreams whose tools could not be listed: each trouble is told once, and a server that refuses is asked more and more
-//! rarely.
+//! Tracks upstreams whose tools could not be listed. Each trouble is logged once, and a server that refuses is asked at
+//! growing intervals.
 
 use std::{
     collections::BTreeMap,
@@ -10,7 +10,7 @@ use std::{
 use cardea_core::{Code, Error};
 use tokio::time::Instant;
 
-/// The pause after the first failure, and after each of a server that is only away.
+/// The pause after the first failure, and after every failure of a server that is only silent.
 const SOON: Duration = Duration::from_secs(1);
 
 /// The longest pause.
@@ -22,7 +22,7 @@ pub(super) struct Failing(Mutex<BTreeMap<String, Trouble>>);
 
 #[derive(Debug)]
 struct Trouble {
-    /// What was told since it was last reached.
+    /// The codes logged since it was last reached.
     told: Vec<Code>,
     pause: Duration,
     next: Instant,
@@ -37,7 +37,7 @@ impl Failing {
         self.lock().contains_key(upstream)
     }
 
-    /// True if this one may be asked again.
+    /// Returns true if this upstream may be asked again.
     pub(super) fn is_due(&self, upstream: &str) -> bool {
         self.is_due_at(upstream, Instant::now())
     }
@@ -52,7 +52,7 @@ impl Failing {
         }
     }
 
-    /// Told once for each trouble, not at each try.
+    /// Records a failure and logs it, once for each trouble.
     pub(super) fn not_reached(&self, upstream: &str, error: &Error) {
         if self.is_new(upstream, error.code(), Instant::now()) {
             tracing::warn!(
@@ -64,7 +64,7 @@ impl Failing {
         }
     }
 
-    /// Notes one more failure. False if the same was told before.
+    /// Records one more failure. False if the same was already logged.
     fn is_new(&self, upstream: &str, code: Code, now: Instant) -> bool {
         let mut all = self.lock();
         let first = !all.contains_key(upstream);
@@ -73,13 +73,13 @@ impl Failing {
             pause: SOON,
             next: now,
         });
-        // WHY not where it is silent: a server that is started anew is awaited by turns in the middle, and the breaker
-        // spares it by itself.
+        // WHY not for a silent server: open turns wait for a server that restarts, and the circuit breaker protects it
+        // anyway.
         if !first && code != Code::UpstreamSilent {
             trouble.pause = (trouble.pause * 2).min(RARELY);
         }
         trouble.next = now + trouble.pause;
-        // WHY all codes, and not the last: the breaker comes between, and its word is another one.
+        // WHY all codes and not only the last: the breaker comes in between with another code.
         let new = !trouble.told.contains(&code);
         if new {
             trouble.told.push(code);
@@ -100,7 +100,7 @@ mod tests {
         assert!(is_new(Code::UpstreamFailed));
         assert!(failing.has("odd") && !failing.is_due_at("odd", now));
         assert!(failing.is_due_at("other", now));
-        // The breaker opens now and then, and says something else.
+        // The breaker opens now and then, and gives another code.
         assert!(is_new(Code::UpstreamSilent));
         assert_eq!(pause(), 1);
         let pauses = [(); 8].map(|()| {

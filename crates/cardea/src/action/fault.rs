@@ -1,4 +1,4 @@
-//! Why a call got no result: in words, and whether its work may have been begun.
+//! Describes why a call got no result, and whether its work may have begun.
 
 use std::time::{Duration, SystemTime};
 
@@ -16,36 +16,37 @@ use tokio::time::Instant;
 
 use super::job::Within;
 
-/// Most letters of what a server says of a failure.
+/// The most characters of a server's error text that are used.
 pub(super) const SAID: usize = 2_000;
 
-/// Why a message did not go through.
+/// Why a message did not get through.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum WireError {
-    /// The network said so.
+    /// A network error.
     #[error(transparent)]
     Net(#[from] NetError),
     /// No credential could be made.
     #[error("no credential: {0}")]
     Credential(cardea_core::Error),
-    /// It answered with a status, and with no result.
+    /// The server answered with a status and no result.
     #[error("HTTP status {}", .0.status)]
     Status(Refusal),
-    /// It answered, and the answer cannot be used.
+    /// The server's answer cannot be used.
     #[error("the answer {0}")]
     Unusable(&'static str),
 }
 
-/// How a request of the protocol ends without an answer.
+/// The error of an MCP request that got no answer.
 pub(super) type Failure = StreamableHttpError<WireError>;
 
-/// An answer of HTTP without a result.
+/// An HTTP answer without a result.
 #[derive(Debug)]
 pub(super) struct Refusal {
     pub(super) status: u16,
-    /// What an error of JSON-RPC in it says.
+    /// The message of a JSON-RPC error in it.
     pub(super) said: Option<String>,
-    /// True if nothing stands in it, or an error of JSON-RPC: it is the server's own, and not a page of who stands before it.
+    /// True if the body is empty or a JSON-RPC error: then the server itself answered, not a proxy with a page of its
+    /// own.
     pub(super) is_plain: bool,
     /// True if the server does not know the session.
     pub(super) is_lost: bool,
@@ -54,10 +55,10 @@ pub(super) struct Refusal {
 }
 
 impl Refusal {
-    /// True if something may have been done before it was refused.
+    /// Returns true if work may have begun before the refusal.
     const fn may_have_begun(&self) -> bool {
         match self.status {
-            // Said before a message is looked at: who asks, how often, and in what form.
+            // These are sent before the message is read: they concern identity, rate and form.
             401 | 403 | 405..=407 | 411 | 413..=415 | 421 | 426 | 429 | 431 => false,
             400 | 404 => !self.is_plain,
             _ => true,
@@ -83,18 +84,18 @@ impl Refusal {
     }
 }
 
-/// What is known of a try without a result, of an upstream or a connector.
+/// What is known about a try without a result, at an upstream or a connector.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Fault {
-    /// What the service did; its name stands before it.
+    /// What the service did, as a phrase that follows its name.
     pub(super) told: String,
     /// The status that it answered with.
     pub(super) status: Option<u16>,
-    /// True if the work may have been begun.
+    /// True if the work may have begun.
     pub(super) may_have_begun: bool,
-    /// True if a new session is all that is needed.
+    /// True if all it takes is a new session.
     pub(super) is_lost: bool,
-    /// The pause after which another try may end better.
+    /// The pause after which another try may succeed.
     pub(super) after: Option<Duration>,
 }
 
@@ -108,7 +109,7 @@ impl Fault {
         Self::new(within.passed(), true)
     }
 
-    /// The server answered with an error of JSON-RPC.
+    /// The server answered with a JSON-RPC error.
     pub(super) fn said(error: &ErrorData, spoken: Spoken) -> Self {
         let said: String = error.message.chars().take(SAID).collect();
         match is_refusal(error.code, spoken) {
@@ -117,7 +118,7 @@ impl Fault {
         }
     }
 
-    /// What an error of a call says, which may take so long.
+    /// The fault behind an error of the MCP client. `within` is the time limit of the call.
     pub(super) fn of(error: &ServiceError, within: Within) -> Self {
         let ServiceError::TransportSend(sent) = error else {
             return Self::new("broke off before its answer was whole", true);
@@ -154,7 +155,7 @@ impl Fault {
         }
     }
 
-    /// Nobody answered, or the answer is not whole.
+    /// The fault behind a network error: no answer, or an incomplete one.
     pub(super) fn of_net(error: &NetError, within: Within) -> Self {
         let told = match error {
             NetError::Refused(refusal) => format!("may not be reached: {refusal}"),
@@ -174,7 +175,7 @@ impl Fault {
         Self::new(told, error.may_have_been_sent())
     }
 
-    /// What it means for a call of this service.
+    /// Returns the outcome of a call of this service.
     pub(super) fn outcome(&self, service: &str, attempt: Attempt) -> Outcome {
         let known = format!("`{service}` {}", self.told.trim_end_matches('.'));
         let outcome = match self.may_have_begun {
@@ -185,7 +186,7 @@ impl Fault {
     }
 }
 
-/// What is said where a scope is wanted. Only what can be one is repeated (RFC 6749 section 3.3).
+/// Returns the text for a missing scope. The scope is repeated only if it looks like one (RFC 6749 section 3.3).
 fn lacking(scope: Option<&str>) -> String {
     let plain = |c: char| c.is_ascii_alphanumeric() || " :/._-".contains(c);
     match scope.filter(|scope| (1..=100).contains(&scope.len()) && scope.chars().all(plain)) {
@@ -194,22 +195,22 @@ fn lacking(scope: Option<&str>) -> String {
     }
 }
 
-/// Nobody answered: no connection, one that broke off, time that ran out, or a host that is left alone for a while.
+/// Returns true if nobody answered: no connection, a broken one, a timeout, or a host whose breaker is open.
 pub(super) const fn is_silence(error: &NetError) -> bool {
     matches!(error, NetError::NotSent { .. } | NetError::MaybeSent { .. } | NetError::Busy { .. })
 }
 
-/// The wire that a connection speaks.
+/// The generation of the MCP protocol that a connection speaks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Spoken {
-    /// Without a handshake. It gives some codes a meaning that were every server's own before.
+    /// Without a handshake. It defines some error codes that each server could use as it liked before.
     Newest,
-    /// Initialised, as it was before.
+    /// With the older initialisation handshake.
     Older,
 }
 
 impl Spoken {
-    /// What a version of the protocol comes to.
+    /// Returns the generation of a protocol version.
     pub(super) fn of(version: Option<&str>) -> Self {
         match version {
             Some(version) if version >= ProtocolVersion::NO_INITIALIZE.as_str() => Self::Newest,
@@ -218,9 +219,11 @@ impl Spoken {
     }
 }
 
-/// True of an error that says that nothing was begun: what JSON-RPC 2.0 (section 5.1) reserves for requests that are not
-/// understood, and what MCP says in its place. The rest of the range for servers is everybody's own: the SDKs say there
-/// that their time was up or that a connection was closed, in the middle of the work.
+/// Returns true for an error that means that nothing was begun: the codes that JSON-RPC 2.0 (section 5.1) reserves for
+/// requests that are not understood, and MCP's codes of that meaning.
+///
+/// The rest of the range for servers is free to use: the SDKs report timeouts and closed connections there, in the
+/// middle of the work.
 pub(super) const fn is_refusal(code: ErrorCode, spoken: Spoken) -> bool {
     match code.0 {
         -32_700 | -32_602..=-32_600 | -32_002 | -32_042 => true,
@@ -229,13 +232,13 @@ pub(super) const fn is_refusal(code: ErrorCode, spoken: Spoken) -> bool {
     }
 }
 
-/// True of a refusal that a new connection may not meet: of a version of the protocol, or of headers that do not fit what
-/// stands in the message. A server may speak another version by now.
+/// Returns true for a refusal that a new connection may avoid: of a protocol version, or of headers that do not match
+/// the message. The server may speak another version by now.
 pub(super) const fn is_misread(code: ErrorCode) -> bool {
     matches!(code.0, -32_022 | -32_020)
 }
 
-/// `Retry-After`: seconds, or a date (RFC 9110, section 10.2.3).
+/// Parses `Retry-After`: seconds, or a date (RFC 9110, section 10.2.3).
 pub(super) fn after(header: &str, now: Timestamp) -> Option<Duration> {
     let header = header.trim();
     if let Ok(seconds) = header.parse() {
@@ -247,7 +250,8 @@ pub(super) fn after(header: &str, now: Timestamp) -> Option<Duration> {
     Some(since.saturating_sub(now))
 }
 
-/// True if a pause ends before a deadline. A service may ask for any pause, also for one that no clock can show.
+/// Returns true if a pause ends before a deadline. A service may ask for any pause, even one that no clock can
+/// represent.
 pub(super) fn in_time(pause: Duration, deadline: Instant) -> bool {
     Instant::now().checked_add(pause).is_some_and(|then| then < deadline)
 }
@@ -283,7 +287,7 @@ mod tests {
             for code in [-32_700, -32_600, -32_601, -32_602, -32_002, -32_042] {
                 assert!(says(code, spoken), "{code}");
             }
-            // Connection closed, request timeout, internal error: said in the middle of the work as well.
+            // Connection closed, request timeout, internal error: also sent in the middle of the work.
             for code in [-32_000, -32_001, -32_099, -32_603, -1, 0, 500, -32_604, -32_100] {
                 assert!(!says(code, spoken), "{code}");
             }

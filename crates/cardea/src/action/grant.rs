@@ -1,4 +1,4 @@
-//! Whose name a call goes out under. The only place that opens a credential for an upstream.
+//! Opens the credential under which a call is sent. No other code opens credentials of upstreams.
 
 use cardea_auth::Caller;
 use cardea_core::{
@@ -10,7 +10,7 @@ use cardea_core::{
 use super::config::UpstreamConfig;
 use crate::{identity::Identity, vault::Vault};
 
-/// Gives out credentials for upstreams.
+/// Issues credentials for upstreams and connectors.
 #[derive(Debug, Clone)]
 pub(super) struct Grant {
     identity: Identity,
@@ -20,22 +20,22 @@ pub(super) struct Grant {
 /// A credential of a connector, opened for one call.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Opened {
-    /// As it is sent; none for a service that takes everybody.
+    /// As it is sent; none for a service without authentication.
     pub(super) placed: Option<Placed>,
-    /// The forms in which it could come back.
+    /// The forms in which the service could send it back.
     pub(super) forms: Vec<SecretString>,
 }
 
-/// The credential of one connection, made or renewed at each request.
+/// The credential of one connection, made or renewed for each request.
 #[derive(Debug, Clone)]
 pub(super) enum Token {
-    /// None: the upstream takes everybody.
+    /// None: the upstream needs no authentication.
     None,
-    /// The upstream's own, the same for everybody.
+    /// The upstream's configured credential, the same for everyone.
     Fixed(SecretString),
-    /// One of ours, for this caller and this audience only. The user's own token never leaves Cardea.
+    /// A token signed by Cardea for this caller and this audience only. The user's own token never leaves Cardea.
     Caller { identity: Identity, caller: Box<Caller>, audience: String },
-    /// One of ours, for the installation itself.
+    /// A token signed by Cardea for the installation itself.
     Installation { identity: Identity, audience: String, roles: Vec<String>, scopes: Vec<String> },
 }
 
@@ -44,11 +44,11 @@ impl Grant {
         Self { identity, vault }
     }
 
-    /// The credential under which the caller's call of a connector goes out: the caller's own where the file says so,
-    /// else the tenant's, else the installation's.
+    /// Opens the credential for the caller's call of a connector: the caller's own if the file says so, else the
+    /// tenant's, else the installation's.
     ///
     /// # Errors
-    /// `misconfigured` if there is none; what the vault says.
+    /// `misconfigured` if there is none; errors of the vault.
     pub(super) async fn open(
         &self,
         connector: &str,
@@ -84,7 +84,7 @@ impl Grant {
         Ok(Some(SecretString::from(text.to_owned())))
     }
 
-    /// The credential under which the caller's calls go out.
+    /// Returns the credential for the caller's calls.
     pub(super) fn caller(&self, upstream: &UpstreamConfig, caller: &Caller) -> Token {
         match (&upstream.credential, &upstream.audience) {
             (Some(credential), _) => Token::Fixed(credential.clone()),
@@ -97,7 +97,7 @@ impl Grant {
         }
     }
 
-    /// The credential under which the installation reads lists.
+    /// Returns the credential with which the installation reads lists.
     pub(super) fn installation(&self, upstream: &UpstreamConfig) -> Token {
         match (&upstream.credential, &upstream.audience) {
             (Some(credential), _) => Token::Fixed(credential.clone()),
@@ -118,7 +118,7 @@ fn missing(connector: &str, whose: &str) -> Error {
 }
 
 impl Token {
-    /// The bearer token of now.
+    /// Returns the present bearer token.
     pub(super) async fn get(&self) -> Result<Option<SecretString>> {
         match self {
             Self::None => Ok(None),

@@ -1,4 +1,4 @@
-//! The executor of connectors: one exchange with a service, its secret put in last, every end an outcome.
+//! Executes calls of connectors. One exchange with a service, its secret inserted last, and every end is an outcome.
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
@@ -26,22 +26,22 @@ use super::{
     job::{Acted, Job, Within},
 };
 
-/// The pause before a request is sent again, where the service does not name one.
+/// The pause before a request is sent again, if the service does not name one.
 const PAUSE: Duration = Duration::from_millis(200);
 
-/// One service.
+/// The executor of one connector.
 pub(super) struct Http {
     name: String,
     digest: String,
     auth: Auth,
-    /// The installation's own secret; a tenant's sealed one goes before it.
+    /// The installation's own secret; a tenant's sealed one takes precedence.
     secret: Option<SecretString>,
     egress: Egress,
     operations: HashMap<ToolName, Operation>,
     way: Way,
 }
 
-/// What all services share.
+/// What all connectors share.
 #[derive(Clone)]
 pub(super) struct Way {
     pub(super) net: Net,
@@ -50,7 +50,7 @@ pub(super) struct Way {
     pub(super) clock: SharedClock,
 }
 
-/// What came back over the wire.
+/// A received answer.
 struct Got {
     status: u16,
     body: Option<Vec<u8>>,
@@ -69,7 +69,7 @@ impl Http {
         Self { name, digest, auth, secret, egress, operations, way }
     }
 
-    /// Its operations as tools.
+    /// Returns its operations as tools.
     ///
     /// # Errors
     /// As [`Tool::new`].
@@ -84,7 +84,7 @@ impl Http {
         self.operations.values().map(tool).collect()
     }
 
-    /// Makes one call as the caller. Whatever happens is an outcome.
+    /// Makes one call as the caller. Every end is an outcome.
     pub(super) async fn call(&self, caller: &Caller, tool: &Tool, job: &Job<'_>) -> Acted {
         let failed = |reason: String| Acted::from(job.attempt(tool.effect()).not_done(reason));
         let Some(operation) = self.operations.get(tool.name()) else {
@@ -125,7 +125,7 @@ impl Http {
     }
 }
 
-/// One call on its way.
+/// A call in progress.
 struct Call<'a> {
     http: &'a Http,
     operation: &'a Operation,
@@ -138,9 +138,9 @@ struct Call<'a> {
 impl Call<'_> {
     async fn make(&self) -> Acted {
         let (operation, job) = (self.operation, self.job);
-        // WHY: whether the first try arrived is not known, and the service can be asked.
+        // WHY: it is not known whether the first try arrived, and the service can be asked.
         if job.again && operation.repeatable == Repeatable::ByCheck {
-            // The service may still be at work on it: that it is not there yet does not say that it never will be.
+            // The service may still be working on it: that it is not there yet does not mean that it never will be.
             let unasked = || self.missed(&Fault::new("cannot be asked about it", true), true);
             return self.look(false).await.unwrap_or_else(unasked);
         }
@@ -162,7 +162,7 @@ impl Call<'_> {
         acted
     }
 
-    /// Sends the request as often as its file lets it, which is once where a repeat could do harm.
+    /// Sends the request as often as the connector's file allows: once, if a repeat could do harm.
     async fn send(&self, draft: &Draft) -> Acted {
         let operation = self.operation;
         let mut sent_before = self.job.again;
@@ -178,14 +178,14 @@ impl Call<'_> {
             let Some(pause) = pause.filter(|pause| !last && in_time(*pause, self.deadline)) else {
                 return acted;
             };
-            // INVARIANT: once nobody knows whether a try was done, no later refusal makes that known.
+            // INVARIANT: once the fate of a try is unknown, no later refusal makes it known.
             sent_before |= matches!(acted.outcome, Outcome::Unknown { .. });
             tokio::time::sleep(pause).await;
         }
         self.missed(&Fault::new(self.within.passed(), false), sent_before)
     }
 
-    /// What it means that a try got no answer. `again`: an earlier one may have arrived.
+    /// Returns the outcome of a try without an answer. `again`: an earlier one may have arrived.
     fn missed(&self, fault: &Fault, again: bool) -> Acted {
         fault.outcome(&self.http.name, Attempt { effect: self.operation.spec.effect, again }).into()
     }
@@ -202,7 +202,7 @@ impl Call<'_> {
     /// Asks the service whether the write was done.
     async fn look(&self, settled: bool) -> Option<Acted> {
         let draft = self.operation.look(&self.job.call.arguments, self.job.key).ok()??;
-        // A look has a time of its own: the call's has usually run out when it is needed.
+        // This request has a time limit of its own: the call's own time has usually run out by now.
         let late = Call { deadline: Instant::now() + self.within.time.duration(), ..*self };
         let got = late.exchange(&draft).await.ok()?;
         let clean = got.body.as_deref().map(|body| scrub_body(body, &self.opened.forms));
@@ -238,7 +238,7 @@ impl Call<'_> {
         }
     }
 
-    /// The request with its secret. Nothing after this line is ever printed.
+    /// Builds the request with its secret. From here on nothing of it is ever printed.
     fn request(&self, draft: &Draft) -> Result<Request, Fault> {
         let odd = |why: &str| Fault::new(why, false);
         let method = Method::from_bytes(draft.method.as_bytes()).map_err(|_| odd("has an unknown method"))?;
@@ -249,7 +249,7 @@ impl Call<'_> {
         }
         let request = Request::new(method, &url, self.http.egress.clone());
         let mut request = request.map_err(|_| odd("has an address that cannot be used"))?;
-        // Its own file may name the same headers, and goes before.
+        // The connector's file may set the same headers, and takes precedence.
         for (name, value) in self.job.trace.iter().flat_map(Along::headers) {
             if let Ok(value) = HeaderValue::from_str(&value) {
                 request = request.header(HeaderName::from_static(name), value);
@@ -273,14 +273,14 @@ impl Call<'_> {
         Ok(request)
     }
 
-    /// Why there is no answer, without anything of the request in it. A connection that broke may be made anew.
+    /// Returns why there is no answer, with nothing of the request in it. A broken connection may be tried again.
     fn fault(&self, error: &NetError) -> Fault {
         let broke = matches!(error, NetError::NotSent { .. } | NetError::MaybeSent { .. });
         Fault { after: broke.then_some(PAUSE), ..Fault::of_net(error, self.within) }
     }
 }
 
-/// Nothing that goes on may show the secret, in whatever spelling it came back.
+/// Removes the secret from an outcome, in whatever spelling it came back.
 pub(super) fn clean(outcome: &mut Outcome, forms: &[SecretString]) {
     match outcome {
         Outcome::Done { result } => scrub(result, forms),

@@ -1,4 +1,4 @@
-//! One piece of work for an executor.
+//! The call that an executor is given, and what it returns.
 
 use cardea_core::{
     saga::Way,
@@ -7,37 +7,37 @@ use cardea_core::{
     trace::Along,
 };
 
-/// A call that is to be made now.
+/// A call to make now.
 #[derive(Debug, Clone, Copy)]
 pub struct Job<'a> {
     /// The tool and its arguments.
     pub call: &'a ToolCall,
-    /// The idempotency key: the same each time that this work is tried.
+    /// The idempotency key: the same for every try of this work.
     pub key: &'a str,
-    /// What the permit calls this call.
+    /// The digest by which the permit identifies this call.
     pub digest: &'a str,
-    /// True if an earlier try may have reached the service: it was on its way when its process ended.
+    /// True if an earlier try may have reached the service: it was in flight when its process ended.
     pub again: bool,
     /// How long it may take.
     pub within: Within,
-    /// The span from which it is called. Whoever is called is told of it.
+    /// The span from which it is called, which is passed on to the service.
     pub trace: Option<Along<'a>>,
 }
 
 impl Job<'_> {
-    /// This try of it, by a tool with this effect.
+    /// Returns this try, by a tool with this effect.
     pub(super) const fn attempt(&self, effect: Effect) -> Attempt {
         Attempt { effect, again: self.again }
     }
 }
 
-/// What came of it.
+/// The result of a job.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Acted {
-    /// As far as it is known, and as much of the answer as may go on.
+    /// The outcome as far as it is known, with as much of the answer as may be passed on.
     pub outcome: Outcome,
-    /// What takes it back, if it is done and its author says what does. It is made from the whole answer, before anything
-    /// of it is left out.
+    /// The undo, if the call succeeded and its author declares one. It is built from the whole answer, before anything
+    /// is cut.
     pub way: Option<Way>,
 }
 
@@ -47,23 +47,23 @@ impl From<Outcome> for Acted {
     }
 }
 
-/// A limit of time, and whose it is.
+/// A time limit, and whose it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Within {
-    /// How long.
+    /// The limit.
     pub time: Millis,
     /// Whose limit it is, in words for people.
     pub whose: &'static str,
 }
 
 impl Within {
-    /// The shorter of two limits.
+    /// Returns the shorter of two limits.
     #[must_use]
     pub fn or(self, other: Self) -> Self {
         if other.time < self.time { other } else { self }
     }
 
-    /// What is said of a service that took longer.
+    /// Returns the text about a service that took longer.
     #[must_use]
     pub fn passed(self) -> String {
         format!("did not answer within {}, which is {}", self.time, self.whose)

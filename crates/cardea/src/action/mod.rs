@@ -1,7 +1,7 @@
-//! Doing: the tools of upstream servers and connectors, chosen and called under the caller's name.
+//! Room `action`: selects the tools of upstream servers and connectors, and calls them in the caller's name.
 //!
-//! Promises: nothing is called without a [`Permit`]; the user's own token goes nowhere; an answer that did not come
-//! is `Unknown`, never a guess; what a tool of an upstream says of itself counts until a person accepts something else.
+//! Promises: nothing is called without a [`Permit`]; the user's own token is never passed on; an answer that did not
+//! arrive is `Unknown`, never a guess; the description of an upstream's tool counts until a person accepts another.
 //! Refuses: tools whose schema cannot be checked, tools whose description gives orders or has changed, names that are
 //! taken. Called by `flow`.
 
@@ -52,33 +52,33 @@ use crate::{
     vault::Vault,
 };
 
-/// How many upstreams are asked for their tools at one time.
+/// The most upstreams that are asked for their tools at one time.
 const AT_ONCE: usize = 32;
 
-/// For how long those wait who want the tools of all upstreams: a start must not wait for one that is silent.
+/// How long reading the tools of all upstreams waits for each of them: a start must not wait for a silent one.
 const PATIENCE: Duration = Duration::from_secs(3);
 
-/// For how long they wait for the encoder, which reads what is new in those lists.
+/// How long it waits for the encoder, which reads what is new in those lists.
 const LEARNING: Duration = Duration::from_secs(10);
 
 /// What the room is built from.
 #[derive(Debug, Clone)]
 pub struct Neighbours {
-    /// Where definitions of tools are kept.
+    /// The database, in which definitions of tools are kept.
     pub db: Db,
     /// The audit log.
     pub observe: Observe,
-    /// The way out.
+    /// The outbound HTTP client.
     pub net: Net,
-    /// Tokens of ours.
+    /// Issues Cardea's own tokens.
     pub identity: Identity,
     /// Sealed secrets.
     pub vault: Vault,
     /// Token buckets.
     pub shared: Arc<dyn Shared>,
-    /// Guardrails over what tools say of themselves.
+    /// Guardrails for the descriptions of tools.
     pub control: Control,
-    /// The time.
+    /// The clock.
     pub clock: SharedClock,
 }
 
@@ -120,10 +120,10 @@ impl std::fmt::Debug for Action {
 }
 
 impl Action {
-    /// A room for these services. Tools of upstreams are missing from the catalogue until [`Action::refresh`].
+    /// Makes a room for these services. Tools of upstreams are missing from the catalogue until [`Action::refresh`].
     ///
     /// # Errors
-    /// `misconfigured` if two tools have one name.
+    /// `misconfigured` if two tools have the same name.
     pub fn new(
         neighbours: Neighbours,
         services: Services<'_>,
@@ -158,7 +158,7 @@ impl Action {
             described.extend(connector.tools()?.into_iter().map(Arc::new));
         }
         let (catalog, selector) = (Arc::new(Catalog::new(described)?), Selector::new(embedder));
-        selector.take(&catalog); // connectors are there without any server
+        selector.take(&catalog); // connectors need no server to list them
         let catalog = RwLock::new(catalog);
         let failing = Failing::default();
         let inner = Inner {
@@ -174,17 +174,19 @@ impl Action {
         Ok(Self { inner: Arc::new(inner) })
     }
 
-    /// The names of the upstreams.
+    /// Returns the names of the upstreams.
     pub fn upstreams(&self) -> impl Iterator<Item = &str> {
         self.inner.upstreams.keys().map(String::as_str)
     }
 
-    /// Reads the lists of all upstreams anew, and takes each as it comes. One that cannot be read, or is silent for longer
-    /// than three seconds, keeps the tools it had. What the encoder has not read of them after ten seconds it reads later
-    /// ([`Self::keep_learning`]); until then words decide which tools a text is about.
+    /// Reads the lists of all upstreams again and offers each as soon as it arrives.
+    ///
+    /// An upstream that cannot be read, or is silent for longer than three seconds, keeps its former tools. What the
+    /// encoder has not read after ten seconds it reads later ([`Self::keep_learning`]); until then tools are selected
+    /// by words.
     ///
     /// # Errors
-    /// Of an upstream that could not be read; the others are in the catalogue all the same.
+    /// The error of an upstream that could not be read; the others are in the catalogue nevertheless.
     pub async fn refresh(&self) -> Result<()> {
         let learnt = Instant::now() + LEARNING;
         let soon = async |name| {
@@ -207,10 +209,11 @@ impl Action {
         }
     }
 
-    /// Reads the list of one upstream anew, for as long as its `timeout` allows. What cannot be read stays as it was.
+    /// Reads the list of one upstream again, for as long as its `timeout` allows. If it cannot be read, its tools stay
+    /// as they were.
     ///
     /// # Errors
-    /// `upstream_silent`, `upstream_failed`; what the store says.
+    /// `upstream_silent`, `upstream_failed`; store errors.
     pub async fn list(&self, name: &str) -> Result<()> {
         let listed = self.tools_of(name, Duration::MAX).await;
         self.take(name, listed, Instant::now() + LEARNING).await
@@ -222,7 +225,7 @@ impl Action {
         listed.unwrap_or_else(|_| Err(Code::UpstreamSilent.into()))
     }
 
-    /// Takes what an upstream has answered. The encoder may read until then before it is offered.
+    /// Takes an upstream's answer. Until `learnt` the encoder may read the new tools before they are offered.
     async fn take(&self, name: &str, listed: Result<Vec<Tool>>, learnt: Instant) -> Result<()> {
         match listed {
             Ok(tools) => self.offer(name, tools, learnt).await,
@@ -233,7 +236,7 @@ impl Action {
         }
     }
 
-    /// Puts these in the place of the tools that an upstream had.
+    /// Replaces the tools of an upstream.
     async fn offer(&self, name: &str, listed: Vec<Tool>, learnt: Instant) -> Result<()> {
         let _alone = self.inner.offering.lock().await;
         let before = self.catalog();
@@ -243,50 +246,53 @@ impl Action {
         self.inner.selector.take(&catalog);
         self.inner.selector.learn(learnt.saturating_duration_since(Instant::now())).await;
         *self.inner.catalog.write().unwrap_or_else(PoisonError::into_inner) = catalog;
-        self.inner.failing.reached(name); // only now: until its tools are known a server counts as away (`is_awaited`)
+        // WHY last: until its tools are known, a server counts as away (`is_awaited`).
+        self.inner.failing.reached(name);
         Ok(())
     }
 
-    /// True of an upstream that could not be read the last time, and may be asked again.
+    /// Returns true for an upstream that could not be read the last time and may be asked again.
     #[must_use]
     pub fn is_due(&self, upstream: &str) -> bool {
         self.inner.failing.has(upstream) && self.inner.failing.is_due(upstream)
     }
 
-    /// True of a tool that nobody knows, of a server that could not be asked the last time.
+    /// Returns true for a tool that is not in the catalogue and belongs to a server that could not be read the last
+    /// time.
     #[must_use]
     pub fn is_awaited(&self, tool: &ToolName) -> bool {
         self.catalog().get(tool.as_str()).is_none()
             && tool.server().is_some_and(|server| self.inner.failing.has(server))
     }
 
-    /// What tools say of themselves, and what of it waits for a person.
+    /// Returns the accepted definitions of tools, and those that wait for a person.
     #[must_use]
     pub fn pins(&self) -> &Pins {
         &self.inner.pins
     }
 
-    /// How many changes have been accepted, so that somebody can see that there was one more.
+    /// Returns how many changes have been accepted, so that a new one can be noticed.
     ///
     /// # Errors
-    /// Those of the store.
+    /// Store errors.
     pub async fn accepted(&self) -> Result<i64> {
         self.inner.pins.version().await
     }
 
-    /// True if this upstream has said since the last question that its tools have changed.
+    /// Returns true if this upstream has reported changed tools since the last call of this function.
     #[must_use]
     pub fn was_told_of_changes(&self, upstream: &str) -> bool {
         self.inner.upstreams.get(upstream).is_some_and(Upstream::was_told_of_changes)
     }
 
-    /// The tools of now.
+    /// Returns the present catalogue.
     #[must_use]
     pub fn catalog(&self) -> Arc<Catalog> {
         Arc::clone(&self.inner.catalog.read().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// The tools to offer for this text, out of those that the caller may call anyway. Those in `recent` stay.
+    /// Returns the tools to offer for this text, out of those that the caller may call anyway. Those in `recent` are
+    /// always kept.
     pub async fn select(
         &self,
         agent: &Agent,
@@ -297,15 +303,15 @@ impl Action {
         self.inner.selector.select(agent, allowed, text, recent).await
     }
 
-    /// The tools that a text is about, out of those that were left out of a choice.
+    /// Returns the tools that fit a text, out of those that were left out of a selection.
     pub async fn find(&self, selected: &Selected, need: &str) -> Vec<Arc<Tool>> {
         self.inner.selector.find(selected, need).await
     }
 
-    /// Does what the permit allows, once. Whatever happens is an outcome.
+    /// Executes what the permit allows, once. Every end is an outcome.
     ///
-    /// A read, or a write that the provider makes harmless to repeat, may be sent again if nobody knows what became
-    /// of the first; nothing else is.
+    /// A read, or a write that the provider makes harmless to repeat, may be sent again if the fate of the first try is
+    /// unknown. Nothing else is.
     pub async fn execute(&self, permit: Permit, caller: &Caller, tool: &Tool, job: Job<'_>) -> Acted {
         let failed = |reason: String| Acted::from(job.attempt(tool.effect()).not_done(reason));
         if !permit.covers(caller, tool.name(), job.digest, self.inner.clock.now()) {
@@ -316,7 +322,7 @@ impl Action {
                 Some(upstream) => upstream.call(caller, tool, &job).await,
                 None => failed(format!("The upstream `{server}` is not configured any more.")),
             },
-            // The connector's file says how often it is tried.
+            // Retries are set in the connector's file.
             Source::Http { connector } => match self.inner.connectors.get(connector) {
                 Some(http) => http.call(caller, tool, &job).await,
                 None => failed(format!("The connector `{connector}` is not there any more.")),

@@ -1,4 +1,4 @@
-//! What the tools of upstream servers say of themselves, kept: the accepted definition, and one that waits.
+//! Stores the definitions of upstreams' tools: the accepted one, and one that waits for a person.
 
 use std::collections::{BTreeMap, HashSet};
 
@@ -15,22 +15,22 @@ use serde_json::{Value, json};
 
 use crate::observe::{Entry, Observe};
 
-/// The member of a tool's `_meta` in which its author says what Cardea should know.
+/// The member of a tool's `_meta` with its author's declarations for Cardea.
 pub(super) const ABOUT: &str = "dev.cardea/tool";
 
 /// The most tools of one server that are read.
 const MOST_TOOLS: usize = 2_000;
 
-/// The most tools of one server that are remembered, those that are gone among them.
+/// The most tools of one server that are remembered, including those that no longer exist.
 const MOST_KEPT: usize = 10_000;
 
-/// How often another node may have been first before we give up.
+/// How many conflicts with other nodes are retried.
 const TRIES: usize = 3;
 
-/// Shortest beginning of a digest that names a definition.
+/// The shortest prefix of a digest that identifies a definition.
 const SHORTEST: usize = 8;
 
-/// The definitions that count. Cheap to clone.
+/// The stored definitions. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Pins {
     db: Db,
@@ -45,23 +45,23 @@ pub struct Held {
     pub tool: String,
     /// The server that it belongs to.
     pub upstream: String,
-    /// What the definition that waits is known by.
+    /// The digest of the definition that waits.
     pub digest: String,
-    /// Since when.
+    /// Since when it waits.
     pub since: Timestamp,
     /// Whether an earlier definition was accepted. If not, the tool is new.
     pub known: bool,
-    /// In what it differs from the accepted one; all of it, for a new tool.
+    /// How it differs from the accepted definition; for a new tool, all of it.
     pub differences: Vec<Difference>,
 }
 
-/// What is known of one tool.
+/// The stored digests of one tool.
 struct Known {
     accepted: Option<String>,
     held: Option<String>,
 }
 
-/// A row of a tool that waits.
+/// The row of a tool that waits.
 type Found = (String, String, Option<String>, String, String, Timestamp);
 
 fn shown((tool, upstream, before, digest, now, since): Found) -> Held {
@@ -74,22 +74,22 @@ fn shown((tool, upstream, before, digest, now, since): Found) -> Held {
 /// A tool as its server lists it now.
 struct Listed<'a> {
     server: &'a str,
-    /// As it would be offered.
+    /// Its name as it would be offered.
     name: String,
     definition: Definition,
 }
 
 impl Pins {
-    /// Pins in this database.
+    /// Makes the pins in this database.
     #[must_use]
     pub fn new(db: Db, observe: Observe, clock: SharedClock) -> Self {
         Self { db, observe, clock }
     }
 
-    /// Of the tools that a server lists now, those that may be offered. The others are held.
+    /// Returns those of a server's listed tools that may be offered. The others are held.
     ///
     /// # Errors
-    /// Those of the store: what cannot be compared is not offered.
+    /// Store errors: a tool that cannot be compared is not offered.
     pub(super) async fn admit(
         &self,
         server: &str,
@@ -109,7 +109,7 @@ impl Pins {
                     kept.retain(|tool| admitted.contains(tool.name.as_ref()));
                     return Ok(kept);
                 }
-                // Another node was first, and it is its definition that counts.
+                // Another node was first, and its definition counts.
                 Err(CommitError::Conflict(_)) => {}
                 Err(error) => return Err(error.into()),
             }
@@ -117,7 +117,7 @@ impl Pins {
         Err(Error::new(Code::Conflict).detail(format!("The tools of `{server}` change all the time.")))
     }
 
-    /// The names that may be offered, and what is to be written down.
+    /// Returns the names that may be offered, and the rows to write.
     fn judged(
         &self,
         server: &str,
@@ -175,7 +175,7 @@ impl Pins {
         (admitted, commit)
     }
 
-    /// Holds a definition back, unless it is held already.
+    /// Holds a definition, unless it is already held.
     fn hold(&self, commit: Commit, listed: &Listed<'_>, before: Option<&Known>) -> Commit {
         let Listed { server, name, definition } = listed;
         let (server, name) = (*server, name.as_str());
@@ -194,7 +194,7 @@ impl Pins {
                     ("held_at", now.into()),
                 ],
             ),
-            // WHY: nothing is the empty text here, which no digest is; both engines compare that.
+            // WHY: the empty text stands for NULL here. No digest is empty, and both engines can compare it.
             Some(Known { accepted, held }) => commit.guard(
                 "pin",
                 "UPDATE tool_pins SET held = $2, held_as = $3, held_at = $4 \
@@ -219,7 +219,7 @@ impl Pins {
         commit
     }
 
-    /// The server says again what was accepted.
+    /// Records that the server offers the accepted definition again.
     fn returned(&self, commit: Commit, listed: &Listed<'_>, held: &str) -> Commit {
         let name = listed.name.as_str();
         let mut commit = commit.guard(
@@ -232,10 +232,10 @@ impl Pins {
         commit
     }
 
-    /// Everything that waits for a person, or what does of one server, by name.
+    /// Returns everything that waits for a person, of one server or of all, ordered by name.
     ///
     /// # Errors
-    /// Those of the store.
+    /// Store errors.
     pub async fn held(&self, upstream: Option<&str>) -> Result<Vec<Held>> {
         const PAGE: usize = 1_000;
         let sql = "SELECT tool, upstream, definition, held, held_as, held_at FROM tool_pins \
@@ -252,7 +252,7 @@ impl Pins {
         }
     }
 
-    /// What waits of one tool.
+    /// Returns the waiting definition of one tool.
     async fn waiting(&self, tool: &str) -> Result<Option<Held>> {
         let sql = "SELECT tool, upstream, definition, held, held_as, held_at FROM tool_pins \
                    WHERE tool = $1 AND held IS NOT NULL";
@@ -260,11 +260,10 @@ impl Pins {
         Ok(row.map(shown))
     }
 
-    /// Takes the definition that waits, if it is still the one with this digest (or this beginning of it). Servers
-    /// offer the tool within seconds.
+    /// Accepts the definition that waits, if its digest still starts with `digest`. The tool is offered within seconds.
     ///
     /// # Errors
-    /// `not_found` if nothing of this name waits; `conflict` if it is another definition by now; those of the store.
+    /// `not_found` if nothing of this name waits; `conflict` if another definition waits by now; store errors.
     pub async fn accept(&self, by: &Principal, tool: &str, digest: &str) -> Result<()> {
         let Some(waits) = self.waiting(tool).await? else {
             return Err(
@@ -291,10 +290,10 @@ impl Pins {
         Ok(self.db.commit(commit).await?)
     }
 
-    /// Grows with each acceptance, whoever has accepted.
+    /// Returns a number that grows with each acceptance, on whichever node.
     ///
     /// # Errors
-    /// Those of the store.
+    /// Store errors.
     pub(super) async fn version(&self) -> Result<i64> {
         let row: Option<(i64,)> =
             self.db.row("SELECT version FROM versions WHERE name = 'tools'", args![]).await?;
@@ -307,21 +306,24 @@ impl Pins {
         Ok(rows.into_iter().map(|(tool, accepted, held)| (tool, Known { accepted, held })).collect())
     }
 
-    /// Tells of what the installation has done by itself.
+    /// Writes an audit entry about what the installation did by itself.
     fn tell(&self, commit: &mut Commit, event: &'static str, tool: Option<&str>, detail: Value) {
         let installation = Principal::installation(INSTALLATION.into());
         self.observe.audit(commit, Entry { tool, detail, ..Entry::new(&installation, event) });
     }
 }
 
-/// True of a name as MCP has them (2025-11-25, server/tools, "Tool Names"). Others are not shown to models, which would read
-/// them, nor written down: a database takes no text of any length and with any letter as a key.
+/// Returns true for a valid MCP tool name (2025-11-25, server/tools, "Tool Names").
+///
+/// Other names are neither shown to models, which would read them, nor stored: a database key has a limited length and
+/// alphabet.
 fn is_name(name: &str) -> bool {
     (1..=128).contains(&name.len())
         && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_-./".contains(&byte))
 }
 
-/// Tools with names, each name once: a server that lists one twice would choose at each call which of them is meant.
+/// Returns the tools with valid names, each name once. A server that lists a name twice could choose at each call which
+/// tool is meant.
 fn named(server: &str, mut tools: Vec<WireTool>) -> Vec<WireTool> {
     let mut seen = HashSet::new();
     tools.retain(|tool| {
@@ -339,7 +341,7 @@ fn named(server: &str, mut tools: Vec<WireTool>) -> Vec<WireTool> {
     tools
 }
 
-/// Everything of a tool that a model, a person or Cardea goes by.
+/// Returns everything in a tool's definition that a model, a person or Cardea relies on.
 pub(super) fn said(tool: &WireTool) -> Value {
     json!({
         "name": tool.name,
@@ -366,7 +368,7 @@ mod tests {
         serde_json::from_value(json!({ "name": "pay", "description": about, "inputSchema": schema })).unwrap()
     }
 
-    /// What a node that has read this writes when the tool says so.
+    /// Returns what a node writes that has read this state when the tool says so.
     fn written(pins: &Pins, known: &BTreeMap<String, Known>, about: &str) -> Commit {
         pins.judged("odd", Pinning::Changed, &[pay(about)], known).1
     }

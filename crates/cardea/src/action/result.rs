@@ -1,4 +1,4 @@
-//! From the result of an upstream's tool to an outcome.
+//! Converts the result of an upstream's tool to an outcome.
 
 use cardea_core::{Code, tool::Outcome, written};
 use rmcp::model::{CallToolResult, ContentBlock, ResourceContents};
@@ -32,11 +32,11 @@ fn block(block: &ContentBlock) -> String {
     }
 }
 
-/// Where a server made with `cardea-mcp` says which of our codes its error has.
+/// The member of `_meta` in which servers made with `cardea-mcp` put the Cardea code of an error.
 const ERROR_META: &str = "dev.cardea/error";
 
-/// True of an error by which the server itself does not know whether the work was done. Others know nothing of these codes,
-/// and their errors say that it was not.
+/// Returns true for an error that leaves open whether the work was done. Other servers do not know these codes, and
+/// their errors mean that it was not done.
 fn is_unknown(result: &CallToolResult) -> bool {
     let code = result.meta.as_ref().and_then(|meta| meta.get(ERROR_META)?.get("code")?.as_str());
     let Some(code) = code.and_then(Code::parse) else { return false };
@@ -52,7 +52,8 @@ fn is_unknown(result: &CallToolResult) -> bool {
     )
 }
 
-/// What a result says, of which `most` bytes may go on; and what takes its work back, made from all of it.
+/// Returns the outcome of a result, of which at most `most` bytes are passed on, and the undo, which is built from all
+/// of it.
 pub(super) fn acted(result: CallToolResult, most: usize, tool: &Tool, job: &Job<'_>) -> Acted {
     let (undo, arguments) = (tool.undo(), &job.call.arguments);
     let text = text_of(&result);
@@ -61,12 +62,12 @@ pub(super) fn acted(result: CallToolResult, most: usize, tool: &Tool, job: &Job<
         let attempt = job.attempt(tool.effect());
         return match is_unknown(&result) {
             true => attempt.unsure(reason).into(),
-            // WHY also after an earlier try, whatever the code: the server's guards and limits come before its tool, and a tool
-            // that refuses may have found what that try has left.
+            // WHY also after an earlier try, whatever the code: the server's guards and limits run before its tool, and
+            // a tool that refuses may have found what that try left behind.
             false => attempt.not_done(reason).into(),
         };
     }
-    // WHY: `1.10` is a version as likely as a number; only what is plainly JSON is read as JSON.
+    // WHY: `1.10` may be a version as well as a number, so only an object or an array is read as JSON.
     let json = match result.structured_content {
         Some(value) => Some((value, true)),
         None if text.trim_start().starts_with(['{', '[']) => {
@@ -78,11 +79,11 @@ pub(super) fn acted(result: CallToolResult, most: usize, tool: &Tool, job: &Job<
     let way = undo.map(|undo| undo.way(arguments, whole));
     let value = match json {
         Some((value, true)) => value,
-        // What a value would lose of it, the text still says.
+        // The text keeps what the value would lose.
         _ => Value::String(text),
     };
     if value.to_string().len() > most {
-        // The work is done; only the answer is too long to be used.
+        // The work is done; only the answer is too long to use.
         let result = json!({ "withheld": format!("the result is longer than {most} bytes") });
         return Acted { outcome: Outcome::Done { result }, way };
     }

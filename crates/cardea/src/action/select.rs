@@ -1,4 +1,4 @@
-//! Which tools a model is offered: those that the caller may call, and of those the ones that the text is about.
+//! Selects the tools that a model is offered: of those that the caller may call, the ones that fit the text.
 
 use std::{
     collections::HashMap,
@@ -17,16 +17,16 @@ use tokio::sync::Notify;
 
 use super::catalog::{Catalog, Tool, tokens};
 
-/// How long a turn waits for the vector of its question; after it, words and the table of words decide.
+/// How long a turn waits for the vector of its question. After that, words and the word table decide.
 const PATIENCE: Duration = Duration::from_millis(150);
 
-/// Most tools that one search finds.
+/// The most tools that one search finds.
 const FOUND: usize = 5;
 
 /// How long the encoder may take for the texts of one tool.
 const READING: Duration = Duration::from_secs(30);
 
-/// The tools of one turn.
+/// The tools offered in one turn.
 #[derive(Debug, Clone, Default)]
 pub struct Selected {
     tools: Vec<Arc<Tool>>,
@@ -35,26 +35,26 @@ pub struct Selected {
 }
 
 impl Selected {
-    /// What the model is told of them.
+    /// Returns what the model is told about them.
     #[must_use]
     pub fn specs(&self) -> Vec<ToolSpec> {
         let own = self.tools.iter().map(|tool| tool.spec().clone());
         own.chain(self.has_more().then(find_tools)).collect()
     }
 
-    /// True if a tool was left out: then the model may ask for more.
+    /// Returns true if a tool was left out. The model may then search for more.
     #[must_use]
     pub fn has_more(&self) -> bool {
         !self.rest.is_empty()
     }
 
-    /// True if a guardrail has warned of what one of the offered tools says of itself.
+    /// Returns true if a guardrail has warned about the description of an offered tool.
     #[must_use]
     pub fn is_warned(&self) -> bool {
         self.tools.iter().any(|tool| tool.is_warned())
     }
 
-    /// Offers these tools too, if they are among those that were left out. Says whether there were any.
+    /// Offers these tools too, if they are among those that were left out. True if any were.
     pub fn add<'n>(&mut self, names: impl Iterator<Item = &'n str>) -> bool {
         let before = self.tools.len();
         for name in names {
@@ -65,13 +65,13 @@ impl Selected {
         self.tools.len() > before
     }
 
-    /// Their names, in the order in which they are offered.
+    /// Returns their names, in the order in which they are offered.
     pub fn names(&self) -> impl Iterator<Item = &str> {
         let more = self.has_more().then_some(FIND_TOOLS);
         self.tools.iter().map(|tool| tool.name().as_str()).chain(more)
     }
 
-    /// What offering them costs, in tokens (an estimate).
+    /// Returns what offering them costs, in tokens (an estimate).
     #[must_use]
     pub fn tokens(&self) -> u64 {
         let own = self.tools.iter().map(|tool| tool.tokens()).sum::<u64>();
@@ -79,8 +79,8 @@ impl Selected {
     }
 }
 
-/// A catalogue, read once: its words, and its texts as vectors. A tool's texts are what it says of itself, and what
-/// people say who want it.
+/// A catalogue that was read once: its word index, and its texts as vectors. The texts of a tool are its description
+/// and examples of what users say who want it.
 #[derive(Clone)]
 struct Known {
     index: Arc<Index>,
@@ -91,9 +91,9 @@ struct Known {
 /// The texts of one tool.
 struct Texts {
     said: Vec<String>,
-    /// As the encoder has read them; none where it had no time yet.
+    /// As the encoder has read them; empty if it had no time yet.
     close: Vec<Close>,
-    /// As the table of words places them.
+    /// As the word table places them.
     glances: Vec<Embedding>,
 }
 
@@ -102,7 +102,7 @@ impl Known {
         self.texts.get(*self.places.get(tool)?)
     }
 
-    /// Which tools are nearest to a text, out of those at these places.
+    /// Returns the tools nearest to a text, out of those at these places.
     fn choose(&self, places: &[usize], asked: &Asked<'_>, keep: &[usize], most: usize) -> Vec<usize> {
         let cosines = asked.close.as_ref().map(|close| {
             let near = |text: &Close| close.embedding.cosine(&text.embedding);
@@ -125,8 +125,8 @@ impl Known {
         self.index.choose(places, &wish, Limits { max: most, ..Limits::default() }).tools
     }
 
-    /// How well the tokens of a text and those of each tool's best text cover each other. What is common is counted over
-    /// the allowed tools only.
+    /// Returns how well the tokens of a text and those of each tool's best text cover each other. How common a token
+    /// is, is counted over the allowed tools only.
     fn fits(&self, asked: &Pieces, tools: &[usize], allowed: &[usize]) -> Vec<[f32; 2]> {
         let of = |tool: &usize| {
             let texts = self.texts.get(*tool).map(|texts| texts.close.as_slice()).unwrap_or_default();
@@ -141,22 +141,22 @@ impl Known {
     }
 }
 
-/// What somebody wrote, as far as it could be read in time.
+/// A user's text, as far as it could be encoded in time.
 struct Asked<'a> {
     text: &'a str,
     close: Option<Close>,
     glance: Option<Embedding>,
 }
 
-/// Chooses among tools by what they say of themselves. The choice itself is `cardea_core::select`.
+/// Selects tools by their descriptions. The choice itself is made in `cardea_core::select`.
 pub(super) struct Selector {
     embedder: Option<Arc<dyn Embedder>>,
     known: Mutex<Option<Arc<Known>>>,
-    /// Heard when something is left to read.
+    /// Notified when something is left to read.
     unread: Notify,
 }
 
-/// What tells a tool apart from others.
+/// Returns the texts that distinguish a tool from others.
 fn texts_of(spec: &ToolSpec) -> Vec<String> {
     std::iter::once(tool_text(spec)).chain(spec.examples.iter().cloned()).collect()
 }
@@ -166,7 +166,7 @@ impl Selector {
         Self { embedder, known: Mutex::default(), unread: Notify::new() }
     }
 
-    /// Takes a new catalogue, with the vectors of those tools that say what they said before.
+    /// Takes a new catalogue, and keeps the vectors of tools whose texts have not changed.
     pub(super) fn take(&self, catalog: &Catalog) {
         let specs = catalog.specs();
         let before = self.known.lock().unwrap_or_else(PoisonError::into_inner).clone();
@@ -192,8 +192,8 @@ impl Selector {
         self.unread.notified().await;
     }
 
-    /// Lets the encoder read what is new, as far as it comes: its time belongs to those who ask. What it did not come to
-    /// is [`Self::news`].
+    /// Lets the encoder read what is new until `patience` runs out: its time belongs to users' requests. What it did
+    /// not get to is announced by [`Self::news`].
     pub(super) async fn learn(&self, patience: Duration) {
         let (known, embedder) = {
             let known = self.known.lock().unwrap_or_else(PoisonError::into_inner).clone();
@@ -213,7 +213,7 @@ impl Selector {
         }
     }
 
-    /// Puts what was read in its place, unless the catalogue has changed meanwhile.
+    /// Stores what was read, unless the catalogue has changed meanwhile.
     fn learnt(&self, place: usize, unread: &Arc<Texts>, read: Texts) {
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         let Some(known) = known.as_mut().map(Arc::make_mut) else { return };
@@ -222,8 +222,8 @@ impl Selector {
         }
     }
 
-    /// The nearest tools, as many as the agent offers; those that are always offered and those that the conversation
-    /// has just used stay. While the encoder has no time, words and the table of words decide.
+    /// Returns the nearest tools, as many as the agent offers. Tools that are always offered and tools that the
+    /// conversation has just used are kept. While the encoder has no time, words and the word table decide.
     pub(super) async fn select(
         &self,
         agent: &Agent,
@@ -252,7 +252,7 @@ impl Selector {
         Selected { tools, rest }
     }
 
-    /// The tools that a text is about, out of those that were left out.
+    /// Returns the tools that fit a text, out of those that were left out.
     pub(super) async fn find(&self, selected: &Selected, need: &str) -> Vec<Arc<Tool>> {
         let known = self.known.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let Some(known) = known else { return selected.rest.iter().take(FOUND).cloned().collect() };
@@ -267,13 +267,13 @@ impl Selector {
         chosen.iter().filter_map(of).collect()
     }
 
-    /// Reads what somebody wrote; without its vector if the encoder has no time.
+    /// Encodes a user's text, without its vector if the encoder has no time.
     async fn ask<'a>(&self, text: &'a str) -> Asked<'a> {
         let Some(embedder) = &self.embedder else { return Asked { text, close: None, glance: None } };
         let texts = vec![text.to_owned()];
         let close = match embedder.read(texts.clone(), PATIENCE).await {
             Ok(close) => close.into_iter().next(),
-            // Its vector may be remembered, even if there is no time to look at its tokens.
+            // Its vector may be cached, even if there is no time to look at its tokens.
             Err(_) => {
                 let known = embedder.embed(texts, Duration::ZERO).await.unwrap_or_default();
                 known.into_iter().next().map(|embedding| Close { embedding, pieces: None })
@@ -283,7 +283,7 @@ impl Selector {
     }
 }
 
-/// How near each tool's nearest text is.
+/// Returns how near each tool's nearest text is.
 fn nearest(tools: impl Iterator<Item = impl Iterator<Item = f32>>) -> Vec<f32> {
     tools.map(|cosines| cosines.fold(-1.0, f32::max)).collect()
 }
@@ -299,7 +299,7 @@ mod tests {
     use super::*;
     use crate::action::catalog::Source;
 
-    /// Notes what it is asked to read; now and then it has no time.
+    /// Records what it is asked to read; now and then it has no time.
     struct Reader(EncoderId, Mutex<Vec<String>>, Mutex<bool>);
 
     impl Reader {
@@ -347,7 +347,7 @@ mod tests {
         Arc::new(Tool::new(spec, source, Repeatable::No).unwrap())
     }
 
-    /// Reads nothing until it is let.
+    /// Reads nothing until it is allowed to.
     struct Slow(EncoderId, tokio::sync::Semaphore);
 
     impl Embedder for Slow {

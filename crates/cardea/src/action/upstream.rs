@@ -1,4 +1,5 @@
-//! Upstream MCP servers: their tools under our names, called as the user and never with the user's own token.
+//! Connects to upstream MCP servers: offers their tools under Cardea's names, and calls them as the user but never with
+//! the user's own token.
 
 use std::{
     collections::{BTreeMap, HashSet},
@@ -52,22 +53,22 @@ use crate::control::{Control, Words};
 /// The member of a call's `_meta` that carries the idempotency key.
 const KEY: &str = "dev.cardea/idempotency-key";
 
-/// How often a call is sent at most.
+/// The most times that a call is sent.
 const ATTEMPTS: u32 = 2;
 
-/// How long a client that nobody uses stays connected.
+/// How long an unused client stays connected.
 const IDLE: Duration = Duration::from_secs(600);
 
-/// Most connected clients of one upstream.
+/// The most connected clients of one upstream.
 const CLIENTS: u64 = 10_000;
 
-/// What a connection is for: one user with the rights of now. A token that is made for it says no more than the caller may
-/// today.
+/// Returns the key of a connection: one user with their present rights. A token made for the connection grants no more
+/// than the caller has today.
 fn session_key(who: &Principal) -> String {
     format!("{}\u{1f}{:?}\u{1f}{:?}\u{1f}{:?}", who.key(), who.roles, who.scopes, who.actors)
 }
 
-/// A user's connection, and how long the proof lasts in whose name it speaks.
+/// A user's connection, and the expiry of the proof behind it.
 #[derive(Clone)]
 struct Session {
     client: Client,
@@ -77,7 +78,7 @@ struct Session {
 
 type Client = Arc<RunningService<RoleClient, Ear>>;
 
-/// Our side of a connection: who we are, and an ear for a server that says that its tools have changed.
+/// Cardea's side of a connection: its identity, and a handler for notices that the server's tools have changed.
 #[derive(Debug, Clone)]
 struct Ear {
     identity: ClientConfig,
@@ -90,7 +91,7 @@ impl ClientHandler for Ear {
     }
 
     async fn on_tool_list_changed(&self, _: NotificationContext<RoleClient>) {
-        // However often it says so: somebody looks once in a while.
+        // One flag is enough for any number of notices: it is looked at regularly.
         self.changed.store(true, Ordering::Relaxed);
     }
 }
@@ -114,7 +115,7 @@ pub(super) struct Upstream {
     control: Control,
     pins: Pins,
     changed: Arc<AtomicBool>,
-    /// The connection that read the list last: a server of the older wire tells it of changes.
+    /// The connection that read the list last. A server of the older protocol reports changes over it.
     lister: Mutex<Option<Client>>,
     /// One client for each user: what an upstream remembers of a session must not cross users.
     clients: Cache<String, Session>,
@@ -129,12 +130,12 @@ impl Upstream {
         Self { name: name.to_owned(), config, net, grant, control, pins, changed, lister, clients, clock }
     }
 
-    /// True if the server has said since the last question that its tools have changed.
+    /// Returns true if the server has reported changed tools since the last call of this function.
     pub(super) fn was_told_of_changes(&self) -> bool {
         self.changed.swap(false, Ordering::Relaxed)
     }
 
-    /// Reads the list of tools, as the installation itself.
+    /// Reads the list of tools as the installation itself.
     pub(super) async fn list(&self) -> Result<Vec<Tool>> {
         let (client, _) = self.connect(self.grant.installation(&self.config), Ears::Open).await?;
         let listed = tokio::time::timeout(self.config.timeout.duration(), client.list_all_tools()).await;
@@ -144,7 +145,7 @@ impl Upstream {
             Ok(Ok(tools)) => tools,
         };
         *self.lister.lock().unwrap_or_else(PoisonError::into_inner) = Some(client);
-        let tools = self.pins.admit(&self.name, self.config.pin, tools).await?; // as a person has accepted them
+        let tools = self.pins.admit(&self.name, self.config.pin, tools).await?; // only accepted definitions
         let screen = |words: Words| {
             let screened = self.control.screen_tool(words)?;
             let warned = screened.taint().iter().any(|word| word == SUSPICIOUS);
@@ -160,8 +161,8 @@ impl Upstream {
         Error::new(code).detail(format!("It was `{}`.", self.name))
     }
 
-    /// A client that speaks as this caller, connected at the first call. Whoever comes with a proof that lasts longer than
-    /// that of the connection gets a new one in its place, so that one user has one, with however many tokens.
+    /// Returns a client that acts as this caller, connected at the first call. A caller whose proof lasts longer than
+    /// that of the connection gets a new one in its place, so one user has one connection however many tokens they use.
     async fn client(&self, caller: &Caller) -> Result<Session> {
         let key = session_key(caller);
         let until = caller.expires_at().filter(|_| self.config.audience.is_some());
@@ -171,7 +172,7 @@ impl Upstream {
             Some(_) => self.clients.invalidate(&key).await,
             None => {}
         }
-        // WHY: boxed, since a handshake is large and every call would carry the place for it along.
+        // WHY boxed: the future of a handshake is large, and every call would carry its space.
         let connect = Box::pin(async {
             let token = self.grant.caller(&self.config, caller);
             let (client, bound) = self.connect(token, Ears::Closed).await?;
@@ -196,7 +197,7 @@ impl Upstream {
         identity.client_info.name = "cardea".into();
         identity.client_info.version = env!("CARGO_PKG_VERSION").into();
         let ear = Ear { identity, changed: Arc::clone(&self.changed) };
-        // Newest first; a server of the older wire is initialised the older way.
+        // Newest first. A server of the older protocol gets the older handshake.
         let lifecycle = ClientLifecycleMode::Auto {
             preferred_versions: vec![ProtocolVersion::LATEST],
             legacy_version: Some(ProtocolVersion::LATEST_WITH_INITIALIZE),
@@ -215,11 +216,11 @@ impl Upstream {
         }
     }
 
-    /// Calls one tool as the caller. Whatever happens is an outcome.
+    /// Calls one tool as the caller. Every end is an outcome.
     ///
-    /// It is sent again where that can do no harm and may end better: to one that does not know the connection any more, to
-    /// one that wants to be asked a moment later, and under its key if nobody knows what became of it. All tries together,
-    /// with what it takes to connect, have the time that the job allows.
+    /// The call is sent again if that can do no harm and may succeed: if the server has lost the session, if it asks
+    /// for a later try, or, with an idempotency key, if the fate of the first try is unknown. All tries together,
+    /// connecting included, have the time limit of the job.
     pub(super) async fn call(&self, caller: &Caller, tool: &Tool, job: &Job<'_>) -> Acted {
         let deadline = Instant::now() + job.within.time.duration();
         let (mut again, mut tries) = (job.again, 0);
@@ -251,7 +252,7 @@ impl Upstream {
     ) -> Result<Acted, Missed> {
         let attempt = job.attempt(tool.effect());
         let missed = |fault: Fault| fault.outcome(&self.name, attempt);
-        // Where there is none, nothing but a handshake was sent, this time.
+        // Without a session, this try has sent no more than a handshake.
         let Session { client, bound, .. } = match tokio::time::timeout_at(deadline, self.client(caller)).await
         {
             Ok(Ok(session)) => session,
@@ -286,7 +287,7 @@ impl Upstream {
                     self.leave(caller).await;
                 }
                 let outcome = missed(Fault::said(&told, spoken));
-                // WHY: on an older wire the code may mean anything, also that the work is done.
+                // WHY: under the older protocol the code may mean anything, even that the work is done.
                 let is_harmless = spoken == Spoken::Newest || is_harmless(tool);
                 Err(Missed { outcome, again: (is_misread && is_harmless).then_some(Duration::ZERO) })
             }
@@ -309,7 +310,7 @@ impl Upstream {
                 Err(Missed { outcome: missed(fault), again })
             }
             Err(_) => {
-                // The server may have forgotten the session without a word: the next call begins a new one.
+                // The server may have dropped the session silently, so the next call begins a new one.
                 if bound.load(Ordering::Relaxed) {
                     self.leave(caller).await;
                 }
@@ -318,23 +319,23 @@ impl Upstream {
         }
     }
 
-    /// Does not use the connection of this caller again. Calls that are on their way in it go on.
+    /// Drops the connection of this caller from use. Calls in flight on it continue.
     async fn leave(&self, caller: &Caller) {
         self.clients.invalidate(&session_key(caller)).await;
     }
 }
 
-/// True of a call that may be made twice, whatever became of the first.
+/// Returns true if a call may be made twice, whatever became of the first.
 fn is_harmless(tool: &Tool) -> bool {
     !tool.effect().changes_things() || tool.repeatable() == Repeatable::ByKey
 }
 
-/// The wire of a connection.
+/// Returns the protocol generation of a connection.
 fn spoken(client: &RunningService<RoleClient, Ear>) -> Spoken {
     Spoken::of(client.peer_info().as_ref().map(|server| server.protocol_version.as_str()))
 }
 
-/// What a server answers to a call.
+/// Sends a call and returns the server's answer.
 async fn answered(
     client: &RunningService<RoleClient, Ear>,
     params: CallToolRequestParams,
@@ -345,8 +346,8 @@ async fn answered(
             if error.code == ErrorCode::HEADER_MISMATCH && spoken(client) == Spoken::Newest => {}
         _ => return told,
     }
-    // WHY: a tool may want arguments in headers as well (SEP-2243), and the SDK sends those of tools that this connection has
-    // listed. Such a refusal says that nothing was begun.
+    // WHY: a tool may want arguments in headers as well (SEP-2243), and the SDK sends them only for tools that this
+    // connection has listed. Such a refusal means that nothing was begun.
     match client.list_all_tools().await {
         Ok(_) => client.call_tool_once(params).await,
         Err(_) => told,
@@ -356,7 +357,7 @@ async fn answered(
 /// A try without a result.
 struct Missed {
     outcome: Outcome,
-    /// The pause after which another try could end better, and cannot do harm.
+    /// The pause after which another try may succeed and can do no harm.
     again: Option<Duration>,
 }
 
@@ -366,7 +367,7 @@ impl From<Outcome> for Missed {
     }
 }
 
-/// Our view of all tools of a server, each tied to the one that takes it back. One that cannot be used is left out.
+/// Imports all tools of a server and links each to its undo. A tool that cannot be used is left out.
 fn import_all(
     server: &str,
     config: &UpstreamConfig,
@@ -392,7 +393,7 @@ fn import_all(
     for (tool, said) in &mut made {
         let Some(said) = said.take().filter(|_| tool.effect().changes_things()) else { continue };
         let target = ToolName::from(format!("{server}__{}", said.tool).as_str());
-        // WHY: after a crash an undo is called again, so only a tool that takes our key can be one.
+        // WHY: after a crash an undo is called again, so it must take Cardea's idempotency key.
         match Undo::new(target.clone(), &said.with) {
             Ok(undo) if safe.contains(&target) => tool.undo_with(undo),
             Ok(_) => {
@@ -404,8 +405,8 @@ fn import_all(
     made.into_iter().map(|(tool, _)| tool).collect()
 }
 
-/// The tool with its own words screened and masked, and whether a guardrail has warned; or nothing where they give orders: a
-/// model would read them at every turn.
+/// Returns the tool with its description and schema screened and masked, and whether a guardrail has warned. `None` if
+/// they give orders, because a model would read them in every turn.
 fn screened(
     server: &str,
     screen: impl Fn(Words) -> Result<(Words, bool)>,
@@ -430,7 +431,7 @@ fn screened(
     }
 }
 
-/// Our view of a tool of the server `server`. What is not declared is taken at its worst.
+/// Imports a tool of the server `server`. What is not declared is assumed to be the worst case.
 fn import(server: &str, config: &UpstreamConfig, tool: &WireTool) -> Result<Tool> {
     let name = tool.name.as_ref();
     let about = about(config, tool);
@@ -453,7 +454,7 @@ fn import(server: &str, config: &UpstreamConfig, tool: &WireTool) -> Result<Tool
     Ok(made.made_of(origin.digest()))
 }
 
-/// What the tool's author says of it, if the operator trusts this upstream's word.
+/// Returns the declarations of the tool's author, if the operator trusts this upstream.
 fn about(config: &UpstreamConfig, tool: &WireTool) -> About {
     if !config.trust_annotations {
         return About::default();
@@ -477,18 +478,18 @@ struct About {
     cache: Option<Reuse>,
     clears: Vec<String>,
     undo: Option<TakenBack>,
-    /// MCP's word only: a second call changes nothing more.
+    /// Declared in MCP's annotations only: a second call has no further effect.
     #[serde(skip)]
     idempotent: bool,
 }
 
 impl About {
-    /// What is missing, in the words of MCP (2025-11-25, server/tools, `ToolAnnotations`).
+    /// Fills in what is missing from MCP's annotations (2025-11-25, server/tools, `ToolAnnotations`).
     fn or(mut self, hints: &ToolAnnotations) -> Self {
         let effect = match (hints.read_only_hint, hints.destructive_hint) {
             (Some(true), _) => Some(Effect::Read),
             (_, Some(false)) => Some(Effect::Write),
-            _ => None, // then it is destructive, as MCP has it
+            _ => None, // destructive, MCP's default
         };
         self.effect = self.effect.or(effect);
         self.sends_outside = self.sends_outside.or(hints.open_world_hint);
@@ -497,7 +498,7 @@ impl About {
     }
 }
 
-/// `undo` in it: a tool of the same server, and its arguments from `{argument}` and `{result.…}`.
+/// The member `undo`: a tool of the same server, and its arguments from `{argument}` and `{result.…}`.
 #[derive(Debug, Deserialize)]
 struct TakenBack {
     tool: String,
@@ -583,7 +584,7 @@ mod tests {
         let read = || serde_json::json!({ "readOnlyHint": true, "openWorldHint": true });
         let adds = || serde_json::json!({ "destructiveHint": false, "openWorldHint": false, "idempotentHint": true });
         assert_eq!(told(&trusted, read(), none()), (Effect::Read, true, true, Repeatable::No));
-        // A second call changes nothing more, but nobody can say after a crash whether the first one was.
+        // A second call has no further effect, but after a crash it is not known whether there was a first one.
         assert_eq!(told(&trusted, adds(), none()), (Effect::Write, false, true, Repeatable::No));
         assert_eq!(
             told(&trusted, serde_json::json!({ "readOnlyHint": false }), none()),
@@ -635,7 +636,7 @@ mod tests {
         assert_eq!(reads, ["ops__get_order"]);
     }
 
-    /// The policies in `policies/` are tested against this file, so it must be what the shop really offers.
+    /// The policies in `policies/` are tested against this file, so it must match what the shop really offers.
     #[test]
     fn the_tools_of_the_policy_tests_are_those_of_the_shop() {
         let specs: Vec<ToolSpec> = shop("url = 'http://127.0.0.1:1/mcp'\ntrust_annotations = true")

@@ -1,4 +1,5 @@
-//! rmcp's client over our own outbound HTTP: address guard, limits and deadlines hold for upstreams as well.
+//! Runs rmcp's client over Cardea's outbound HTTP, so that the address guard, limits and deadlines hold for upstreams
+//! too.
 
 use std::{
     borrow::Cow,
@@ -32,12 +33,12 @@ use super::{
     grant::Token,
 };
 
-/// Most bytes of one answer; a list of tools may be long.
+/// The largest answer in bytes; a list of tools may be long.
 const MOST_BODY: usize = 4 << 20;
 const SESSION: &str = "mcp-session-id";
 const LAST_EVENT: &str = "last-event-id";
 const VERSION: &str = "mcp-protocol-version";
-/// The shortest wait before a stream is asked for again, in milliseconds, whatever its server says.
+/// The shortest wait before a stream is requested again, in milliseconds, whatever its server asks for.
 const SOONEST: u64 = 1_000;
 const ACCEPT: &str = "application/json, text/event-stream";
 
@@ -45,20 +46,21 @@ const ACCEPT: &str = "application/json, text/event-stream";
 #[derive(Clone)]
 pub(super) struct Wire {
     net: Net,
-    /// The one place to which everything goes.
+    /// The only address that anything is sent to.
     target: Target,
     token: Token,
     egress: Egress,
     timeout: Millis,
     clock: SharedClock,
     ears: Ears,
-    /// WHY: rmcp tells of a failed handshake in words only, and whether anybody answered is another code.
+    /// WHY: rmcp describes a failed handshake only in words, and a server that did not answer has a code of its own.
     unanswered: Arc<AtomicBool>,
     bound: Arc<AtomicBool>,
     sent: Arc<Mutex<Option<Sent>>>,
 }
 
-/// A credential as it was last sent, with the forms in which it could come back: the next request sends mostly the same.
+/// The credential that was sent last, with the forms in which it could come back. The next request usually sends the
+/// same.
 struct Sent {
     credential: SecretString,
     forms: Forms,
@@ -66,26 +68,26 @@ struct Sent {
 
 type Forms = Arc<[SecretString]>;
 
-/// Whether a connection hears what a server says without being asked. Such a stream stands for as long as its session and
-/// takes a place at the host from the calls, so one user's does not.
+/// Whether a connection listens to messages that it did not ask for. Such a stream lasts as long as its session and
+/// takes one of the host's places from calls, so a user's connection does not listen.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Ears {
-    /// It does.
+    /// It listens.
     Open,
-    /// It does not.
+    /// It does not listen.
     Closed,
 }
 
-/// An answer, and the forms in which the credential of its request could stand in it.
+/// An answer, and the forms in which the credential of its request could appear in it.
 struct Heard {
     answer: Streaming,
     secrets: Forms,
 }
 
 impl Wire {
-    /// A connection whose answers may take this long. It hears nothing that it has not asked for.
+    /// Makes a connection whose answers may take this long. It does not listen.
     pub(super) fn new(net: Net, target: Target, token: Token, timeout: Millis, clock: SharedClock) -> Self {
-        // WHY: the operator wrote the address into the configuration; redirects are not followed.
+        // WHY: the operator wrote the address into the configuration, and redirects are not followed.
         let egress = Egress::any();
         Self {
             net,
@@ -101,17 +103,17 @@ impl Wire {
         }
     }
 
-    /// The same, with these ears.
+    /// Sets whether it listens.
     pub(super) fn with_ears(self, ears: Ears) -> Self {
         Self { ears, ..self }
     }
 
-    /// True while the newest message of this connection got no answer.
+    /// Returns a flag that is true while the newest message of this connection has no answer.
     pub(super) fn unanswered(&self) -> Arc<AtomicBool> {
         Arc::clone(&self.unanswered)
     }
 
-    /// True once this connection lives in a session that the server remembers, and may have forgotten.
+    /// Returns a flag that is true once this connection uses a session, which the server may forget.
     pub(super) fn bound(&self) -> Arc<AtomicBool> {
         Arc::clone(&self.bound)
     }
@@ -145,8 +147,8 @@ impl Wire {
             .max_body(MOST_BODY)
             .body(body);
         if is_asked {
-            // WHY: work may take as long as the upstream may, and until it is done nothing need come. Who only listens is told
-            // now and then that the server is there.
+            // WHY: until the work is done, for as long as the upstream's limit allows, no data need arrive. A listening
+            // stream gets a sign of life now and then.
             request = request.idle_timeout(self.timeout.duration());
         }
         let secrets = token.as_ref().map(|token| self.forms(token)).unwrap_or_default();
@@ -172,7 +174,7 @@ impl Wire {
     }
 }
 
-/// The events of an answer.
+/// Returns the events of an answer.
 fn events(Heard { answer, secrets }: Heard) -> BoxStream<'static, Result<Sse, SseError>> {
     let pieces = answer.into_stream().map(|piece| piece.map_err(std::io::Error::other));
     let calm = move |mut event: Sse| {
@@ -186,8 +188,8 @@ fn events(Heard { answer, secrets }: Heard) -> BoxStream<'static, Result<Sse, Ss
     SseStream::from_bytes_stream(pieces).map(move |event| event.map(&calm)).boxed()
 }
 
-/// A message as it may go on: nothing in it is the credential that was sent, in whatever spelling, and no number of a
-/// result is rounded. Nothing if it is no JSON.
+/// Parses a message. The credential that was sent is removed from it in whatever spelling, and no number of a result is
+/// rounded. `None` if it is not JSON.
 fn read(bytes: &[u8], secrets: &[SecretString]) -> Option<Value> {
     const RESULT: &str = "/result/structuredContent";
     let text = written::whole_letters(std::str::from_utf8(bytes).ok()?);
@@ -215,19 +217,19 @@ fn is(answer: &Streaming, media: &str) -> bool {
     kind.split(';').next().unwrap_or_default().trim().eq_ignore_ascii_case(media)
 }
 
-/// The id of the first question of the newer wire, which servers of the older one do not know.
+/// Returns the id of the first request of the newer protocol, which servers of the older one do not know.
 fn discovers(message: &ClientJsonRpcMessage) -> Option<RequestId> {
     let ClientJsonRpcMessage::Request(request) = message else { return None };
     matches!(request.request, ClientRequest::DiscoverRequest(_)).then(|| request.id.clone())
 }
 
-/// True of a call of a tool, which must not be sent twice by anybody who does not know what it does.
+/// Returns true for a tool call. It must not be sent twice by code that does not know what the tool does.
 const fn is_call(message: &ClientJsonRpcMessage) -> bool {
     let ClientJsonRpcMessage::Request(request) = message else { return false };
     matches!(request.request, ClientRequest::CallToolRequest(_))
 }
 
-/// True of an answer under the id of this request; some write a number as a text.
+/// Returns true for an answer with the id of this request. Some servers write a number as a string.
 fn is_own(id: &RequestId, value: &Value) -> bool {
     match (value.get("id"), id) {
         (Some(Value::Number(found)), RequestId::Number(own)) => found.as_i64() == Some(*own),
@@ -237,10 +239,10 @@ fn is_own(id: &RequestId, value: &Value) -> bool {
     }
 }
 
-/// The answer in the body of an answer of HTTP, under the id of its request.
+/// Reads the body of an HTTP answer as the answer to the request with this id.
 ///
-/// WHY: there is no other request to which it could be the answer. Servers refuse under no id, or one of theirs, what
-/// they have not read; rmcp would drop that and wait for another answer.
+/// WHY: it can belong to no other request. A server that could not read a request refuses it under no id or one of its
+/// own; rmcp would drop that and wait for another answer.
 fn told(id: &RequestId, mut value: Value) -> Result<ServerJsonRpcMessage, Failure> {
     let unusable = |why| Failure::Client(WireError::Unusable(why));
     if !is_own(id, &value) && value.get("error").is_none() {
@@ -251,7 +253,7 @@ fn told(id: &RequestId, mut value: Value) -> Result<ServerJsonRpcMessage, Failur
     serde_json::from_value(value).map_err(|_| unusable("is no MCP"))
 }
 
-/// An answer to a request, whole.
+/// The complete answer to a request.
 struct Whole<'a> {
     id: &'a RequestId,
     is_call: bool,
@@ -280,8 +282,8 @@ impl Whole<'_> {
         let own = value.as_ref().is_some_and(|value| is_own(self.id, value));
         let error = value.as_ref().and_then(|value| value.get("error"));
         let code = error.and_then(|error| error.get("code")?.as_i64());
-        // What the server says of this very request is its answer. An error of its own making under a status that says that
-        // the request was not taken says just that.
+        // An answer under this request's own id counts. But an error with a code of the server's own, under a status
+        // that says that the request was not accepted, means only the status.
         let refusal = |code| is_refusal(ErrorCode(code), self.spoken);
         let speaks = error.is_none()
             || !self.is_call
@@ -308,8 +310,9 @@ impl Whole<'_> {
     }
 }
 
-/// The refusal of that question, under its own id. Servers of the older wire answer with an id of theirs, or with no
-/// JSON at all, since to them it is a request without a session; the SDK then goes on the older way.
+/// Returns the refusal of that first request, under its own id. Servers of the older protocol answer with an id of
+/// their own, or with no JSON at all, because to them it is a request without a session. The SDK then uses the older
+/// handshake.
 fn not_known(id: RequestId, status: StatusCode, body: &[u8]) -> ServerJsonRpcMessage {
     let error = match serde_json::from_slice(body) {
         Ok(ServerJsonRpcMessage::Error(answer)) => answer.error,
@@ -335,7 +338,7 @@ impl StreamableHttpClient for Wire {
         };
         let (is_call, has_session) = (is_call(&message), session.is_some());
         let discovers = discovers(&message).filter(|_| !has_session);
-        // WHY its own type: the map does not find it by a text.
+        // WHY a `HeaderName`: the map cannot be searched by a string.
         let version = headers.get(&HeaderName::from_static(VERSION));
         let spoken = Spoken::of(version.and_then(|version| version.to_str().ok()));
         let body = serde_json::to_vec(&message).map_err(Failure::Deserialize)?;
@@ -347,7 +350,8 @@ impl StreamableHttpClient for Wire {
         if let Some(refused) = challenge(&heard.answer) {
             return Err(refused);
         }
-        // WHY: rmcp then begins a new session and sends the message once more, which is not for it to decide of a call.
+        // WHY not for a call: rmcp would begin a new session and send the message again, and whether a call may be
+        // repeated is not its decision.
         if status == StatusCode::NOT_FOUND && has_session && !is_call {
             return Err(Failure::SessionExpired);
         }
