@@ -80,7 +80,7 @@ impl Selected {
 }
 
 /// A catalogue that was read once: its word index, and its texts as vectors. The texts of a tool are its description
-/// and examples of what users say who want it.
+/// and examples of what users say when they want it.
 #[derive(Clone)]
 struct Known {
     index: Arc<Index>,

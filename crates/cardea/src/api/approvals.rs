@@ -1,4 +1,4 @@
-//! `/api/v1/approvals`: what waits for a person, and the person's decision.
+//! `/api/v1/approvals`: calls that wait for a person, and the person's decision.
 
 use axum::{Json, extract::State};
 use cardea_core::{Code, Error, id::ApprovalId};
@@ -29,7 +29,7 @@ pub(super) async fn list(State(app): State<App>, known: Known) -> Result<Json<Va
     Ok(Json(json!({ "approvals": approvals })))
 }
 
-/// What is no id is answered like an id of somebody else's.
+/// Parses an id. Text that is not an id is answered like the id of another user's approval.
 fn id(outside: &Outside, text: &str) -> Result<ApprovalId, Problem> {
     text.parse().map_err(|_| outside.problem(Error::new(Code::NotFound)))
 }

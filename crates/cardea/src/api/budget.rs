@@ -1,4 +1,4 @@
-//! `/api/v1/budget`: what the caller, and their tenant, have used up this month.
+//! `/api/v1/budget`: what the caller and their tenant have used this month.
 
 use axum::{Json, extract::State};
 

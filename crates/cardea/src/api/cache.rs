@@ -1,4 +1,4 @@
-//! `/api/v1/cache`: what cached answers do for a tenant, and forgetting them.
+//! `/api/v1/cache`: figures of a tenant's cache, and clearing it.
 
 use axum::{Json, extract::State};
 use cardea_core::{Code, Error, Result};
@@ -14,7 +14,7 @@ use crate::{
     flow::{self, CacheFigures, Clear},
 };
 
-/// What to clear: one of these, or nothing for the caller's own.
+/// What to clear: one of these, or, if all are absent, the caller's own entries.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Named {
@@ -42,7 +42,7 @@ impl Named {
     }
 }
 
-/// Clears cached answers and tool results of the caller's tenant by tag, of one user, of all, or the caller's own.
+/// Clears cached answers and tool results: by tag, of one user, of the whole tenant, or the caller's own.
 pub(super) async fn clear(
     State(app): State<App>,
     known: Known,
@@ -59,7 +59,7 @@ pub(super) async fn clear(
     }))
 }
 
-/// What the caches did for the caller's tenant since the start, by agent and layer.
+/// Returns what the caches have done for the caller's tenant since the start, by agent and layer.
 pub(super) async fn stats(State(app): State<App>, known: Known) -> Result<Json<CacheFigures>, Problem> {
     let figures = flow::cache_figures(&app, &known.asked).await;
     figures.map(Json).map_err(|error| known.problem(error))

@@ -1,4 +1,4 @@
-//! `POST /v1/chat/completions`: an agent's turn, or a bare completion, in OpenAI's shapes.
+//! `POST /v1/chat/completions`: an agent's turn or a bare completion, in OpenAI's formats.
 
 use std::{io, time::Duration};
 
@@ -33,7 +33,7 @@ use crate::{
     turn::{CacheUse, Receipt},
 };
 
-/// Pieces that may wait for a slow client.
+/// The most pieces that wait for a slow client.
 const PIECES: usize = 64;
 
 pub(super) async fn completions(
@@ -52,7 +52,8 @@ pub(super) async fn completions(
                 let (receipt, taken_over) = begin_or_hear(&app, asked, message, again).await;
                 let receipt = receipt.map_err(|error| outside.problem(error))?;
                 if taken_over {
-                    outside.trace.note(|event| event.replays(&receipt)); // what the first try has used stands in its own event
+                    // The usage of the first try is in that try's own event.
+                    outside.trace.note(|event| event.replays(&receipt));
                 }
                 whole_turn(&app, &outside, &body, &receipt)
             }
@@ -73,7 +74,7 @@ fn message(outside: &Outside, body: &Completion, raw: &[u8], agent: &str) -> Res
     let conversation: Option<ConversationId> = match outside.header(CONVERSATION) {
         None if outside.has(CONVERSATION) => return Err(outside.problem(Error::new(Code::NotFound))),
         None => None,
-        // WHY: an id that is none is answered like one that is somebody else's.
+        // WHY: text that is not an id is answered like the id of another user's conversation.
         Some(id) => Some(id.parse().map_err(|_| outside.problem(Error::new(Code::NotFound)))?),
     };
     body.fits_an_agent().map_err(|error| outside.problem(error))?;
@@ -85,14 +86,14 @@ fn message(outside: &Outside, body: &Completion, raw: &[u8], agent: &str) -> Res
     Ok(ChatRequest { agent, conversation, text, rest, key, sampling, reuse: outside.reuse() })
 }
 
-/// Counts a client library's own tries of one request, from 0.
+/// The header in which client libraries count their tries of one request, from 0.
 const RETRY_COUNT: &str = "x-stainless-retry-count";
 
-/// A request of a library that repeats by itself, and has no idempotency key for it.
+/// A request of a client library that retries by itself and sends no idempotency key.
 struct Again {
-    /// What all tries of it have in common.
+    /// A fingerprint that all tries have in common.
     name: String,
-    /// This is not the first.
+    /// True if this is not the first try.
     repeated: bool,
 }
 
@@ -100,7 +101,7 @@ impl Again {
     fn read(outside: &Outside, caller: &Caller, raw: &[u8]) -> Option<Self> {
         let count: u32 = outside.header(RETRY_COUNT)?.parse().ok()?;
         if outside.has("idempotency-key") {
-            return None; // its key finds the turn again, at every node
+            return None; // its key finds the turn on every node
         }
         let talk = outside.header(CONVERSATION).unwrap_or_default();
         let name = fingerprint([caller.key().as_str(), talk, std::str::from_utf8(raw).ok()?]);
@@ -123,7 +124,7 @@ fn complete_request(outside: &Outside, body: &Completion) -> Result<CompleteRequ
     Ok(CompleteRequest { prompt, reuse: outside.reuse() })
 }
 
-/// Names the conversation beside the answer.
+/// Adds the header that names the conversation.
 fn stamp(mut response: Response, conversation: Option<ConversationId>) -> Response {
     let name = conversation.and_then(|conversation| HeaderValue::from_str(&conversation.to_string()).ok());
     if let Some(name) = name {
@@ -132,7 +133,7 @@ fn stamp(mut response: Response, conversation: Option<ConversationId>) -> Respon
     response
 }
 
-/// What Cardea adds to an agent's answer.
+/// Returns what Cardea adds to an agent's answer.
 fn more(receipt: &Receipt) -> Value {
     json!({
         "turn": receipt.turn, "conversation": receipt.conversation, "status": receipt.status,
@@ -154,12 +155,12 @@ impl More {
     }
 }
 
-/// An answer that is JSON already.
+/// Makes a response of text that is already JSON.
 fn json_text(text: String) -> Response {
     ([(header::CONTENT_TYPE, HeaderValue::from_static("application/json"))], text).into_response()
 }
 
-/// What the user reads of a turn that did not end with an answer.
+/// Returns the text for a turn that did not end with an answer.
 fn words(receipt: &Receipt) -> String {
     match (&receipt.answer, &receipt.approval) {
         (Some(answer), _) => answer.clone(),
@@ -170,7 +171,8 @@ fn words(receipt: &Receipt) -> String {
     }
 }
 
-/// The end of a turn that begins now, or of the one that the first try of the same request has begun; true for that.
+/// Begins a turn and returns its future end, or, for a repeated request, the end of the turn that its first try has
+/// begun; true in that case.
 async fn begin_or_hear(
     app: &App,
     asked: flow::Request,
@@ -178,7 +180,7 @@ async fn begin_or_hear(
     again: Option<Again>,
 ) -> (cardea_core::Result<Receipt>, bool) {
     let unheard = app.turns.unheard();
-    // Whoever asks for the first time wants a turn of their own.
+    // A first try always begins a turn of its own.
     let known = again.as_ref().filter(|again| again.repeated).and_then(|again| unheard.take(&again.name));
     let taken_over = known.is_some();
     let answer = known.unwrap_or_else(|| {
@@ -209,15 +211,15 @@ fn whole_turn(
     Ok(stamp(json_text(envelope.whole(answer, more(receipt))), receipt.conversation))
 }
 
-/// One event of a stream. An error breaks the body off, so that no client takes it for the whole.
+/// One event of a stream. An error aborts the body, so that no client takes it for complete.
 type Piece = Result<Event, io::Error>;
 
-/// The end of a stream whose reader has not taken all of it (see `flow::Outlet`).
+/// Returns the end of a stream whose reader did not take all of it (see `flow::Outlet`).
 fn broken_off() -> Piece {
     Err(io::Error::other("the client was too slow to read"))
 }
 
-/// One server-sent event with this object.
+/// Makes a server-sent event with this object.
 fn data(object: String) -> Piece {
     Ok(Event::default().data(object))
 }
@@ -243,7 +245,7 @@ async fn stream_turn(
     let (client, mut events) = mpsc::channel(PIECES);
     let chat = |app| async move { flow::chat(&app, &asked, message, Some(client)).await };
     let coming = flow::begin(&app, "chat", chat);
-    // Nothing is answered before the turn is durable, so that a refusal still has its own status.
+    // Nothing is sent before the turn is durable, so that a refusal still has a status of its own.
     let Some(ReplyEvent::Begun { turn, conversation }) = events.recv().await else {
         let receipt = flow::heard(&app, coming).await.map_err(|error| outside.problem(error))?;
         return Ok(replay(&app, &outside, body, &receipt));
@@ -268,10 +270,10 @@ async fn stream_turn(
     Ok(sse(opening.chain(rest.flat_map(stream::iter)), conversation))
 }
 
-/// How long after its last event it may take until a turn that has failed says so.
+/// How long to wait, after its last event, for a failed turn to report its error.
 const SAYS_SO: Duration = Duration::from_secs(1);
 
-/// The end of a stream whose turn has told of none: the error that it ended with, or that its reader was too slow.
+/// Returns the end of a stream whose turn sent none: the error that it ended with, or that its reader was too slow.
 async fn untold_end(app: &App, trace: &Trace, coming: Coming<Receipt>, request: &str) -> Vec<Piece> {
     let Ok(Err(error)) = tokio::time::timeout(SAYS_SO, flow::heard(app, coming)).await else {
         return vec![broken_off()];
@@ -280,14 +282,14 @@ async fn untold_end(app: &App, trace: &Trace, coming: Coming<Receipt>, request: 
     vec![data(problem::envelope(&error, request).to_string()), done()]
 }
 
-/// The chunks of one event.
+/// Returns the chunks of one event.
 fn chunks(envelope: &Envelope, event: ReplyEvent, usage: bool, request: &str) -> Vec<Piece> {
     match event {
         ReplyEvent::Begun { .. } => Vec::new(),
         ReplyEvent::Text(text) | ReplyEvent::Refusal(text) => vec![data(envelope.piece(&text))],
         ReplyEvent::Ended(receipt) => {
             if let Some(error) = receipt.failed() {
-                // No reason to finish follows: there is none that is true.
+                // No `finish_reason` follows: none would be true.
                 return vec![data(problem::envelope(&error, request).to_string()), done()];
             }
             let mut out = Vec::new();
@@ -305,7 +307,7 @@ fn chunks(envelope: &Envelope, event: ReplyEvent, usage: bool, request: &str) ->
     }
 }
 
-/// The stream of a turn that has ended before: the same idempotency key again.
+/// Returns the stream of a turn that has already ended, for a repeat of its idempotency key.
 fn replay(app: &App, outside: &Outside, body: &Completion, receipt: &Receipt) -> Response {
     let envelope = Envelope::new(&receipt.turn.to_string(), app.clock.now(), &body.model);
     let mut events = vec![data(envelope.opening())];
@@ -324,7 +326,7 @@ async fn whole_completion(
     asked: flow::Request,
     wish: CompleteRequest,
 ) -> Result<Response, Problem> {
-    // WHY: its own task, so that a client that hangs up still pays for what the model was asked.
+    // WHY a task of its own: a client that disconnects still pays for what the model was asked.
     let complete = |app| async move { flow::complete(&app, &asked, wish, None).await };
     let completed = flow::detached(&app, "complete", complete);
     let completed = completed.await.map_err(|error| outside.problem(cut_off(error)))?;
@@ -341,7 +343,8 @@ async fn whole_completion(
     Ok(json_text(envelope.whole(answer, more)))
 }
 
-/// Unlike a turn, a completion that the end of this node has cut off goes on nowhere: it may be asked for again.
+/// Returns the error of a completion, without the mark of begun work if this node stopped. Unlike a turn, a completion
+/// that was cut off is not resumed, so it may be asked for again.
 fn cut_off(error: Error) -> Error {
     if error.code() == Code::Draining { Code::Draining.into() } else { error }
 }
@@ -405,7 +408,7 @@ fn completion_end(
             (completed.finish, completed.usage, More::of(completed))
         }
         Err(error) if error.code() == Code::Cancelled => return vec![broken_off()],
-        // No reason to finish follows: there is none that is true.
+        // No `finish_reason` follows: none would be true.
         Err(error) => return vec![data(problem::envelope(error, request).to_string()), done()],
     };
     out.push(data(envelope.closing(finish, Some(more))));

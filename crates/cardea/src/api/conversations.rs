@@ -1,4 +1,4 @@
-//! `/api/v1/conversations`: the caller's own.
+//! `/api/v1/conversations`: the caller's own conversations.
 
 use axum::{Json, extract::State, http::StatusCode};
 use cardea_core::{
@@ -18,7 +18,7 @@ use crate::{
     flow::{self, Part},
 };
 
-/// Which conversations.
+/// Which conversations to list.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Talks {
@@ -27,7 +27,7 @@ pub(super) struct Talks {
     limit: Limit,
 }
 
-/// Which messages of one.
+/// Which messages of a conversation to return.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Messages {
@@ -39,7 +39,7 @@ pub(super) struct Messages {
     originals: bool,
 }
 
-/// An id in a path. What is no id is answered like an id of somebody else's.
+/// Parses an id in a path. Text that is not an id is answered like the id of another user's conversation.
 pub(super) fn id(outside: &Outside, text: &str) -> Result<ConversationId, Problem> {
     text.parse().map_err(|_| outside.problem(Error::new(Code::NotFound)))
 }
@@ -86,7 +86,7 @@ pub(super) async fn delete(
 ) -> Result<StatusCode, Problem> {
     let id = id(&known, &text)?;
     let Known { asked, outside } = known;
-    // WHY: its own task, so that a client that hangs up does not stop the taking back in the middle.
+    // WHY a task of its own: a client that disconnects must not stop the compensation half way.
     let deleted = flow::detached(&app, "delete", |app| async move { flow::delete(&app, &asked, id).await });
     deleted.await.map_err(|error| outside.problem(error))?;
     Ok(StatusCode::NO_CONTENT)

@@ -1,4 +1,4 @@
-//! Routes for operators: is it alive, is it ready, what does it count, what do errors mean.
+//! Routes for operators: liveness, readiness, metrics, keys and error pages.
 
 use std::time::Duration;
 
@@ -27,10 +27,11 @@ pub(super) async fn alive() -> &'static str {
     "ok\n"
 }
 
-/// How long the database may take to answer who asks whether this node is ready.
+/// How long the readiness check waits for the database.
 const ANSWER: Duration = Duration::from_secs(3);
 
-/// Ready to take work: not stopping, the database answers and can be written to, and revocations are known.
+/// Answers whether this node can take work: it is not stopping, the database answers and can be written to, and
+/// revocations are known.
 pub(super) async fn ready(State(app): State<App>) -> Response {
     if app.pulse.is_leaving() || app.jobs.stopping().is_cancelled() {
         return (StatusCode::SERVICE_UNAVAILABLE, "draining\n").into_response();
@@ -45,13 +46,15 @@ pub(super) async fn ready(State(app): State<App>) -> Response {
     }
 }
 
-/// All meters, for whoever holds the token; without one for this machine, as names of tenants stand in them.
+/// Returns all metrics to clients that send the token; if none is configured, only to this machine, because the metrics
+/// contain names of tenants.
 pub(super) async fn metrics(State(app): State<App>, parts: Parts) -> Result<Response, Problem> {
     let outside = Outside::read(&parts);
     let may = match &app.config.server.metrics_token {
         Some(token) => shows(&outside.headers, token),
         None => {
-            // WHY: a page under a name of its own that leads here (DNS rebinding) comes from this machine as well.
+            // WHY: a request from a web page whose name was made to resolve here (DNS rebinding) comes from this
+            // machine as well.
             addressed_to_us(&app, &parts).map_err(|error| outside.problem(error))?;
             peer(&parts.extensions).is_some_and(|peer| peer.is_loopback()) && !is_handed_on(&outside.headers)
         }
@@ -67,7 +70,7 @@ pub(super) async fn metrics(State(app): State<App>, parts: Parts) -> Result<Resp
     Ok((headers, app.observe.metrics_text()).into_response())
 }
 
-/// True if the request carries this token as its bearer.
+/// Returns true if the request carries this token as its bearer token.
 fn shows(headers: &HeaderMap, token: &SecretString) -> bool {
     let shown = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
     let shown = shown.and_then(|value| value.split_once(' '));
@@ -77,18 +80,18 @@ fn shows(headers: &HeaderMap, token: &SecretString) -> bool {
     })
 }
 
-/// The page of an error code, as the `type` of a problem names it.
+/// Returns the page of an error code, to which the `type` of a problem points.
 pub(super) async fn error_page(Path(name): Path, outside: Outside) -> Result<Response, Problem> {
     let code = Code::parse(&name).ok_or_else(|| outside.problem(Error::new(Code::NotFound)))?;
     Ok(([(header::CONTENT_TYPE, "text/markdown; charset=utf-8")], code.page()).into_response())
 }
 
-/// RFC 9728: who issues tokens for this resource.
+/// Returns the protected resource metadata (RFC 9728): who issues tokens for this resource.
 pub(super) async fn protected_resource(State(app): State<App>) -> Json<Value> {
     Json(app.protected_resource())
 }
 
-/// The public keys of the local issuer and of the tokens that upstreams get.
+/// Returns the public keys of the local issuer and of the tokens for upstreams.
 pub(super) async fn jwks(State(app): State<App>) -> Json<Value> {
     Json(app.identity.jwks())
 }

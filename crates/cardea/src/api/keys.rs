@@ -1,4 +1,4 @@
-//! `/api/v1/keys`: API keys of the caller's tenant. Only a tenant's administrator makes or revokes them.
+//! `/api/v1/keys`: API keys of the caller's tenant. Only its administrators create or revoke them.
 
 use axum::{Json, extract::State, http::StatusCode};
 use cardea_core::{
@@ -19,7 +19,7 @@ use crate::{
     identity::{NewKey, Which},
 };
 
-/// Which keys.
+/// Which keys to list.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Listed {

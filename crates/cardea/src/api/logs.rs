@@ -1,4 +1,4 @@
-//! Routes for auditors: what was done, and what policy decided.
+//! Routes for auditors: the audit log and policy decisions.
 
 use axum::{Json, extract::State};
 use cardea_core::{
@@ -19,7 +19,7 @@ use crate::{
     observe::{Bookmark, Verdict, Wanted},
 };
 
-/// Which entries of the audit log.
+/// Which entries of the audit log to return.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Entries {
@@ -34,7 +34,7 @@ pub(super) struct Entries {
     tool: Option<String>,
 }
 
-/// Where to go on in the audit log.
+/// Where to continue in the audit log.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Following {
@@ -44,7 +44,7 @@ pub(super) struct Following {
     limit: Limit,
 }
 
-/// Which decisions.
+/// Which decisions to return.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Decisions {
@@ -61,7 +61,7 @@ pub(super) struct Decisions {
     policy_version: Option<String>,
 }
 
-/// The fields that somebody has named, with what they must be.
+/// Returns the fields that the request names, with their required values.
 fn named<'a>(
     fields: impl IntoIterator<Item = (&'static str, Option<&'a str>)>,
 ) -> Vec<(&'static str, &'a str)> {
@@ -96,7 +96,8 @@ pub(super) async fn follow(
     followed(&app, &known.asked, &known, &asked).await
 }
 
-/// The same with a body: where many nodes came and went, a bookmark is longer than an address may be.
+/// Follows the audit log with a request body: after many nodes came and went, a bookmark can be longer than a URL may
+/// be.
 pub(super) async fn follow_long(
     State(app): State<App>,
     inbound: Inbound<Following>,

@@ -1,4 +1,5 @@
-//! `/mcp`: the tools of all upstreams as one MCP server, on both wires (2026-07-28 and 2025-11-25), through rmcp.
+//! `/mcp`: the tools of all upstreams as one MCP server, in both protocol versions (2026-07-28 and 2025-11-25), on
+//! rmcp.
 
 use std::{borrow::Cow, sync::Arc};
 
@@ -47,14 +48,15 @@ use crate::{
 /// The member of `_meta` in which a client may send its idempotency key.
 const KEY: &str = "dev.cardea/idempotency-key";
 
-/// The route and the check in front of it.
+/// Builds the route and the check in front of it.
 pub(super) fn routes(app: App) -> Router {
     let config = StreamableHttpServerConfig::default()
         .with_max_request_body_bytes(app.config.server.max_body.len())
-        .with_cancellation_token(app.jobs.token(Stage::Upkeep)) // calls in work are answered first
+        .with_cancellation_token(app.jobs.token(Stage::Upkeep)) // running calls are answered first
         .with_legacy_session_mode(false)
         .with_json_response(true)
-        .disable_allowed_origins() // `origin::pages` and `addressed_to_us` know which pages and hosts are ours
+        // `origin::pages` and `addressed_to_us` check origins and hosts.
+        .disable_allowed_origins()
         .disable_allowed_hosts();
     let handler = Handler { app: app.clone() };
     let service = StreamableHttpService::new(
@@ -67,10 +69,11 @@ pub(super) fn routes(app: App) -> Router {
     Router::new().nest_service("/mcp", service).layer(door).layer(limit)
 }
 
-/// A client that was led here under another name is refused; one without a good credential gets the challenge that tells it where to sign in (RFC 9728 section 5.1).
+/// Authenticates a client. One that reached this server under a foreign name is refused; one without a valid credential
+/// gets the challenge that tells it where to sign in (RFC 9728 section 5.1).
 ///
-/// This is the answer of HTTP, before JSON-RPC begins. Who asks is handed to the handlers in the request's extensions:
-/// rmcp has no other way.
+/// This happens in HTTP, before JSON-RPC begins. The caller reaches the handlers in the request's extensions, because
+/// rmcp offers no other way.
 async fn signed_in(State(app): State<App>, request: Request, next: Next) -> Response {
     let (mut parts, body) = request.into_parts();
     let trace = parts.extensions.get::<Trace>().cloned().unwrap_or_default();
@@ -96,8 +99,8 @@ async fn signed_in(State(app): State<App>, request: Request, next: Next) -> Resp
     }
 }
 
-/// Passes a message on. What is none is answered in the shape of JSON-RPC 2.0 (section 5.1), with 400 as the transport has
-/// it (2025-11-25, "Sending Messages to the Server").
+/// Passes a message on. A body that is no message is answered with a JSON-RPC 2.0 error (section 5.1) and status 400,
+/// as the transport demands (2025-11-25, "Sending Messages to the Server").
 async fn told(
     app: &App,
     caller: &Caller,
@@ -110,14 +113,15 @@ async fn told(
         outside.trace.note(|event| event.failed(&error));
         return Ok(no_message(ErrorCode::INVALID_REQUEST, &error.public()));
     }
-    // WHY: the SDK reads numbers as the machine has them, and what is lost there must not be found out by its effect.
+    // WHY: the SDK parses numbers into machine types, and their lost digits must not show only in the effect of the
+    // call.
     let written = std::str::from_utf8(&body).ok().and_then(|text| written::part(text, "params/arguments"));
     if let Some(written) = written {
         parts.extensions.insert(Arguments(written.to_owned()));
     }
     let trace = outside.trace.clone();
     let answer = next.run(Request::from_parts(parts, Body::from(body.clone()))).await;
-    // The SDK's answer to whatever it cannot read.
+    // The SDK's answer to anything it cannot read.
     if answer.status() != StatusCode::UNSUPPORTED_MEDIA_TYPE {
         return Ok(answer);
     }
@@ -131,7 +135,7 @@ async fn told(
     })
 }
 
-/// The answer to something that has no id.
+/// Makes the error answer to a message without an id.
 fn no_message(code: ErrorCode, message: &str) -> Response {
     let error = json!({ "jsonrpc": "2.0", "id": null, "error": { "code": code.0, "message": message } });
     (StatusCode::BAD_REQUEST, Json(error)).into_response()
@@ -151,37 +155,38 @@ struct Handler {
     app: App,
 }
 
-/// Who was let in at the door.
+/// Returns the caller who was authenticated.
 fn caller(context: &RequestContext<RoleServer>) -> Result<Caller, ErrorData> {
     let caller = context.extensions.get::<Parts>().and_then(|parts| parts.extensions.get::<Caller>());
     caller.cloned().ok_or_else(|| fault(&Error::new(Code::NotSignedIn)))
 }
 
-/// The trace of the HTTP request that brings the call.
+/// Returns the trace of the HTTP request that carries the call.
 fn trace(context: &RequestContext<RoleServer>) -> Trace {
     let parts = context.extensions.get::<Parts>();
     parts.and_then(|parts| parts.extensions.get::<Trace>()).cloned().unwrap_or_default()
 }
 
-/// The client's idempotency key: in `_meta`, or in the header.
+/// Returns the client's idempotency key, from `_meta` or the header.
 fn idempotency_key(context: &RequestContext<RoleServer>) -> Result<Option<String>, Error> {
-    // The SDK has taken `_meta` out of the request by now.
+    // By now the SDK has moved `_meta` out of the request.
     if let Some(key) = context.meta.get(KEY) {
         return sound_key(key.as_str(), &format!("`{KEY}` in `_meta`")).map(Some);
     }
     context.extensions.get::<Parts>().map_or(Ok(None), |parts| extract::idempotency_key(&parts.headers))
 }
 
-/// The arguments of the call as the client wrote them.
+/// Returns the arguments of the call as the client wrote them.
 fn arguments(context: &RequestContext<RoleServer>) -> Option<String> {
     let parts = context.extensions.get::<Parts>()?;
     parts.extensions.get::<Arguments>().map(|arguments| arguments.0.clone())
 }
 
-/// What is neither the client's mistake nor ours, in the range that JSON-RPC 2.0 (section 5.1) leaves to servers.
+/// For errors that are neither the client's mistake nor Cardea's, in the range that JSON-RPC 2.0 (section 5.1) leaves
+/// to servers.
 const REFUSED: ErrorCode = ErrorCode(-32_000);
 
-/// JSON-RPC's shape of an error.
+/// Converts an error to a JSON-RPC error.
 fn fault(error: &Error) -> ErrorData {
     let code = match error.code() {
         Code::NotFound | Code::InvalidArguments | Code::BadRequest => ErrorCode::INVALID_PARAMS,
@@ -209,7 +214,7 @@ impl ServerHandler for Handler {
     ) -> Result<ListToolsResult, ErrorData> {
         let specs = flow::tools(&self.app, &caller(&context)?);
         let mut result = ListToolsResult::with_all_items(specs.iter().map(tool).collect());
-        // The list depends on who asks.
+        // The list depends on the caller.
         result.cache_scope = Some(CacheScope::Private);
         Ok(result)
     }
@@ -232,7 +237,7 @@ impl ServerHandler for Handler {
             written: arguments(&context),
         };
         let asked = flow::Request { caller, trace: trace.clone() };
-        // WHY: its own task, so that a client that hangs up does not stop an action in the middle.
+        // WHY a task of its own: a client that disconnects must not stop an action half way.
         let call = |app| async move { flow::call(&app, &asked, CallRequest { call, key }).await };
         let coming = flow::begin(&self.app, "mcp call", call);
         let reply =

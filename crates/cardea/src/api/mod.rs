@@ -1,8 +1,8 @@
-//! Routes and wire formats: our own REST, OpenAI's, MCP's.
+//! Room `api`: the HTTP routes and wire formats of Cardea, OpenAI and MCP.
 //!
-//! A handler reads the request, calls one function of `flow`, and words the answer. It decides nothing: what is the caller's
-//! own (conversations, turns, approvals, a budget) it reads from the one room that gives nobody else's. Middleware is for
-//! transport only: size, time, request id, panics.
+//! A handler reads the request, calls one function of `flow`, and writes the answer. It decides nothing. Only the
+//! caller's own conversations, turns, approvals and budget it reads directly, from the one room that returns no one
+//! else's. Middleware handles transport only: size, time, request id, panics.
 
 mod approvals;
 mod budget;
@@ -37,7 +37,7 @@ use self::problem::{Problem, Shape};
 pub use self::serve::{Bound, serve};
 use crate::app::App;
 
-/// All routes of this installation.
+/// Builds the router with all routes of this installation.
 pub fn router(app: App) -> Router {
     let own = Router::new()
         .route("/agents", get(models::agents))

@@ -1,4 +1,4 @@
-//! `/v1/models` and `/api/v1/agents`: who can be asked.
+//! `/v1/models` and `/api/v1/agents`: the models and agents that can be asked.
 
 use axum::{Json, extract::State};
 use cardea_core::{Code, Error};

@@ -1,8 +1,8 @@
-//! The description of our own routes, for clients that are made from it.
+//! The OpenAPI description of Cardea's own routes, for generated clients.
 
 use axum::{http::header, response::IntoResponse};
 
-/// OpenAPI 3.1, written by hand and held against the running routes by a test.
+/// OpenAPI 3.1, written by hand. A test compares it with the running routes.
 pub(crate) const DOCUMENT: &str = include_str!("openapi.json");
 
 pub(super) async fn document() -> impl IntoResponse {

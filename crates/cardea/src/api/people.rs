@@ -1,4 +1,4 @@
-//! `/api/v1/people/{user}`: people of the tenant, of whom the administrator can only say that they are to be gone.
+//! `/api/v1/people/{user}`: the people of the tenant, whom administrators can only erase.
 
 use axum::{extract::State, http::StatusCode};
 use cardea_core::id::UserId;
@@ -10,7 +10,7 @@ use super::{
 };
 use crate::{app::App, flow};
 
-/// Which of the people who have the name.
+/// Which of the people with this name.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Which {
@@ -24,7 +24,7 @@ pub(super) async fn erase(
     Query(which): Query<Which>,
 ) -> Result<StatusCode, Problem> {
     let Known { asked, outside } = known;
-    // WHY: its own task, so that a client that hangs up leaves nobody half erased.
+    // WHY a task of its own: a client that disconnects must not leave a person half erased.
     let erased = flow::detached(&app, "erase", |app| async move {
         flow::erase(&app, &asked, &UserId::from(user.as_str()), which.issuer).await
     });

@@ -1,4 +1,5 @@
-//! Errors as clients read them: problem+json (RFC 9457) on our own routes, OpenAI's envelope on its routes.
+//! Errors as clients receive them: problem+json (RFC 9457) on Cardea's own routes, OpenAI's envelope on OpenAI's
+//! routes.
 
 use axum::{
     body::Body,
@@ -10,7 +11,7 @@ use serde_json::{Value, json};
 
 use super::headers::{CONVERSATION, SHOULD_RETRY};
 
-/// Which shape an error takes on a route.
+/// The format of errors on a route.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Shape {
     /// `application/problem+json`.
@@ -19,7 +20,7 @@ pub(crate) enum Shape {
     OpenAi,
 }
 
-/// An error on its way out of a handler, in the shape of its route.
+/// An error that a handler returns, in the format of its route.
 #[derive(Debug)]
 pub(crate) struct Problem {
     error: Error,
@@ -29,7 +30,7 @@ pub(crate) struct Problem {
     challenge: Option<HeaderValue>,
 }
 
-/// What a handler leaves on its answer for the event. Clients do not see it.
+/// What a handler attaches to its answer for the request's event. Clients do not see it.
 #[derive(Debug, Clone)]
 pub(crate) struct Failed {
     pub(crate) code: Code,
@@ -38,20 +39,20 @@ pub(crate) struct Failed {
 }
 
 impl Problem {
-    /// The error of one request.
+    /// Makes the error of one request.
     #[must_use]
     pub(crate) fn new(error: Error, request: RequestId, shape: Shape) -> Self {
         Self { error, request, shape, keyed: false, challenge: None }
     }
 
-    /// The same, where the request carried an idempotency key: what has begun is found again by it.
+    /// Records whether the request carried an idempotency key, by which begun work is found again.
     #[must_use]
     pub(crate) fn keyed(mut self, keyed: bool) -> Self {
         self.keyed = keyed;
         self
     }
 
-    /// True if the client may send the same request again.
+    /// Returns true if the client may send the same request again.
     fn may_come_again(&self) -> bool {
         match self.error.retry() {
             Retry::Never => false,
@@ -69,7 +70,7 @@ impl Problem {
         self
     }
 
-    /// When it may come again.
+    /// Returns when the client may retry.
     fn after(&self) -> Option<Millis> {
         self.error.retry_hint().filter(|_| self.may_come_again())
     }
@@ -82,7 +83,7 @@ impl Problem {
     }
 }
 
-/// The RFC 9457 object. `type` is the path of the code's page on this server.
+/// Returns the RFC 9457 object. Its `type` is the path of the code's page on this server.
 #[must_use]
 fn problem(error: &Error, request: RequestId, after: Option<Millis>) -> Value {
     let code = error.code();
@@ -101,7 +102,7 @@ fn problem(error: &Error, request: RequestId, after: Option<Millis>) -> Value {
     object
 }
 
-/// The error envelope of OpenAI's API.
+/// Returns the error envelope of OpenAI's API.
 #[must_use]
 pub(super) fn envelope(error: &Error, request: &str) -> Value {
     let kind = match error.code().status() {
@@ -118,7 +119,7 @@ pub(super) fn envelope(error: &Error, request: &str) -> Value {
     json!({ "error": object })
 }
 
-/// Names the turn that the error is about, so that the client can look at it and follow its events.
+/// Adds the turn that the error is about, so that the client can look it up and follow its events.
 fn name_turn(object: &mut Value, error: &Error) {
     if let (Some((turn, conversation)), Some(object)) = (error.turn(), object.as_object_mut()) {
         object.insert("turn".into(), json!(turn));
@@ -151,7 +152,7 @@ impl IntoResponse for Problem {
         if let Some(challenge) = self.challenge {
             headers.insert(header::WWW_AUTHENTICATE, challenge);
         }
-        // The cause goes to the log once, with the request's event; the client gets the code and the sentence.
+        // The cause is logged once, with the request's event. The client gets the code and the sentence.
         let failed = Failed { code, request: self.request, cause: self.error.cause_line() };
         response.extensions_mut().insert(failed);
         response

@@ -1,7 +1,7 @@
-//! `/api/v1/tools/changes`: tools that are held back since they say something else of themselves than what was accepted.
+//! `/api/v1/tools/changes`: tools that are held because their descriptions differ from the accepted ones.
 //!
-//! Tools belong to the whole installation, so no tenant's administrator accepts a change: `cardea tool accept` does, by
-//! whoever may run commands on the machine.
+//! Tools belong to the whole installation, so no tenant's administrator accepts a change. `cardea tool accept` does,
+//! run by an operator of the machine.
 
 use axum::{Json, extract::State};
 use serde_json::{Value, json};

@@ -1,4 +1,4 @@
-//! The trace of each request, and what its event tells of the answer.
+//! Opens the trace of each request, and records the answer in its event.
 
 use std::{
     pin::Pin,
@@ -26,17 +26,17 @@ use crate::{
     observe::{HUNG_UP, RequestEvent, Trace},
 };
 
-/// What a handler leaves on an answer to a client that does not wait for the end of the work.
+/// Marks an answer to a client that does not wait for the end of the work.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct GoesOn;
 
-/// More than any problem has.
+/// A size that no problem reaches.
 const LARGEST_PROBLEM: usize = 1024 * 1024;
 
-/// Routes that are asked all the time and tell nothing.
+/// Routes that are polled all the time and say nothing in the log.
 const QUIET: [&str; 3] = ["/healthz", "/readyz", "/metrics"];
 
-/// What people say and hold there is kept by no browser and no proxy on the way.
+/// Routes whose answers hold private data, which no browser or proxy may store.
 const PRIVATE: [&str; 2] = ["/v1/", "/api/v1/"];
 
 const fn method(method: &Method) -> &'static str {
@@ -48,12 +48,12 @@ const fn method(method: &Method) -> &'static str {
     }
 }
 
-/// The place in a trace that the client sent, if it sent one.
+/// Returns the trace context that the client sent, if it sent one.
 fn caller(headers: &HeaderMap) -> Option<TraceContext> {
     TraceContext::parse(headers.get("traceparent")?.to_str().ok()?)
 }
 
-/// What the systems before us keep of that trace: several headers are one list (W3C Trace Context, 3.3).
+/// Returns the trace state of the systems before Cardea. Several headers are one list (W3C Trace Context, 3.3).
 fn state(headers: &HeaderMap) -> Option<TraceState> {
     let mut all = headers.get_all("tracestate").iter();
     let (first, second) = (all.next()?.to_str().ok()?, all.next());
@@ -65,13 +65,14 @@ fn state(headers: &HeaderMap) -> Option<TraceState> {
     TraceState::parse(&lists?.join(","))
 }
 
-/// What surrounds every route, in one layer. WHY: with each layer of a router every request copies all that it surrounds.
+/// Runs everything that surrounds a route, in one layer. WHY one: with each layer of a router, every request copies all
+/// that the layer surrounds.
 pub(super) async fn around(State(app): State<App>, request: Request, next: Next) -> Response {
     cardea_serve::rest_of_body(request, |request| traced(app, request, next)).await
 }
 
-/// Opens the request's trace, and notes what came of the request. The event is told once nobody works on the request
-/// any more, which for a stream is after its last byte. Nothing is decided here.
+/// Opens the request's trace, and records the result of the request. The event is written once nothing works on the
+/// request any more; for a stream, that is after its last byte. Nothing is decided here.
 async fn traced(app: App, mut request: Request, next: Next) -> Response {
     let route = request.extensions().get::<MatchedPath>().map_or("unmatched", MatchedPath::as_str).to_owned();
     if QUIET.contains(&route.as_str()) {
@@ -96,7 +97,7 @@ async fn traced(app: App, mut request: Request, next: Next) -> Response {
         event.status = response.status().as_u16();
         if let Some(failed) = response.extensions().get::<Failed>() {
             event.request = failed.request;
-            // The error of a turn's receipt has lost its cause, which was noted where it was known.
+            // The error in a turn's receipt has no cause. The cause was recorded where the error arose.
             if event.code != Some(failed.code) || failed.cause.is_some() {
                 (event.code, event.cause) = (Some(failed.code), failed.cause.clone());
             }
@@ -115,7 +116,7 @@ async fn traced(app: App, mut request: Request, next: Next) -> Response {
     response.map(|body| Body::from_stream(Streamed { body: body.into_data_stream(), trace, whole: false }))
 }
 
-/// A client that waits for the beginning of its answer. If it hangs up, this is dropped, and the work goes on.
+/// A client that waits for the beginning of its answer. If it disconnects, this is dropped, and the work continues.
 struct Waiting(Option<Trace>);
 
 impl Waiting {
@@ -135,11 +136,11 @@ impl Drop for Waiting {
     }
 }
 
-/// A stream on its way to its client: tells whether it was taken to its end.
+/// A stream that is being sent, which records whether it was read to its end.
 struct Streamed {
     body: BodyDataStream,
     trace: Trace,
-    /// The end has come, or an error that broke it off.
+    /// True once the end was reached, or an error has aborted it.
     whole: bool,
 }
 
@@ -161,8 +162,8 @@ impl Drop for Streamed {
     }
 }
 
-/// The same problem with its page under the path of the public address. WHY: a problem is worded where nobody knows that
-/// address.
+/// Puts the path of the public address before the path of a problem's page. WHY: where problems are made, that address
+/// is not known.
 async fn placed(response: Response<Body>, before: &str) -> Response<Body> {
     let (parts, body) = response.into_parts();
     let bytes = to_bytes(body, LARGEST_PROBLEM).await.unwrap_or_default();

@@ -1,4 +1,4 @@
-//! `/api/v1/turns`: ask an agent, look at a turn, stop it, follow its events and go on after any of them.
+//! `/api/v1/turns`: ask an agent, read a turn, cancel it, follow its events and continue after any of them.
 
 use std::{convert::Infallible, time::Duration};
 
@@ -64,7 +64,7 @@ pub(super) async fn ask(State(app): State<App>, inbound: Inbound<Ask>) -> Result
     let client = outside.rather_not_waits().then_some(client);
     let chat = |app| async move { flow::chat(&app, &asked, message, client).await };
     let coming = flow::begin(&app, "chat", chat);
-    // Nobody tells anything where the client waits, or where the answer is there already.
+    // No event arrives if the client waits for the end, or if the answer is already there.
     if let Some(ReplyEvent::Begun { turn, conversation }) = begun.recv().await {
         let receipt = Receipt::begun(turn, conversation, agent);
         outside.trace.note(|event| {
@@ -79,7 +79,7 @@ pub(super) async fn ask(State(app): State<App>, inbound: Inbound<Ask>) -> Result
     Ok((status, Json(&receipt)).into_response())
 }
 
-/// The answer to a client that does not wait: where the turn is.
+/// Makes the answer to a client that does not wait: where to find the turn.
 fn accepted(app: &App, receipt: &Receipt) -> Response {
     let mut response = (StatusCode::ACCEPTED, Json(receipt)).into_response();
     response.extensions_mut().insert(GoesOn);
@@ -105,7 +105,7 @@ pub(super) async fn get(
     Ok(Json(json!(found)))
 }
 
-/// How often a quiet stream is asked whether its reader may still read it.
+/// How often a quiet stream checks whether its reader may still read.
 const STILL: Duration = Duration::from_secs(2);
 
 /// `POST /api/v1/turns/{id}/cancel`.
@@ -116,21 +116,21 @@ pub(super) async fn cancel(
 ) -> Result<Response, Problem> {
     let id = id(&known, &text)?;
     let Known { asked, outside } = known;
-    // WHY: its own task, so that a client that hangs up does not stop the taking back in the middle.
+    // WHY a task of its own: a client that disconnects must not stop the compensation half way.
     let found = flow::detached(&app, "cancel", |app| async move { flow::cancel(&app, &asked, id).await });
     let found = found.await.map_err(|error| outside.problem(error))?;
     let status = if found.status.is_final() { StatusCode::OK } else { StatusCode::ACCEPTED };
     Ok((status, Json(json!(found))).into_response())
 }
 
-/// Follows one turn.
+/// The event stream of one turn.
 struct Follow {
     _place: Listening,
     app: App,
     caller: Caller,
     id: TurnId,
     seen: i64,
-    /// The read that was told of last when it began.
+    /// The read whose start was last reported.
     told: Option<StepId>,
     following: Following,
     waiting: Vec<Result<SseEvent, Infallible>>,
@@ -144,12 +144,13 @@ pub(super) async fn events(
 ) -> Result<Response, Problem> {
     let id = id(&known, &text)?;
     let seen = known.header("last-event-id").and_then(|last| last.parse().ok()).unwrap_or(0);
-    // WHY: watched before the first read, so that nothing falls between the two.
+    // WHY: watching starts before the first read, so that nothing is missed in between.
     let following = app.turns.follow(id);
     let (rest, state) =
         app.turns.events(&known.asked.caller, id, seen).await.map_err(|error| known.problem(error))?;
     if rest.is_empty() && state.is_final() {
-        // WHY: an `EventSource` comes back after every end; only this tells it that there is no more (WHATWG HTML 9.2).
+        // WHY: an `EventSource` reconnects after every end; only this status tells it that there is no more (WHATWG
+        // HTML 9.2).
         return Ok(StatusCode::NO_CONTENT.into_response());
     }
     let place = app.control.listen(&known.asked.caller).map_err(|error| known.problem(error))?;
@@ -188,7 +189,7 @@ fn stream_of(follow: Follow) -> impl Stream<Item = Result<SseEvent, Infallible>>
 }
 
 impl Follow {
-    /// True if the credential is over or was taken back meanwhile: then nothing more is told.
+    /// Returns true if the credential has expired or was revoked. Then nothing more is sent.
     async fn is_over(&self) -> bool {
         let over = self.caller.expires_at().is_some_and(|end| self.app.clock.now() > end);
         over || self.app.auth.still(&self.caller).await.is_err()
@@ -212,7 +213,7 @@ impl Follow {
         let past =
             |read: &Begins| events.iter().any(|event| event.body.get("step") == Some(&json!(read.step)));
         let reads = reads.filter(|read| !past(read));
-        // WHY no number: a stream that goes on after any event must not miss one because of this.
+        // WHY no number: a stream that continues after some event must not miss one because of this.
         let begins = |read: &Begins| SseEvent::default().event("step.started").data(json!(read).to_string());
         self.told = reads.as_ref().map(|read| read.step).or(self.told);
         self.waiting = reads.iter().map(|read| Ok(begins(read))).collect();
@@ -229,7 +230,8 @@ impl Follow {
                     return;
                 },
                 () = stop.cancelled() => {
-                    // Told to come back: the events are durable, and `Last-Event-ID` goes on after any of them.
+                    // The client is told to reconnect: the events are durable, and `Last-Event-ID` continues after any
+                    // of them.
                     self.waiting.push(Ok(SseEvent::default().retry(Duration::from_secs(1)).comment("draining")));
                     self.ended = true;
                     return;
