@@ -56,7 +56,7 @@ pub(super) async fn converse(
     drop(selecting);
     let (mut first, mut stand_in) = (true, false);
     loop {
-        turn.whole()?; // the turn can still be all or nothing
+        turn.whole()?; // all or nothing, once a step can be undone
         app.turns.still_wanted(turn).await?; // not cancelled
         turn.within_limits(app.clock.now())?; // reflections, time, tokens, money
         if offered.add(found(turn)) || first {

@@ -1,8 +1,8 @@
 //! The request paths. Start reading Cardea here: [`enter`], [`chat`], then `tool_call`.
 //!
 //! These files are the table of contents of the system: a request is one function, each step of it is one line, and
-//! each line names the room that does the work. Read [`chat`] from top to bottom and you have seen everything that
-//! happens to a message, in order.
+//! each line names the room that does the work. Read `chat.rs` and then `tool_call.rs` from top to bottom, and you have
+//! seen, in order, everything that happens to a message and to the tool calls that it causes.
 //!
 //! There is no other way from a route to an effect. The HTTP API, MCP and programs that embed Cardea all call the
 //! functions exported here.

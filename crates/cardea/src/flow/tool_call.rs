@@ -96,7 +96,7 @@ pub(super) async fn tool_call(
     offered: Option<&Selected>,
 ) -> Result<Called> {
     let Run { app, caller, .. } = run;
-    turn.whole()?; // the turn can still be all or nothing
+    turn.whole()?; // all or nothing, once a step can be undone
     app.turns.still_wanted(turn).await?; // not cancelled
     turn.another_call()?; // tool calls per turn
     turn.has_time(app.clock.now())?; // time left for the answer
