@@ -24,7 +24,7 @@ const MOST_TOOLS: usize = 2_000;
 /// The most tools of one server that are remembered, including those that no longer exist.
 const MOST_KEPT: usize = 10_000;
 
-/// How many conflicts with other nodes are retried.
+/// The most attempts to write the rows when other nodes come first.
 const TRIES: usize = 3;
 
 /// The shortest prefix of a digest that identifies a definition.

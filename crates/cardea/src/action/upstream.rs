@@ -145,7 +145,7 @@ impl Upstream {
             Ok(Ok(tools)) => tools,
         };
         *self.lister.lock().unwrap_or_else(PoisonError::into_inner) = Some(client);
-        let tools = self.pins.admit(&self.name, self.config.pin, tools).await?; // only accepted definitions
+        let tools = self.pins.admit(&self.name, self.config.pin, tools).await?; // without those that are held
         let screen = |words: Words| {
             let screened = self.control.screen_tool(words)?;
             let warned = screened.taint().iter().any(|word| word == SUSPICIOUS);

@@ -9,7 +9,7 @@ use crate::{
     turn::{Asker, Before, Begun, Kind, Question},
 };
 
-/// How often opening a question is retried when the previous turn ended while this one was being screened.
+/// The most attempts to open a question, if each time the previous turn ends while this one is being screened.
 const TRIES: usize = 3;
 
 /// Opens the turn of a message. Once this returns, the question is durable.

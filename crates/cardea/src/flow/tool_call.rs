@@ -156,7 +156,7 @@ pub(super) async fn tool_call(
 enum Sound<'o> {
     /// A call of an existing target with valid arguments.
     Call(Target<'o>, Wish),
-    /// A refused step is recorded, and the model is told.
+    /// The step was refused and recorded, and the model is told.
     Refused(Called),
 }
 
@@ -217,7 +217,7 @@ async fn sound<'o>(
     }
 }
 
-/// Executes the call, or returns the caller's own earlier result of a read for as long as the tool allows.
+/// Executes the call, or returns a cached result of the same read, for as long as the tool allows.
 async fn perform(run: Run<'_>, turn: &mut Turn, permit: Permit, tool: &Tool, step: &Step) -> Acted {
     let Run { app, caller, agent, .. } = run;
     let (call, cache) = (step.call(), app.context.cache());
