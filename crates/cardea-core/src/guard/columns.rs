@@ -8,7 +8,7 @@ mod cells;
 
 use std::ops::Range;
 
-pub(super) use self::arrays::{arrays, has_rows};
+pub(super) use self::arrays::{arrays, has_cells};
 use self::cells::{Cells, brackets};
 use super::{
     headers::{LONGEST_HEADER, labels, secret},
