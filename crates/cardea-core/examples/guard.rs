@@ -69,6 +69,8 @@ const HOSTILE: &[&str] = &[
     "\\\"a",
     "<b>",
     "<td>1</td>",
+    "<p x=1>",
+    "<b> ",
     "<a b",
     "api_key=",
     "n8n_api_",

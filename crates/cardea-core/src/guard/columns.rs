@@ -8,9 +8,10 @@ mod cells;
 
 use std::ops::Range;
 
-pub(super) use self::arrays::{arrays, has_rows};
+pub(super) use self::arrays::{arrays, has_cells};
 use self::cells::{Cells, brackets};
 use super::{
+    check::Begun,
     headers::{LONGEST_HEADER, labels, secret},
     normalize::View,
 };
@@ -26,6 +27,33 @@ const MOST_MISFITS: usize = 64;
 
 /// Bytes in which brackets close, once so much of a text was read again.
 const SHORT_ROW: usize = 256;
+
+/// Of so many rows of a table it is asked whether they name columns anew.
+const MOST_LOOKS: usize = 16;
+
+/// One of them stands in each name of ASCII that tells of what lets somebody in.
+static SECRETS: Begun<20> = Begun::new([
+    b"pass",
+    b"pw",
+    b"kennwort",
+    b"mdp",
+    b"contrase",
+    b"clave",
+    b"senha",
+    b"wachtwoord",
+    b"haslo",
+    b"losenord",
+    b"adgangskode",
+    b"salasana",
+    b"heslo",
+    b"sifre",
+    b"parola",
+    b"secret",
+    b"token",
+    b"api",
+    b"access",
+    b"pin",
+]);
 
 /// A row over several lines is no longer.
 const LONGEST_ROW: usize = 8 * 1024;
@@ -151,6 +179,8 @@ struct Table {
     misfits: usize,
     /// Rows of it were read.
     has_rows: bool,
+    /// Of so many it was asked whether they name columns anew.
+    looked: usize,
 }
 
 impl Table {
@@ -162,8 +192,13 @@ impl Table {
     /// Takes in what a row names, if one of its names is of what lets somebody in: another table may begin right below. WHY
     /// beside the other names: a row may have such a word in a cell.
     fn rename(&mut self, text: &str, line: &str, place: usize) {
-        let number = line.bytes().any(|byte| byte.is_ascii_digit());
-        let other = if number { None } else { begun(text, line, place, &mut Vec::new()) };
+        let none = line.is_ascii() && !SECRETS.stand_in(line.as_bytes());
+        // WHY: most rows have a number, and a text may be made of rows that have such a word.
+        if self.looked >= MOST_LOOKS || none || line.bytes().any(|byte| byte.is_ascii_digit()) {
+            return;
+        }
+        self.looked += 1;
+        let other = begun(text, line, place, &mut Vec::new());
         let fits = |other: &Self| other.sign == self.sign && other.labels.len() == self.labels.len();
         let Some(other) = other.filter(fits) else { return };
         if other.labels.iter().any(|label| secret(label).is_some()) {
@@ -263,7 +298,14 @@ fn begun(text: &str, line: &str, place: usize, cells: &mut Vec<Range<usize>>) ->
             continue;
         }
         if let Some(labels) = labels(text, cells) {
-            return Some(Table { sign, labels, tight: is_tight(line, sign), misfits: 0, has_rows: false });
+            return Some(Table {
+                sign,
+                labels,
+                tight: is_tight(line, sign),
+                misfits: 0,
+                has_rows: false,
+                looked: 0,
+            });
         }
     }
     None

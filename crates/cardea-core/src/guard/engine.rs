@@ -7,7 +7,7 @@ use serde_json::Value;
 use super::{
     catalogue::Catalogue,
     choice::Choices,
-    columns::has_rows,
+    columns::has_cells,
     content::Lists,
     detect::{Asked, Detectors, NearBy, Parts, Sheet},
     injection::{DIMS, Look, SecondReader},
@@ -230,7 +230,7 @@ impl Engine {
                 }
             }
         }
-        if has_rows(value.value) {
+        if has_cells(value.value) {
             self.0.detectors.tables(
                 Sheet { view: &fold(value.text), value: Some(value) },
                 surface,

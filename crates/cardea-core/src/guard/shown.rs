@@ -32,11 +32,14 @@ struct Made<'a, 'v> {
     from: &'a View<'v>,
     text: Vec<u8>,
     source: Vec<(u32, u32)>,
+    /// The last byte that is no white space.
+    last: Option<u8>,
 }
 
 impl<'a, 'v> Made<'a, 'v> {
     fn new(from: &'a View<'v>) -> Self {
-        Self { from, text: Vec::with_capacity(from.text.len()), source: Vec::with_capacity(from.text.len()) }
+        let (text, source) = (Vec::with_capacity(from.text.len()), Vec::with_capacity(from.text.len()));
+        Self { from, text, source, last: None }
     }
 
     fn home(&self, place: Range<usize>) -> (u32, u32) {
@@ -45,7 +48,9 @@ impl<'a, 'v> Made<'a, 'v> {
     }
 
     fn copy(&mut self, place: Range<usize>) {
-        self.text.extend_from_slice(self.from.bytes().get(place.clone()).unwrap_or_default());
+        let text = self.from.bytes().get(place.clone()).unwrap_or_default();
+        self.last = text.trim_ascii_end().last().copied().or(self.last);
+        self.text.extend_from_slice(text);
         for at in place {
             self.source.push(self.home(at..at + 1));
         }
@@ -278,6 +283,7 @@ pub(super) fn tables(view: &View<'_>) -> Option<View<'static>> {
 impl Made<'_, '_> {
     fn put(&mut self, text: &str, place: Range<usize>) {
         let home = self.home(place);
+        self.last = text.trim_ascii_end().bytes().last().or(self.last);
         self.text.extend_from_slice(text.as_bytes());
         self.source.extend(std::iter::repeat_n(home, text.len()));
     }
@@ -287,19 +293,75 @@ impl Made<'_, '_> {
         if matches!(place, Place::Cell | Place::Ends | Place::Value) {
             self.trim(|byte| byte.is_ascii_whitespace());
         }
-        let last = self.text.trim_ascii_end().last().copied();
+        let last = self.last;
         let blank = self.text.last().is_none_or(u8::is_ascii_whitespace);
         let text = match place {
+            Place::Row if self.text.ends_with(b"\n") => "| ",
             Place::Row => "\n| ",
             // A value may stand behind.
             _ if last == Some(b':') && !blank => " ",
             _ if last == Some(b':') => "",
             Place::Ends => " |",
             Place::Name => ": ",
-            Place::Line if last != Some(b'|') => "\n",
+            Place::Line if self.text.ends_with(b"\n") => "",
+            Place::Line if !self.text.ends_with(b"| ") => "\n",
             _ if blank => "",
             _ => " ",
         };
         self.put(text, tag);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{super::normalize::fold, *};
+
+    fn read(text: &str) -> Vec<String> {
+        shown(&fold(text), false).into_iter().map(|shown| shown.view.text.into_owned()).collect()
+    }
+
+    #[test]
+    fn a_text_is_read_as_it_is_shown_and_leads_back() {
+        for (text, told) in [
+            ("Password: <b>X</b>", "Password: X "),
+            ("<p>Password:<br>X</p>", "\nPassword: X\n"),
+            ("<tr>\n <td>Passwort:</td>\n <td><p>X</p></td>\n</tr>", "\n| Passwort: X |\n"),
+            (
+                "<tr><th scope='row'>a</th><th>b</th></tr><tr><td>c</td><td>d</td></tr>",
+                "\n| a | b |\n| c | d |\n",
+            ),
+            ("<dt>a</dt><dd>b</dd>", "a: b "),
+            ("<x:a b='c'>d</x:a>", "<x:a>d</x:a>"),
+            ("<name>a</name> <value>b</value>", "<name>a: b "),
+            ("a<!-- b > c -->d <![CDATA[e]]>&nbsp;f", "a d e f"),
+            (r#"{\"a\":\\\"b\\\"}"#, r#"{"a":"b"}"#),
+        ] {
+            let shown: Vec<String> = read(text);
+            assert_eq!(shown, [told], "{text}");
+        }
+        assert_eq!(read(r#"\"a\" <b>c</b>"#), [r#""a" <b>c</b>"#, r#""a" c "#]);
+        for text in
+            ["a < b > c", "if a<b", "password: <string>, <value>", "<password>", r"C:\a", "&amp; ]] Vec<u8>"]
+        {
+            assert!(read(text).is_empty(), "{text}");
+        }
+        let text = "né <b>é1</b> x";
+        let view = shown(&fold(text), false).pop().unwrap().view;
+        let at = view.text.find("e1").unwrap();
+        let (from, to) = view.back(at, at + 2);
+        assert_eq!(text.get(from..to), Some("é1"));
+    }
+
+    #[test]
+    fn what_more_text_may_change_at_the_end_is_left_out() {
+        for (text, told, until) in [
+            ("<b>a</b> b <t", "a  b", 11),
+            ("<b>a</b> b \\", "a  b \\", usize::MAX),
+            ("<b>a</b> b &nb", "a  b", 11),
+            ("<b>a</b> b <5", "a  b <5", usize::MAX),
+        ] {
+            let shown = shown(&fold(text), true).pop().unwrap();
+            assert_eq!((shown.view.text.as_ref(), shown.until), (told, until), "{text}");
+        }
     }
 }

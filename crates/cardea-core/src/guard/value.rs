@@ -249,6 +249,32 @@ mod tests {
     }
 
     #[test]
+    fn a_value_is_read_under_the_name_beside_it_in_whichever_order_they_stand() {
+        for (told, masked) in [
+            (
+                json!({ "value": "Anchor10xQ", "name": "DB_PASSWORD" }),
+                json!({ "value": "[PASSWORD_1]", "name": "DB_PASSWORD" }),
+            ),
+            (
+                json!({ "Parameter": { "Name": "DB_PASSWORD", "Type": "SecureString", "Value": "Anchor10xQ" } }),
+                json!({ "Parameter": { "Name": "DB_PASSWORD", "Type": "SecureString", "Value": "[PASSWORD_1]" } }),
+            ),
+            (
+                json!([{ "key": "ssn", "note": "x", "value": 536_228_145 }]),
+                json!([{ "key": "ssn", "note": "x", "value": "[SSN_1]" }]),
+            ),
+        ] {
+            assert_eq!(screened(told), masked);
+        }
+        for same in [
+            json!({ "name": "password_policy", "type": "x", "value": "Min8chars" }),
+            json!({ "name": "SIZE", "type": "x", "value": "Anchor10xQ" }),
+        ] {
+            assert_eq!(screened(same.clone()), same);
+        }
+    }
+
+    #[test]
     fn a_key_says_what_its_number_is() {
         assert_eq!(screened(json!({ "ssn": 536_228_145 })), json!({ "ssn": "[SSN_1]" }));
     }

@@ -1,14 +1,14 @@
 //! Lists of words that many texts are asked for: by the first byte, so that a byte with which none begins is looked at once.
 
 /// Small words of ASCII, at most 128.
-pub(super) struct Begun<const N: usize> {
+pub(in super::super) struct Begun<const N: usize> {
     words: [&'static [u8]; N],
     /// For each byte the words that begin with it, small or large.
     first: [u128; 256],
 }
 
 impl<const N: usize> Begun<N> {
-    pub(super) const fn new(words: [&'static [u8]; N]) -> Self {
+    pub(in super::super) const fn new(words: [&'static [u8]; N]) -> Self {
         let (mut first, mut number) = ([0; 256], 0);
         while number < N {
             #[expect(clippy::indexing_slicing, reason = "computed by the compiler, which would stop")]
@@ -42,7 +42,7 @@ impl<const N: usize> Begun<N> {
     }
 
     /// True if one of the words stands in the text, letter case ignored.
-    pub(super) fn stand_in(&self, text: &[u8]) -> bool {
+    pub(in super::super) fn stand_in(&self, text: &[u8]) -> bool {
         (0..text.len()).any(|at| text.get(at..).is_some_and(|rest| self.begin(rest)))
     }
 }

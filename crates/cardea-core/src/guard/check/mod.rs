@@ -14,6 +14,8 @@ mod words;
 
 use std::ops::ControlFlow;
 
+pub(super) use self::begun::Begun;
+
 /// A check that a row can name.
 pub(super) type Check = fn(&[u8]) -> bool;
 

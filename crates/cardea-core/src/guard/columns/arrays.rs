@@ -1,4 +1,5 @@
-//! Tables in JSON: arrays of rows, under the names in the first row or in a list beside them.
+//! Tables in JSON: arrays of rows, under the names in the first row or in a list beside them, and values with a name beside
+//! them.
 
 use std::ops::Range;
 
@@ -10,8 +11,12 @@ use crate::guard::normalize::View;
 /// So many lists of names, and of tables without names, are known at a time.
 const MOST: usize = 64;
 
-/// How answers name the member that holds the name of a column.
-const NAME: [&str; 8] = ["name", "Name", "label", "field", "title", "column", "column_name", "columnName"];
+/// How answers name the member that holds the name of a column or of a value.
+const NAME: [&str; 10] =
+    ["name", "Name", "label", "field", "title", "column", "column_name", "columnName", "key", "Key"];
+
+/// How they name the member that holds the value.
+const VALUE: [&str; 2] = ["value", "Value"];
 
 /// Hands over the cells of all tables of a value under their labels, as [`super::columns`] does for a text. The view is of
 /// the text that the value was written down in, with its parts in these places.
@@ -29,11 +34,13 @@ pub(in super::super) fn arrays(
     walk.made.hand_over()
 }
 
-/// True if a value holds an array of arrays.
-pub(in super::super) fn has_rows(value: &Value) -> bool {
+/// True if a value holds an array of arrays, or a value with a name beside it.
+pub(in super::super) fn has_cells(value: &Value) -> bool {
     match value {
-        Value::Array(items) => items.first().is_some_and(Value::is_array) || items.iter().any(has_rows),
-        Value::Object(members) => members.values().any(has_rows),
+        Value::Array(items) => items.first().is_some_and(Value::is_array) || items.iter().any(has_cells),
+        Value::Object(members) => {
+            members.keys().any(|key| VALUE.contains(&key.as_str())) || members.values().any(has_cells)
+        }
         _ => false,
     }
 }
@@ -68,15 +75,22 @@ impl Walk<'_, '_, '_, '_> {
                 Some(0..0)
             }
             Value::Object(members) => {
-                let (open, mut name) = ((self.names.len(), self.tables.len()), 0..0);
+                let open = (self.names.len(), self.tables.len());
+                let (mut name, mut cell) = (0..0, 0..0);
                 for (key, member) in members {
                     self.part();
                     let place = self.value(member)?;
                     if member.is_string() && NAME.contains(&key.as_str()) {
                         name = place;
+                    } else if (member.is_string() || member.is_number()) && VALUE.contains(&key.as_str()) {
+                        cell = place;
                     }
                 }
                 self.settle(open)?;
+                if !cell.is_empty() && !name.is_empty() {
+                    let labels = labels(&self.made.view.text, std::slice::from_ref(&name));
+                    labels.map_or(Some(()), |labels| self.made.row(&labels, &[cell]))?;
+                }
                 Some(name)
             }
             Value::Null | Value::Bool(_) => Some(0..0),

@@ -150,6 +150,38 @@ fn names_right_below_the_rows_of_another_table_are_read_as_names() {
 }
 
 #[test]
+fn each_name_of_a_secret_may_stand_right_below_other_rows() {
+    for name in [
+        "Passwort",
+        "pwd",
+        "kennwort",
+        "mdp",
+        "contraseña",
+        "clave",
+        "senha",
+        "wachtwoord",
+        "haslo",
+        "lösenord",
+        "passord",
+        "adgangskode",
+        "salasana",
+        "heslo",
+        "şifre",
+        "parola",
+        "пароль",
+        "密码",
+        "secret",
+        "token",
+        "api key",
+        "access key",
+        "pin",
+    ] {
+        let told = read(&format!("id,email,city\n1,a@b.example,Rome\nhost,{name},x\ndb,Anchor10xQ,y\n"));
+        assert!(told.contains(": Anchor10xQ"), "{name} {told}");
+    }
+}
+
+#[test]
 fn a_password_is_read_to_the_end_of_its_cell() {
     let standard = Profile { second_look: None, ..Profile::built_in("standard").unwrap() };
     let engine = Engine::new(&standard).unwrap();
