@@ -104,7 +104,7 @@ impl Stage {
 
     /// Prints the addresses, the folder and the users.
     pub(super) fn tell(&self, out: &mut Out<'_>) {
-        out.line("Cardea, a gateway for AI agents. Everything in this demo runs on this machine, without a language model.");
+        out.line("Cardea, the secure front door of AI agents. This demo runs on this machine alone, without a language model.");
         out.line("");
         out.line(format!("  Cardea         {}", self.url));
         out.line(format!("  the shop       {} (30 tools, MCP)", self.shop.at.url));
