@@ -343,11 +343,7 @@ async fn who_follows_the_log_misses_nothing_however_late_it_is_written() {
     let by_time =
         Place { at: read.last().unwrap().at, id: format!("main.{}", read.last().unwrap().sequence) };
     let by_time = house.observe.search(&acme, &by_time, Wanted::ALL, of(4)).await.unwrap();
-    assert_eq!(
-        numbers(&by_time.entries),
-        Vec::<Value>::new(),
-        "it lies before the moment that was seen last"
-    );
+    assert!(numbers(&by_time.entries).is_empty(), "it lies before the moment that was seen last");
     let part = house.observe.follow(&acme, &seen, of(4)).await.unwrap();
     assert_eq!(numbers(&part.entries), ["slow"]);
     // Another node begins: it is read from its first entry, and a busy one does not keep it from being read.
