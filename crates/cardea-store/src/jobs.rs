@@ -125,14 +125,22 @@ impl Jobs {
         let task = task(lane.token.clone());
         let leave = Leave { jobs, stage, id };
         running.insert(id, (name, None));
-        let handle = tokio::spawn(lane.tracker.track_future(async move {
+        let tracked = lane.tracker.track_future(async move {
             let _leave = leave;
             if AssertUnwindSafe(task).catch_unwind().await.is_err() {
                 tracing::error!(job.name = name, "a background job panicked");
             }
-        }));
-        if let Some(entry) = running.get_mut(&id) {
-            entry.1 = Some(handle.abort_handle());
+        });
+        // WHY not under the lock: a runtime that shuts down drops the task at once, which takes the lock to leave the list.
+        drop(running);
+        let handle = tokio::spawn(tracked).abort_handle();
+        let mut running = lane.running.lock().unwrap_or_else(PoisonError::into_inner);
+        match running.get_mut(&id) {
+            Some((_, place)) => *place = Some(handle),
+            None => {
+                drop(running);
+                handle.abort(); // it has ended, or was cut off meanwhile
+            }
         }
         Ok(())
     }
@@ -218,15 +226,12 @@ impl Jobs {
             return Vec::new();
         }
         let cut: Vec<_> = {
-            let running = lane.running.lock().unwrap_or_else(PoisonError::into_inner);
-            running
-                .values()
-                .filter_map(|(name, handle)| handle.as_ref().map(|h| (*name, h.clone())))
-                .collect()
+            let mut running = lane.running.lock().unwrap_or_else(PoisonError::into_inner);
+            std::mem::take(&mut *running).into_values().collect()
         };
         for (name, handle) in &cut {
             tracing::warn!(job.name = name, "a background job did not end in time and was cut off");
-            handle.abort();
+            handle.iter().for_each(AbortHandle::abort);
         }
         lane.tracker.wait().await;
         cut.into_iter().map(|(name, _)| name).collect()
@@ -319,6 +324,32 @@ mod tests {
         assert_eq!(jobs.names(), ["cache copy"]);
         assert_eq!(jobs.drain(Duration::from_secs(5)).await, Drained::default());
         assert_eq!(jobs.keep(Stage::Upkeep, "late", |_| async {}), Err(Stopping("late")));
+    }
+
+    #[test]
+    fn a_runtime_that_ends_while_a_task_starts_its_last_one_does_not_hang() {
+        struct Last(Jobs);
+        impl Drop for Last {
+            fn drop(&mut self) {
+                self.0.spawn("last", async {});
+            }
+        }
+        let (ended, heard) = std::sync::mpsc::channel();
+        std::thread::spawn(move || {
+            let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+            let jobs = Jobs::new();
+            let last = Last(jobs.clone());
+            runtime.block_on(async {
+                jobs.spawn("turn", async move {
+                    let _last = last;
+                    std::future::pending().await
+                });
+                tokio::task::yield_now().await;
+            });
+            drop(runtime);
+            ended.send(()).unwrap();
+        });
+        heard.recv_timeout(Duration::from_secs(10)).expect("it hangs");
     }
 
     #[tokio::test]
