@@ -170,7 +170,7 @@ impl Detectors {
         pace: Pace<'_>,
         seen: &mut Vec<Seen>,
     ) -> Option<Vec<View<'static>>> {
-        let mut others = Injection::readings(&near.view, &near.turns);
+        let mut others = self.injection.readings(&near.view, &near.turns);
         let turned = others.len();
         others.extend(Injection::told(&near.view, &near.turns));
         others.extend(Injection::pieces(&near.view));
