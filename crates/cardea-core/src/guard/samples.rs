@@ -192,17 +192,24 @@ mod tests {
             let mut maker = Maker::new(&pattern.row.id);
             for sample in &pattern.row.yes {
                 let text = maker.fill(sample, pattern);
-                for next in
-                    ['5', 'x'].into_iter().filter(|_| text.ends_with(|c: char| c.is_ascii_alphanumeric()))
+                for next in ['5', 'x', '\u{e9}']
+                    .into_iter()
+                    .filter(|_| text.ends_with(|c: char| c.is_ascii_alphanumeric()))
                 {
                     if !rules_in(&format!("{text} {next}")).contains(&pattern.row.id) {
                         continue;
                     }
                     tried += 1;
-                    for signs in [1, 8, 9, 39] {
-                        let glued = format!("{text}{}{next}", "\u{200b}".repeat(signs));
-                        if !rules_in(&glued).contains(&pattern.row.id) {
-                            wrong.push(format!("{} misses {text} before {signs} and {next}", pattern.row.id));
+                    // Before letters hyphens and marks stand in words as well, so only numbers end there.
+                    let last = text.rsplit(|c: char| !c.is_ascii_alphanumeric()).next().unwrap_or_default();
+                    let number = next == '5' || last.contains(|c: char| c.is_ascii_digit());
+                    let written = if number { &["\u{ad}", "\u{301}"][..] } else { &[] };
+                    for sign in ["\u{200b}", "\u{200c}", "\u{34f}", "\u{fe0f}"].iter().chain(written) {
+                        for signs in [1, 9] {
+                            let glued = format!("{text}{}{next}", sign.repeat(signs));
+                            if !rules_in(&glued).contains(&pattern.row.id) {
+                                wrong.push(format!("{} misses {glued:?}", pattern.row.id));
+                            }
                         }
                     }
                 }
