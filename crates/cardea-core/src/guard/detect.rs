@@ -14,6 +14,7 @@ use super::{
     compiled::{Leaks, Piece, WRITTEN},
     decode::{children, rejoined, smuggled},
     given::Given,
+    headers::Headers,
     injection::{Injection, SecondReader, Turn},
     linked::Linked,
     normalize::{View, fold},
@@ -30,6 +31,7 @@ pub(super) struct Detectors {
     leaks: Leaks,
     linked: Linked,
     given: Given,
+    headers: Headers,
     injection: Injection,
 }
 
@@ -62,10 +64,11 @@ impl Detectors {
         let leaks = Leaks::build(&mut catalogue)?;
         let linked = Linked::build(&mut catalogue);
         let given = Given::build(&mut catalogue);
+        let headers = Headers::build()?;
         let injection = Injection::build(&mut catalogue)?;
         catalogue.add("deny", Family::Content, "DENIED");
         catalogue.add("topic", Family::Content, "REMOVED");
-        Ok(Self { catalogue, leaks, linked, given, injection })
+        Ok(Self { catalogue, leaks, linked, given, headers, injection })
     }
 
     /// Findings that depend only on text near them: the same in a stream as in the whole.
@@ -74,7 +77,7 @@ impl Detectors {
         let untrusted = surface.is_untrusted();
         let mut seen = Vec::new();
         let mut find = |view: &View<'_>| {
-            let piece = Piece { view, pace, detector: WRITTEN, untrusted, only: None };
+            let piece = Piece { view, pace, detector: WRITTEN, untrusted, only: &[] };
             let read = self.leaks.find(&piece, &mut seen)?;
             let open =
                 if read.open < view.text.len() { view.back(read.open, read.open).0 } else { text.len() };
@@ -98,7 +101,7 @@ impl Detectors {
         children.extend(smuggled(text));
         let pace = Pace { more: false, ..pace };
         for child in &children {
-            let piece = Piece { view: child, pace, detector: "decoded", untrusted, only: None };
+            let piece = Piece { view: child, pace, detector: "decoded", untrusted, only: &[] };
             late = late || (pace.late)() || self.leaks.find(&piece, &mut seen).is_none();
         }
         NearBy { seen, open, turns, late, view, beside, children }
@@ -143,20 +146,18 @@ impl Detectors {
             return Some(());
         }
         let (pace, untrusted) = (Pace { more: false, late }, surface.is_untrusted());
+        let headers = &self.headers;
         let reads = &mut |table: &Columns| {
-            let families = [Some(Family::Personal), table.secrets.then_some(Family::Credential)];
-            for family in families.into_iter().flatten() {
-                let piece =
-                    Piece { view: &table.view, pace, detector: "decoded", untrusted, only: Some(family) };
-                self.leaks.find(&piece, seen)?;
-            }
-            Some(())
+            let only: &[Family] =
+                if table.secrets { &[Family::Personal, Family::Credential] } else { &[Family::Personal] };
+            let piece = Piece { view: &table.view, pace, detector: "decoded", untrusted, only };
+            self.leaks.find(&piece, seen).map(drop)
         };
         match sheet.value {
-            Some(Parts { value, parts, .. }) => arrays(value, parts, sheet.view, late, reads),
+            Some(parts) => arrays(parts, sheet.view, headers, late, reads),
             None => {
-                columns(sheet.view, late, reads)?;
-                shown::tables(sheet.view).map_or(Some(()), |read| columns(&read, late, reads))
+                columns(sheet.view, headers, late, reads)?;
+                shown::tables(sheet.view).map_or(Some(()), |read| columns(&read, headers, late, reads))
             }
         }
     }
@@ -180,7 +181,7 @@ impl Detectors {
             others.extend(broken::backwards(&near.view));
         }
         for (number, view) in others.iter().enumerate() {
-            let only = (number < turned).then_some(Family::Injection);
+            let only: &[Family] = if number < turned { &[Family::Injection] } else { &[] };
             let untrusted = surface.is_untrusted();
             let piece = Piece { view, pace, detector: "decoded", untrusted, only };
             // WHY: there may be many, each too short to ask by itself.

@@ -3,13 +3,17 @@ use super::{
     *,
 };
 
+fn headers() -> Headers {
+    Headers::build().unwrap()
+}
+
 fn read(text: &str) -> String {
     let mut all = String::new();
     let keep = &mut |read: &Columns| {
         all.push_str(&read.view.text.replace("\n\n", "; "));
         Some(())
     };
-    columns(&fold(text), &|| false, keep).unwrap();
+    columns(&fold(text), &headers(), &|| false, keep).unwrap();
     all
 }
 
@@ -44,7 +48,7 @@ fn a_reader_who_has_had_enough_gets_no_more() {
         portions += 1;
         None
     };
-    assert!(columns(&fold(&text), &|| false, &mut once).is_none());
+    assert!(columns(&fold(&text), &headers(), &|| false, &mut once).is_none());
     assert_eq!(portions, 1);
 }
 
@@ -60,7 +64,7 @@ fn lists_of_names_are_read_once_however_many_words_stand_before_them() {
                     asked.set(asked.get() + 1);
                     false
                 };
-                columns(&fold(&text), &late, &mut |_| Some(())).unwrap();
+                columns(&fold(&text), &headers(), &late, &mut |_| Some(())).unwrap();
                 (asked.get(), text.len() / ASK_EVERY)
             };
             let (few, many) = (asked(10), asked(20));
@@ -75,7 +79,7 @@ fn who_is_late_reads_no_more() {
     let text = "insert into t (pin) values (1);\n".repeat(10_000);
     let mut read = 0;
     let late = || true;
-    let gave = columns(&fold(&text), &late, &mut |_| {
+    let gave = columns(&fold(&text), &headers(), &late, &mut |_| {
         read += 1;
         Some(())
     });
@@ -272,7 +276,7 @@ fn rows_and_brackets_that_never_end_cost_no_more_than_their_length() {
                 asked.set(asked.get() + 1);
                 false
             };
-            columns(&fold(&text), &late, &mut |_| Some(())).unwrap();
+            columns(&fold(&text), &headers(), &late, &mut |_| Some(())).unwrap();
             (asked.get(), text.len() / ASK_EVERY)
         };
         let (calls, own) = asked(20_000);
@@ -344,7 +348,7 @@ fn places_lead_back_to_the_cells() {
         places.push(read.view.back(at, at + 5));
         Some(())
     };
-    columns(&fold(text), &|| false, read).unwrap();
+    columns(&fold(text), &headers(), &|| false, read).unwrap();
     let cell = places.pop().and_then(|(from, to)| text.get(from..to));
     assert_eq!(cell, Some("é0161"));
 }
