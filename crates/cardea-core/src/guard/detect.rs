@@ -13,6 +13,7 @@ use super::{
     columns::{Columns, arrays, columns},
     compiled::{Leaks, Piece, WRITTEN},
     decode::{children, rejoined, smuggled},
+    emphasis,
     given::Given,
     headers::Headers,
     injection::{Injection, SecondReader, Turn},
@@ -91,7 +92,8 @@ impl Detectors {
             open = open.min(until);
             beside.push(view);
         }
-        for view in &beside {
+        let bare = emphasis::without(&view);
+        for view in beside.iter().chain(&bare) {
             match find(view) {
                 Some((place, _)) => open = open.min(place),
                 None => late = true,
@@ -104,7 +106,7 @@ impl Detectors {
             let piece = Piece { view: child, pace, detector: "decoded", untrusted, only: &[] };
             late = late || (pace.late)() || self.leaks.find(&piece, &mut seen).is_none();
         }
-        NearBy { seen, open, turns, late, view, beside, children }
+        NearBy { seen, open, turns, late, view, beside, bare, children }
     }
 
     /// Findings that depend on the whole text: orders to the model. False if a second look was wanted in vain, and
@@ -256,6 +258,8 @@ pub(super) struct NearBy<'t> {
     pub(super) view: View<'t>,
     /// The text with spaces where signs stand that nobody sees, and as it is shown.
     beside: Vec<View<'static>>,
+    /// It without emphasis.
+    bare: Option<View<'static>>,
     pub(super) children: Vec<View<'static>>,
 }
 
@@ -271,6 +275,6 @@ impl<'t> NearBy<'t> {
             let from = view.text.floor_char_boundary(view.forth(place).saturating_sub(before));
             view.back(from, from).0
         };
-        self.beside.iter().map(context).fold(context(&self.view), usize::min)
+        self.beside.iter().chain(&self.bare).map(context).fold(context(&self.view), usize::min)
     }
 }

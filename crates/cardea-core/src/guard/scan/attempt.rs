@@ -20,7 +20,7 @@ use super::{
 const LONGEST_NAME: usize = 64;
 
 /// Most that may stand between a name and its value.
-const LONGEST_JOINT: usize = 24;
+const LONGEST_JOINT: usize = 64;
 
 /// The longest block, such as a private key, that is taken as one.
 const LONGEST_BLOCK: usize = 16 * 1024;
