@@ -340,6 +340,10 @@ fn inserted(text: &str, made: &mut Made<'_, '_, '_>) -> Option<()> {
         loop {
             let end = text.floor_char_boundary(from.saturating_add(most));
             let Some(values) = text.get(..end).and_then(|text| brackets(text, from, 24)) else { break };
+            // Behind another word another list begins.
+            if !text.get(from..values.start).is_some_and(is_between_rows) {
+                break;
+            }
             made.spend(values.len())?;
             Cells::of(text.get(values.clone()).unwrap_or_default(), values.start, ',')
                 .at_most(count, &mut cells);
@@ -361,6 +365,15 @@ fn inserted(text: &str, made: &mut Made<'_, '_, '_>) -> Option<()> {
         }
     }
     Some(())
+}
+
+/// True for what stands before the brackets of a row: the word for it, commas, white space.
+fn is_between_rows(gap: &str) -> bool {
+    let mut words = gap.split(|c: char| !c.is_alphanumeric()).filter(|word| !word.is_empty());
+    let word = words
+        .next()
+        .is_none_or(|word| ["values", "value"].iter().any(|known| word.eq_ignore_ascii_case(known)));
+    word && words.next().is_none() && !gap.contains(';')
 }
 
 /// `COPY t (names) FROM stdin;` and lines of cells set apart by tabs, up to a line with `\\.`.

@@ -496,6 +496,8 @@ enum Stands {
     Anywhere,
     /// Between signs.
     Apart,
+    /// At the end of a word, as in `userPassword`.
+    Last,
     /// It is the name.
     Alone,
     /// The same, also with an `s` behind it.
@@ -511,6 +513,7 @@ impl Stands {
             Self::Apart => {
                 !before.ends_with(char::is_alphanumeric) && !behind.starts_with(char::is_alphanumeric)
             }
+            Self::Last => !behind.starts_with(char::is_alphanumeric),
             Self::Alone => before.is_empty() && behind.is_empty(),
             Self::Plural => before.is_empty() && behind.bytes().all(|byte| byte.eq_ignore_ascii_case(&b's')),
         }
@@ -549,8 +552,12 @@ impl Headers {
             put(part, Means::Tells(number), if short { Stands::Apart } else { Stands::Anywhere });
         }
         for (number, (word, _)) in SECRETS.iter().enumerate() {
-            let several = word.contains(['_', ' ']);
-            put(word, Means::Secret(number), if several { Stands::Anywhere } else { Stands::Apart });
+            let stands = match *word {
+                word if word.contains(['_', ' ']) => Stands::Anywhere,
+                "password" | "passwort" | "kennwort" | "passwd" => Stands::Last,
+                _ => Stands::Apart,
+            };
+            put(word, Means::Secret(number), stands);
         }
         ABOUT.iter().for_each(|word| put(word, Means::About, Stands::Apart));
         NAMES.iter().for_each(|word| put(word, Means::Name, Stands::Alone));
@@ -581,10 +588,18 @@ impl Headers {
 
     /// Labels for the cells below these names; nothing if they are no names of columns, or none tells.
     pub(super) fn labels(&self, text: &str, header: &[Range<usize>]) -> Option<Labels> {
-        let (mut people, mut secrets) = (false, false);
+        let (mut people, mut secrets, mut odd) = (false, false, 0);
         // WHY: most lines that could be names tell nothing, and cost no more than this walk.
         for cell in header {
-            let name = text.get(cell.clone()).filter(|name| is_name(name))?;
+            let name = text.get(cell.clone())?;
+            if !is_name(name) {
+                // WHY: one column with an unusual name must not hide what stands in the others.
+                odd += 1;
+                if !may_be_name(name) || odd * 2 > header.len() {
+                    return None;
+                }
+                continue;
+            }
             let told = self.told(name);
             people |= told.tells.is_some();
             secrets |= told.tells.is_none() && told.hidden(name).is_some();
@@ -593,7 +608,7 @@ impl Headers {
             return None;
         }
         let names = header.iter().map(|cell| {
-            let name = text.get(cell.clone()).unwrap_or_default().to_lowercase();
+            let name = text.get(cell.clone()).filter(|name| is_name(name)).unwrap_or_default().to_lowercase();
             let told = self.told(&name);
             match (told.tells.and_then(|number| TELLING.get(number)), told.hidden(&name)) {
                 (Some((_, "")), _) => name,
@@ -612,6 +627,13 @@ impl Headers {
         let secrets = names.iter().any(|label| self.told(label).hidden(label).is_some());
         Some(Labels { names, secrets })
     }
+}
+
+/// True for what may stand over a column with other signs: few digits, no address.
+fn may_be_name(name: &str) -> bool {
+    let digits = name.bytes().filter(u8::is_ascii_digit).count();
+    let address = name.split('@').skip(1).any(|rest| rest.starts_with(char::is_alphanumeric));
+    name.len() <= 2 * LONGEST_HEADER && digits <= 1 && !address && !name.contains("//")
 }
 
 /// True for what a column may be called.

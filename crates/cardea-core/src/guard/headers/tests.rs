@@ -8,7 +8,11 @@ fn told_slowly(name: &str) -> Told {
     let is_word = |word: &str| words().any(|one| one == word);
     let tells =
         |part: &str| if part.len() > 3 || !part.is_ascii() { name.contains(part) } else { is_word(part) };
-    let secret = |word: &str| if word.contains(['_', ' ']) { name.contains(word) } else { is_word(word) };
+    let secret = |word: &str| match word {
+        word if word.contains(['_', ' ']) => name.contains(word),
+        "password" | "passwort" | "kennwort" | "passwd" => words().any(|one| one.ends_with(word)),
+        _ => is_word(word),
+    };
     Told {
         tells: TELLING.iter().position(|(part, _)| tells(part)),
         secret: SECRETS.iter().position(|(word, _)| secret(word)),
