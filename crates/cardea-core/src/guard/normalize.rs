@@ -116,6 +116,8 @@ struct Folder {
     word: Word,
     letters: Letters,
     value: Value,
+    /// Where a sign stands that has just become letters, and its length.
+    sign: Option<(usize, usize)>,
 }
 
 /// Letters and digits in a row that may be a value.
@@ -199,6 +201,12 @@ impl Folder {
         if self.invisible.all > 0 {
             self.end_of_invisible(Some(c), place);
         }
+        // WHY: `№4111` is a number, and no word that begins with `No`.
+        if let Some((sign, length)) =
+            self.sign.take().filter(|_| c.is_ascii_digit() || c.is_ascii_uppercase())
+        {
+            self.put(' ', sign, length);
+        }
         if let Some(plain) = simple(c) {
             self.put(plain, place, c.len_utf8());
         } else if let Some([first, second]) = pair(c) {
@@ -210,6 +218,7 @@ impl Folder {
                 None if is_dropped(part) => {}
                 None => self.put(simple(part).unwrap_or(part), place, c.len_utf8()),
             });
+            self.sign = matches!(c, '№' | 'º' | 'ª' | '™' | '℠').then_some((place, c.len_utf8()));
         }
     }
 
@@ -342,6 +351,8 @@ fn simple(c: char) -> Option<char> {
         '\u{966}'..='\u{96f}' => digit(c, 0x966),
         '\u{9e6}'..='\u{9ef}' => digit(c, 0x9e6),
         '\u{e50}'..='\u{e59}' => digit(c, 0xe50),
+        // Whole sentences.
+        '\u{fdfa}' | '\u{fdfb}' => c,
         // Letters with a stroke or without their dot, which have no plainer form in Unicode but in people's eyes.
         'ł' => 'l',
         'Ł' => 'L',
