@@ -12,7 +12,7 @@ pub(super) use self::arrays::{arrays, has_cells};
 use self::cells::{Cells, brackets};
 use super::{
     check::Begun,
-    headers::{LONGEST_HEADER, labels, secret},
+    headers::{Headers, LONGEST_HEADER, Labels},
     normalize::View,
 };
 
@@ -79,9 +79,14 @@ type Reads<'r> = &'r mut dyn FnMut(&Columns) -> Option<()>;
 
 /// Hands over the cells of all tables of a text under their labels, by portions of whole rows, and gives nothing if
 /// their reader has had enough, or it is late. A table may run over any distance, so only whole texts are read for it.
-pub(super) fn columns(view: &View<'_>, late: &dyn Fn() -> bool, reads: Reads<'_>) -> Option<()> {
+pub(super) fn columns(
+    view: &View<'_>,
+    headers: &Headers,
+    late: &dyn Fn() -> bool,
+    reads: Reads<'_>,
+) -> Option<()> {
     let text = view.text.as_ref();
-    let mut made = Made::new(view, late, reads);
+    let mut made = Made::new(view, headers, late, reads);
     separated(text, &mut made)?;
     // Both have names of columns in brackets.
     if memchr::memchr(b'(', text.as_bytes()).is_some() {
@@ -95,6 +100,7 @@ pub(super) fn columns(view: &View<'_>, late: &dyn Fn() -> bool, reads: Reads<'_>
 /// Cells under their labels.
 struct Made<'a, 'v, 'r> {
     view: &'a View<'v>,
+    headers: &'a Headers,
     text: String,
     source: Vec<(u32, u32)>,
     secrets: bool,
@@ -105,8 +111,8 @@ struct Made<'a, 'v, 'r> {
 }
 
 impl<'a, 'v, 'r> Made<'a, 'v, 'r> {
-    fn new(view: &'a View<'v>, late: &'r dyn Fn() -> bool, reads: Reads<'r>) -> Self {
-        Self { view, text: String::new(), source: Vec::new(), secrets: false, work: 0, late, reads }
+    fn new(view: &'a View<'v>, headers: &'a Headers, late: &'r dyn Fn() -> bool, reads: Reads<'r>) -> Self {
+        Self { view, headers, text: String::new(), source: Vec::new(), secrets: false, work: 0, late, reads }
     }
 
     /// So many bytes are read: now and then it asks whether it is late.
@@ -150,9 +156,9 @@ impl<'a, 'v, 'r> Made<'a, 'v, 'r> {
         }
     }
 
-    fn row(&mut self, labels: &[String], cells: &[Range<usize>]) -> Option<()> {
-        self.secrets |= labels.iter().any(|label| secret(label).is_some());
-        for (label, cell) in labels.iter().zip(cells) {
+    fn row(&mut self, labels: &Labels, cells: &[Range<usize>]) -> Option<()> {
+        self.secrets |= labels.secrets;
+        for (label, cell) in labels.names.iter().zip(cells) {
             // WHY: books number their accounts with three to five digits, banks with more.
             let book = label == "account number"
                 && cell.len() <= 5
@@ -172,7 +178,7 @@ impl<'a, 'v, 'r> Made<'a, 'v, 'r> {
 /// What was said of a table before its rows.
 struct Table {
     sign: char,
-    labels: Vec<String>,
+    labels: Labels,
     /// Its names stand without spaces between them.
     tight: bool,
     /// Lines in a row that are no rows of it.
@@ -191,18 +197,21 @@ impl Table {
 
     /// Takes in what a row names, if one of its names is of what lets somebody in: another table may begin right below. WHY
     /// beside the other names: a row may have such a word in a cell.
-    fn rename(&mut self, text: &str, line: &str, place: usize) {
+    fn rename(&mut self, made: &Made<'_, '_, '_>, line: &str, place: usize) {
         let none = line.is_ascii() && !SECRETS.stand_in(line.as_bytes());
         // WHY: most rows have a number, and a text may be made of rows that have such a word.
         if self.looked >= MOST_LOOKS || none || line.bytes().any(|byte| byte.is_ascii_digit()) {
             return;
         }
         self.looked += 1;
-        let other = begun(text, line, place, &mut Vec::new());
-        let fits = |other: &Self| other.sign == self.sign && other.labels.len() == self.labels.len();
+        let other = begun(made, line, place, &mut Vec::new());
+        let fits =
+            |other: &Self| other.sign == self.sign && other.labels.names.len() == self.labels.names.len();
         let Some(other) = other.filter(fits) else { return };
-        if other.labels.iter().any(|label| secret(label).is_some()) {
-            let told = self.labels.iter_mut().zip(other.labels).filter(|(_, new)| !new.is_empty());
+        if other.labels.secrets {
+            self.labels.secrets = true;
+            let named = self.labels.names.iter_mut().zip(other.labels.names);
+            let told = named.filter(|(_, new)| !new.is_empty());
             told.for_each(|(label, new)| *label = new);
         }
     }
@@ -223,7 +232,7 @@ struct Rows<'t> {
 impl Rows<'_> {
     /// Reads the row that begins with a line at a place, and gives its end, if it has as many cells as the table.
     fn read(&mut self, table: &Table, line: &str, place: usize) -> Option<usize> {
-        let count = table.labels.len();
+        let count = table.labels.names.len();
         let open = Cells::of(line, place, table.sign).at_most(count, &mut self.cells);
         let fits = self.cells.len() == count && table.may_go_on(line);
         // WHY not where the line is a row by itself: a sign for inches opens no text that swallows the rows below it.
@@ -267,14 +276,14 @@ fn separated(text: &str, made: &mut Made<'_, '_, '_>) -> Option<()> {
                 }
                 continue;
             }
-            let other = (known.misfits > 0).then(|| begun(text, line, place, &mut rows.cells)).flatten();
+            let other = (known.misfits > 0).then(|| begun(made, line, place, &mut rows.cells)).flatten();
             if other.is_some() {
                 table = other;
                 continue;
             }
             if let Some(end) = rows.read(known, line, place) {
                 made.row(&known.labels, &rows.cells)?;
-                known.rename(text, line, place);
+                known.rename(made, line, place);
                 (known.misfits, known.has_rows, read) = (0, true, end);
                 continue;
             }
@@ -283,13 +292,13 @@ fn separated(text: &str, made: &mut Made<'_, '_, '_>) -> Option<()> {
         if table.as_ref().is_some_and(|known| known.misfits > MOST_MISFITS) {
             table = None;
         }
-        table = begun(text, line, place, &mut rows.cells).or(table);
+        table = begun(made, line, place, &mut rows.cells).or(table);
     }
     Some(())
 }
 
 /// The table that begins with this line.
-fn begun(text: &str, line: &str, place: usize, cells: &mut Vec<Range<usize>>) -> Option<Table> {
+fn begun(made: &Made<'_, '_, '_>, line: &str, place: usize, cells: &mut Vec<Range<usize>>) -> Option<Table> {
     for sign in [',', ';', '\t', '|'] {
         if line.len() > LONGEST_NAMES
             || !may_be_header(line, sign)
@@ -297,7 +306,7 @@ fn begun(text: &str, line: &str, place: usize, cells: &mut Vec<Range<usize>>) ->
         {
             continue;
         }
-        if let Some(labels) = labels(text, cells) {
+        if let Some(labels) = made.headers.labels(&made.view.text, cells) {
             return Some(Table {
                 sign,
                 labels,
@@ -331,6 +340,10 @@ fn inserted(text: &str, made: &mut Made<'_, '_, '_>) -> Option<()> {
         loop {
             let end = text.floor_char_boundary(from.saturating_add(most));
             let Some(values) = text.get(..end).and_then(|text| brackets(text, from, 24)) else { break };
+            // Behind another word another list begins.
+            if !text.get(from..values.start).is_some_and(is_between_rows) {
+                break;
+            }
             made.spend(values.len())?;
             Cells::of(text.get(values.clone()).unwrap_or_default(), values.start, ',')
                 .at_most(count, &mut cells);
@@ -352,6 +365,15 @@ fn inserted(text: &str, made: &mut Made<'_, '_, '_>) -> Option<()> {
         }
     }
     Some(())
+}
+
+/// True for what stands before the brackets of a row: the word for it, commas, white space.
+fn is_between_rows(gap: &str) -> bool {
+    let mut words = gap.split(|c: char| !c.is_alphanumeric()).filter(|word| !word.is_empty());
+    let word = words
+        .next()
+        .is_none_or(|word| ["values", "value"].iter().any(|known| word.eq_ignore_ascii_case(known)));
+    word && words.next().is_none() && !gap.contains(';')
 }
 
 /// `COPY t (names) FROM stdin;` and lines of cells set apart by tabs, up to a line with `\\.`.
@@ -387,7 +409,7 @@ fn listed(
     from: &mut usize,
     made: &mut Made<'_, '_, '_>,
     cells: &mut Vec<Range<usize>>,
-) -> Option<Option<Vec<String>>> {
+) -> Option<Option<Labels>> {
     let before = text.as_bytes().get(*from..).unwrap_or_default();
     let before = before.get(..LONGEST_HEAD).unwrap_or(before);
     let Some(open) = memchr::memchr(b'(', before) else { return Some(None) };
@@ -400,7 +422,7 @@ fn listed(
     let closed = text.as_bytes().get(*from + end) == Some(&b')');
     let Some(names) = names.filter(|_| closed) else { return Some(None) };
     Cells::of(names, *from, ',').at_most(usize::MAX, cells);
-    let labels = labels(text, cells);
+    let labels = made.headers.labels(text, cells);
     if labels.is_some() {
         *from += end + 1;
     }
@@ -422,7 +444,8 @@ fn aliased(text: &str, made: &mut Made<'_, '_, '_>) -> Option<()> {
         let Some(open) = memchr::memrchr(b'\'', before) else { continue };
         let cell = end - before.len() + open + 1..end;
         let header = name..name + length;
-        if let Some(labels) = labels(text, std::slice::from_ref(&header)).filter(|_| length > 0) {
+        let labels = made.headers.labels(text, std::slice::from_ref(&header));
+        if let Some(labels) = labels.filter(|_| length > 0) {
             made.row(&labels, std::slice::from_ref(&cell))?;
         }
     }

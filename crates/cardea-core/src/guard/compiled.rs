@@ -86,11 +86,16 @@ pub(super) struct Piece<'v> {
     pub(super) detector: &'static str,
     /// The text may come from somebody who is not trusted: all rows speak.
     pub(super) untrusted: bool,
-    /// Only rows of this family speak.
-    pub(super) only: Option<Family>,
+    /// Only rows of these families speak; all, if none is named.
+    pub(super) only: &'static [Family],
 }
 
 impl Piece<'_> {
+    /// True if rows of the family speak.
+    pub(super) fn has(&self, family: Family) -> bool {
+        self.only.is_empty() || self.only.contains(&family)
+    }
+
     /// True if the text stands as it was written: in a decoded one a sign may be made of a number (`MaxTokens=4096`).
     pub(super) fn is_written(&self) -> bool {
         self.detector == WRITTEN

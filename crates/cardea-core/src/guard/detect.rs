@@ -13,7 +13,9 @@ use super::{
     columns::{Columns, arrays, columns},
     compiled::{Leaks, Piece, WRITTEN},
     decode::{children, rejoined, smuggled},
+    emphasis,
     given::Given,
+    headers::Headers,
     injection::{Injection, SecondReader, Turn},
     linked::Linked,
     normalize::{View, fold},
@@ -30,6 +32,7 @@ pub(super) struct Detectors {
     leaks: Leaks,
     linked: Linked,
     given: Given,
+    headers: Headers,
     injection: Injection,
 }
 
@@ -62,10 +65,11 @@ impl Detectors {
         let leaks = Leaks::build(&mut catalogue)?;
         let linked = Linked::build(&mut catalogue);
         let given = Given::build(&mut catalogue);
+        let headers = Headers::build()?;
         let injection = Injection::build(&mut catalogue)?;
         catalogue.add("deny", Family::Content, "DENIED");
         catalogue.add("topic", Family::Content, "REMOVED");
-        Ok(Self { catalogue, leaks, linked, given, injection })
+        Ok(Self { catalogue, leaks, linked, given, headers, injection })
     }
 
     /// Findings that depend only on text near them: the same in a stream as in the whole.
@@ -74,7 +78,7 @@ impl Detectors {
         let untrusted = surface.is_untrusted();
         let mut seen = Vec::new();
         let mut find = |view: &View<'_>| {
-            let piece = Piece { view, pace, detector: WRITTEN, untrusted, only: None };
+            let piece = Piece { view, pace, detector: WRITTEN, untrusted, only: &[] };
             let read = self.leaks.find(&piece, &mut seen)?;
             let open =
                 if read.open < view.text.len() { view.back(read.open, read.open).0 } else { text.len() };
@@ -88,7 +92,8 @@ impl Detectors {
             open = open.min(until);
             beside.push(view);
         }
-        for view in &beside {
+        let bare = emphasis::without(&view);
+        for view in beside.iter().chain(&bare) {
             match find(view) {
                 Some((place, _)) => open = open.min(place),
                 None => late = true,
@@ -98,10 +103,10 @@ impl Detectors {
         children.extend(smuggled(text));
         let pace = Pace { more: false, ..pace };
         for child in &children {
-            let piece = Piece { view: child, pace, detector: "decoded", untrusted, only: None };
+            let piece = Piece { view: child, pace, detector: "decoded", untrusted, only: &[] };
             late = late || (pace.late)() || self.leaks.find(&piece, &mut seen).is_none();
         }
-        NearBy { seen, open, turns, late, view, beside, children }
+        NearBy { seen, open, turns, late, view, beside, bare, children }
     }
 
     /// Findings that depend on the whole text: orders to the model. False if a second look was wanted in vain, and
@@ -143,20 +148,18 @@ impl Detectors {
             return Some(());
         }
         let (pace, untrusted) = (Pace { more: false, late }, surface.is_untrusted());
+        let headers = &self.headers;
         let reads = &mut |table: &Columns| {
-            let families = [Some(Family::Personal), table.secrets.then_some(Family::Credential)];
-            for family in families.into_iter().flatten() {
-                let piece =
-                    Piece { view: &table.view, pace, detector: "decoded", untrusted, only: Some(family) };
-                self.leaks.find(&piece, seen)?;
-            }
-            Some(())
+            let only: &[Family] =
+                if table.secrets { &[Family::Personal, Family::Credential] } else { &[Family::Personal] };
+            let piece = Piece { view: &table.view, pace, detector: "decoded", untrusted, only };
+            self.leaks.find(&piece, seen).map(drop)
         };
         match sheet.value {
-            Some(Parts { value, parts, .. }) => arrays(value, parts, sheet.view, late, reads),
+            Some(parts) => arrays(parts, sheet.view, headers, late, reads),
             None => {
-                columns(sheet.view, late, reads)?;
-                shown::tables(sheet.view).map_or(Some(()), |read| columns(&read, late, reads))
+                columns(sheet.view, headers, late, reads)?;
+                shown::tables(sheet.view).map_or(Some(()), |read| columns(&read, headers, late, reads))
             }
         }
     }
@@ -170,7 +173,7 @@ impl Detectors {
         pace: Pace<'_>,
         seen: &mut Vec<Seen>,
     ) -> Option<Vec<View<'static>>> {
-        let mut others = Injection::readings(&near.view, &near.turns);
+        let mut others = self.injection.readings(&near.view, &near.turns);
         let turned = others.len();
         others.extend(Injection::told(&near.view, &near.turns));
         others.extend(Injection::pieces(&near.view));
@@ -180,7 +183,7 @@ impl Detectors {
             others.extend(broken::backwards(&near.view));
         }
         for (number, view) in others.iter().enumerate() {
-            let only = (number < turned).then_some(Family::Injection);
+            let only: &[Family] = if number < turned { &[Family::Injection] } else { &[] };
             let untrusted = surface.is_untrusted();
             let piece = Piece { view, pace, detector: "decoded", untrusted, only };
             // WHY: there may be many, each too short to ask by itself.
@@ -255,6 +258,8 @@ pub(super) struct NearBy<'t> {
     pub(super) view: View<'t>,
     /// The text with spaces where signs stand that nobody sees, and as it is shown.
     beside: Vec<View<'static>>,
+    /// It without emphasis.
+    bare: Option<View<'static>>,
     pub(super) children: Vec<View<'static>>,
 }
 
@@ -270,6 +275,6 @@ impl<'t> NearBy<'t> {
             let from = view.text.floor_char_boundary(view.forth(place).saturating_sub(before));
             view.back(from, from).0
         };
-        self.beside.iter().map(context).fold(context(&self.view), usize::min)
+        self.beside.iter().chain(&self.bare).map(context).fold(context(&self.view), usize::min)
     }
 }

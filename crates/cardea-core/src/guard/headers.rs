@@ -1,9 +1,13 @@
 //! What the name of a column says of its cells: whose they are, or that they let somebody in.
 
-use std::ops::Range;
+use std::{collections::BTreeMap, ops::Range};
 
-/// The longest name of a column.
+use super::automaton::Automaton;
+use crate::Result;
+
+/// The longest name of a column, and most words of one.
 pub(super) const LONGEST_HEADER: usize = 40;
+const MOST_WORDS: usize = 5;
 
 /// Names of columns that hold names of people, but of things as well: they count beside a column that only people have.
 const NAMES: &[&str] = &[
@@ -373,7 +377,6 @@ const TELLING: &[(&str, &str)] = &[
     ("nric", ""),
     ("tckn", ""),
     ("kimlik", ""),
-    ("tc_", "tc kimlik"),
     ("inn", "inn"),
     ("инн", ""),
     ("снилс", ""),
@@ -461,62 +464,188 @@ const ABOUT: &[&str] = &[
     "max", "min", "used",
 ];
 
-/// What a column that holds secrets is read under, if it does.
-pub(super) fn secret(name: &str) -> Option<String> {
-    let words = || name.split(|c: char| !c.is_alphanumeric());
-    let is = |word: &str| {
-        if word.contains(['_', ' ']) { name.contains(word) } else { words().any(|one| one == word) }
-    };
-    let (word, label) = SECRETS.iter().find(|(word, _)| is(word))?;
-    // `passes` and `fails` are columns of a test; so is `pass` beside others.
-    let told = *word != "pass" || name.len() <= 12;
-    let own = || if label.is_empty() { name.to_owned() } else { (*label).to_owned() };
-    (told && !words().any(|one| ABOUT.contains(&one))).then(own)
+/// Labels for the cells below the names of columns.
+#[derive(Debug, Clone)]
+pub(super) struct Labels {
+    /// For each column its label; empty where nothing is told.
+    pub(super) names: Vec<String>,
+    /// A column holds what lets somebody in.
+    pub(super) secrets: bool,
 }
 
-/// Labels for the cells below these names; nothing if they are no names of columns, or none tells.
-pub(super) fn labels(text: &str, header: &[Range<usize>]) -> Option<Vec<String>> {
-    let (mut people, mut secrets, mut labels) = (false, Vec::new(), Vec::new());
-    for cell in header {
-        let name = text.get(cell.clone())?.to_lowercase();
-        let plain = |c: char| {
-            c.is_alphanumeric() || matches!(c, ' ' | '_' | '-' | '.' | '\'' | '(' | ')' | '#' | '/')
-        };
-        let begins =
-            name.is_empty() || name.starts_with(|c: char| c.is_alphabetic() || matches!(c, '#' | '_'));
-        if name.len() > LONGEST_HEADER || !begins || !name.chars().all(plain) || name.split(' ').count() > 5 {
+/// The words of all lists, found in a name at once.
+pub(super) struct Headers {
+    words: Automaton,
+    /// For each word what it means, and where in a name.
+    uses: Vec<Vec<(Means, Stands)>>,
+}
+
+/// What a word in a name of a column means: its place in [`TELLING`] or [`SECRETS`], or which list it is of.
+#[derive(Debug, Clone, Copy)]
+enum Means {
+    Tells(usize),
+    Secret(usize),
+    About,
+    Name,
+    Role,
+}
+
+/// Where in a name a word must stand.
+#[derive(Debug, Clone, Copy)]
+enum Stands {
+    Anywhere,
+    /// Between signs.
+    Apart,
+    /// At the end of a word, as in `userPassword`.
+    Last,
+    /// It is the name.
+    Alone,
+    /// The same, also with an `s` behind it.
+    Plural,
+}
+
+impl Stands {
+    fn fits(self, name: &str, at: &Range<usize>) -> bool {
+        let (before, behind) =
+            (name.get(..at.start).unwrap_or_default(), name.get(at.end..).unwrap_or_default());
+        match self {
+            Self::Anywhere => true,
+            Self::Apart => {
+                !before.ends_with(char::is_alphanumeric) && !behind.starts_with(char::is_alphanumeric)
+            }
+            Self::Last => !behind.starts_with(char::is_alphanumeric),
+            Self::Alone => before.is_empty() && behind.is_empty(),
+            Self::Plural => before.is_empty() && behind.bytes().all(|byte| byte.eq_ignore_ascii_case(&b's')),
+        }
+    }
+}
+
+/// What the words in a name of a column mean.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+struct Told {
+    /// The first in [`TELLING`].
+    tells: Option<usize>,
+    /// The first in [`SECRETS`].
+    secret: Option<usize>,
+    about: bool,
+    name: bool,
+    role: bool,
+}
+
+impl Told {
+    /// What a column that holds secrets is read under, if it does.
+    fn hidden(self, name: &str) -> Option<&str> {
+        let (word, label) = SECRETS.get(self.secret?)?;
+        // `passes` and `fails` are columns of a test; so is `pass` beside others.
+        let told = (*word != "pass" || name.len() <= 12) && !self.about;
+        told.then_some(if label.is_empty() { name } else { label })
+    }
+}
+
+impl Headers {
+    pub(super) fn build() -> Result<Self> {
+        let mut uses: BTreeMap<&str, Vec<(Means, Stands)>> = BTreeMap::new();
+        let mut put = |word, means, stands| uses.entry(word).or_default().push((means, stands));
+        for (number, (part, _)) in TELLING.iter().enumerate() {
+            // WHY: short parts stand inside other words, as `sin` in `business`: they must be a word of the name.
+            let short = part.len() <= 3 && part.is_ascii();
+            put(part, Means::Tells(number), if short { Stands::Apart } else { Stands::Anywhere });
+        }
+        for (number, (word, _)) in SECRETS.iter().enumerate() {
+            let stands = match *word {
+                word if word.contains(['_', ' ']) => Stands::Anywhere,
+                "password" | "passwort" | "kennwort" | "passwd" => Stands::Last,
+                _ => Stands::Apart,
+            };
+            put(word, Means::Secret(number), stands);
+        }
+        ABOUT.iter().for_each(|word| put(word, Means::About, Stands::Apart));
+        NAMES.iter().for_each(|word| put(word, Means::Name, Stands::Alone));
+        put("name", Means::Name, Stands::Apart);
+        ROLES.iter().for_each(|word| put(word, Means::Role, Stands::Plural));
+        let words: Vec<String> = uses.keys().map(|word| (*word).to_owned()).collect();
+        Ok(Self { words: Automaton::build(&words)?, uses: uses.into_values().collect() })
+    }
+
+    /// Reads a name, letter case ignored.
+    fn told(&self, name: &str) -> Told {
+        let mut told = Told::default();
+        let first = |known: Option<usize>, number| Some(known.map_or(number, |known| known.min(number)));
+        for (number, at) in self.words.find(name.as_bytes()) {
+            let uses = self.uses.get(number).map(Vec::as_slice).unwrap_or_default();
+            for (means, _) in uses.iter().filter(|(_, stands)| stands.fits(name, &at)) {
+                match *means {
+                    Means::Tells(number) => told.tells = first(told.tells, number),
+                    Means::Secret(number) => told.secret = first(told.secret, number),
+                    Means::About => told.about = true,
+                    Means::Name => told.name = true,
+                    Means::Role => told.role = true,
+                }
+            }
+        }
+        told
+    }
+
+    /// Labels for the cells below these names; nothing if they are no names of columns, or none tells.
+    pub(super) fn labels(&self, text: &str, header: &[Range<usize>]) -> Option<Labels> {
+        let (mut people, mut secrets, mut odd) = (false, false, 0);
+        // WHY: most lines that could be names tell nothing, and cost no more than this walk.
+        for cell in header {
+            let name = text.get(cell.clone())?;
+            if !is_name(name) {
+                // WHY: one column with an unusual name must not hide what stands in the others.
+                odd += 1;
+                if !may_be_name(name) || odd * 2 > header.len() {
+                    return None;
+                }
+                continue;
+            }
+            let told = self.told(name);
+            people |= told.tells.is_some();
+            secrets |= told.tells.is_none() && told.hidden(name).is_some();
+        }
+        if !people && !secrets {
             return None;
         }
-        // WHY: short parts stand inside other words, as `sin` in `business`: they must be a word of the name.
-        let words = || name.split(|c: char| !c.is_alphanumeric());
-        let known = TELLING.iter().find(|(part, _)| {
-            if part.len() > 3 || !part.is_ascii() {
-                name.contains(part)
-            } else {
-                words().any(|word| word == *part)
+        let names = header.iter().map(|cell| {
+            let name = text.get(cell.clone()).filter(|name| is_name(name)).unwrap_or_default().to_lowercase();
+            let told = self.told(&name);
+            match (told.tells.and_then(|number| TELLING.get(number)), told.hidden(&name)) {
+                (Some((_, "")), _) => name,
+                (Some((_, label)), _) => (*label).to_owned(),
+                (None, Some(label)) => label.to_owned(),
+                // Beside a password alone, an owner or a user is a machine's as well as a person's.
+                (None, None) if !people => String::new(),
+                // Rows for other scripts know these words themselves.
+                (None, None) if told.role && !name.is_ascii() => name,
+                (None, None) if told.name => "surname".to_owned(),
+                (None, None) if told.role => "name".to_owned(),
+                (None, None) => String::new(),
             }
         });
-        let is_name = NAMES.contains(&name.as_str()) || words().any(|word| word == "name");
-        let hidden = secret(&name).filter(|_| known.is_none());
-        people |= known.is_some();
-        secrets.push(hidden.is_some());
-        labels.push(match (known, hidden) {
-            (Some((_, "")), _) => name,
-            (Some((_, label)), _) => (*label).to_owned(),
-            (None, Some(label)) => label,
-            // Rows for other scripts know these words themselves.
-            (None, None) if ROLES.contains(&name.as_str()) && !name.is_ascii() => name,
-            (None, None) if is_name => "surname".to_owned(),
-            (None, None) if ROLES.contains(&name.trim_end_matches('s')) || ROLES.contains(&name.as_str()) => {
-                "name".to_owned()
-            }
-            (None, None) => String::new(),
-        });
+        let names: Vec<String> = names.collect();
+        let secrets = names.iter().any(|label| self.told(label).hidden(label).is_some());
+        Some(Labels { names, secrets })
     }
-    if !people {
-        // Beside a password alone, an owner or a user is a machine's as well as a person's.
-        let others = labels.iter_mut().zip(&secrets).filter(|(_, secret)| !**secret);
-        others.for_each(|(label, _)| label.clear());
-    }
-    (people || secrets.contains(&true)).then_some(labels)
 }
+
+/// True for what may stand over a column with other signs: few digits, no address.
+fn may_be_name(name: &str) -> bool {
+    let digits = name.bytes().filter(u8::is_ascii_digit).count();
+    let address = name.split('@').skip(1).any(|rest| rest.starts_with(char::is_alphanumeric));
+    name.len() <= 2 * LONGEST_HEADER && digits <= 1 && !address && !name.contains("//")
+}
+
+/// True for what a column may be called.
+fn is_name(name: &str) -> bool {
+    let plain =
+        |c: char| c.is_alphanumeric() || matches!(c, ' ' | '_' | '-' | '.' | '\'' | '(' | ')' | '#' | '/');
+    let begins = |c: char| c.is_alphabetic() || matches!(c, '#' | '_');
+    name.len() <= LONGEST_HEADER
+        && (name.is_empty() || name.starts_with(begins))
+        && name.chars().all(plain)
+        && name.split(' ').count() <= MOST_WORDS
+}
+
+#[cfg(test)]
+mod tests;

@@ -63,7 +63,7 @@ impl Leaks {
             }
             scan.remember(uses, start);
         }
-        if piece.only.is_some_and(|only| !self.by_word.contains(&only)) {
+        if !self.by_word.iter().any(|family| piece.has(*family)) {
             return Some(Read { open: scan.open, turns });
         }
         let (mut place, mut near) = (0, Near::new(&labels, self.patterns.len()));
@@ -98,7 +98,7 @@ mod tests {
     fn found(text: &str) -> Vec<String> {
         let leaks = Leaks::build(&mut Catalogue::default()).unwrap();
         let (view, pace) = (fold(text), Pace::patient(false));
-        let piece = Piece { view: &view, pace, detector: WRITTEN, untrusted: true, only: None };
+        let piece = Piece { view: &view, pace, detector: WRITTEN, untrusted: true, only: &[] };
         let mut seen = Vec::new();
         leaks.find(&piece, &mut seen).unwrap();
         seen.iter().map(|one| one.rule.to_string()).collect()
@@ -132,7 +132,7 @@ mod tests {
         let key = "Q7o9OGIsAbvdndWn1FcHYNXC/3bQZJSSo87Ke8vss".repeat(9);
         let text = format!("gh secret set AWS_SESSION_TOKEN --body \"{key}\" --repo acme/shop");
         let (view, pace) = (fold(&text), Pace::patient(false));
-        let piece = Piece { view: &view, pace, detector: WRITTEN, untrusted: true, only: None };
+        let piece = Piece { view: &view, pace, detector: WRITTEN, untrusted: true, only: &[] };
         let mut seen = Vec::new();
         leaks.find(&piece, &mut seen).unwrap();
         let end = text.find(&key).unwrap() + key.len();
@@ -146,7 +146,7 @@ mod tests {
             pattern.row.regex = "(".to_owned();
         }
         let (view, pace) = (fold("my password: hunter2"), Pace::patient(false));
-        let piece = Piece { view: &view, pace, detector: WRITTEN, untrusted: true, only: None };
+        let piece = Piece { view: &view, pace, detector: WRITTEN, untrusted: true, only: &[] };
         let mut seen = Vec::new();
         assert!(leaks.find(&piece, &mut seen).is_some());
         assert!(seen.iter().any(|one| one.forced == Some(Action::Refuse)), "{seen:?}");

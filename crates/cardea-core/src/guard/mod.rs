@@ -30,6 +30,7 @@ mod compiled;
 mod content;
 mod decode;
 mod detect;
+mod emphasis;
 mod engine;
 mod given;
 mod headers;

@@ -17,6 +17,9 @@ const MOST_INVISIBLE: usize = 8;
 /// So many invisible characters at the end of a text are most of it: a piece that was cut in the middle of them.
 const MOST_AT_END: usize = 1000;
 
+/// A digit so far before a sign makes what is between them a value.
+pub(super) const LONGEST_VALUE: usize = 64;
+
 /// Most letters of a word that are looked at together for mixed scripts.
 const LONGEST_WORD: usize = 64;
 
@@ -112,6 +115,18 @@ struct Folder {
     hidden: Option<(usize, usize)>,
     word: Word,
     letters: Letters,
+    value: Value,
+    /// Where a sign stands that has just become letters, and its length.
+    sign: Option<(usize, usize)>,
+}
+
+/// Letters and digits in a row that may be a value.
+#[derive(Default)]
+struct Value {
+    /// Where its last digit stands in the folded text.
+    digit: Option<usize>,
+    /// The first of its parted places before which no digit stands.
+    parted: usize,
 }
 
 /// Signs dropped in a row.
@@ -122,8 +137,6 @@ struct Invisible {
     all: usize,
     /// Those that are no marks on the letter before them.
     apart: usize,
-    /// Those that people do not write into words.
-    parting: usize,
     /// Those that people do not write between two letters of ASCII.
     alien: usize,
 }
@@ -176,7 +189,6 @@ impl Invisible {
         let mark = is_combining_mark(c);
         self.all += 1;
         self.apart += usize::from(!mark);
-        self.parting += usize::from(!mark && !stands_in_words(c));
         self.alien += usize::from(c != '\u{ad}' && (!mark || stands_in_words(c)));
     }
 }
@@ -189,6 +201,12 @@ impl Folder {
         if self.invisible.all > 0 {
             self.end_of_invisible(Some(c), place);
         }
+        // WHY: `№4111` is a number, and no word that begins with `No`.
+        if let Some((sign, length)) =
+            self.sign.take().filter(|_| c.is_ascii_digit() || c.is_ascii_uppercase())
+        {
+            self.put(' ', sign, length);
+        }
         if let Some(plain) = simple(c) {
             self.put(plain, place, c.len_utf8());
         } else if let Some([first, second]) = pair(c) {
@@ -200,6 +218,7 @@ impl Folder {
                 None if is_dropped(part) => {}
                 None => self.put(simple(part).unwrap_or(part), place, c.len_utf8()),
             });
+            self.sign = matches!(c, '№' | 'º' | 'ª' | '™' | '℠').then_some((place, c.len_utf8()));
         }
     }
 
@@ -213,11 +232,11 @@ impl Folder {
             self.hidden.get_or_insert((signs.start, place));
         }
         let Some(next) = next else { return };
-        let latin = before.is_ascii() && next.is_ascii();
-        let letters = before.is_ascii_alphabetic() && next.is_ascii_alphabetic();
-        let written = if letters { signs.alien } else { signs.parting } == 0;
-        let odd = signs.all > MOST_INVISIBLE || (latin && !written);
-        if odd || letters {
+        let latin = before.is_ascii() && is_latin(next);
+        // WHY: with some of these signs people write words, but no numbers.
+        let value = self.value.digit.is_some_and(|digit| self.out.len() - digit <= LONGEST_VALUE);
+        let odd = signs.all > MOST_INVISIBLE || (latin && (signs.alien > 0 || value));
+        if odd || latin {
             self.parted.push(Parted { place, sort: (signs.first, signs.all), odd });
         }
     }
@@ -226,6 +245,13 @@ impl Folder {
         let letter = self.letters.has(c);
         if !letter || self.word.letters >= LONGEST_WORD {
             self.close_word();
+        }
+        if c.is_ascii_digit() {
+            let before = self.parted.get_mut(self.value.parted..).unwrap_or_default();
+            before.iter_mut().for_each(|parted| parted.odd = true);
+            self.value = Value { digit: Some(self.out.len()), parted: self.parted.len() };
+        } else if !letter {
+            self.value = Value { digit: None, parted: self.parted.len() };
         }
         if letter {
             if self.word.letters == 0 {
@@ -266,6 +292,19 @@ impl Folder {
             from += c.len_utf8();
         }
     }
+}
+
+/// True if this is a letter or digit of ASCII once it is folded.
+fn is_latin(c: char) -> bool {
+    if c.is_ascii() {
+        return c.is_ascii_alphanumeric();
+    }
+    let mut first = None;
+    decompose_compatible(c, |part| {
+        let plain = pair(part).map_or_else(|| simple(part).unwrap_or(part), |[part, _]| part);
+        first.get_or_insert(alike(plain).unwrap_or(plain));
+    });
+    first.is_some_and(|first| first.is_ascii_alphanumeric())
 }
 
 /// Soft hyphens, joiners and selectors, with which people write words.
@@ -312,6 +351,8 @@ fn simple(c: char) -> Option<char> {
         '\u{966}'..='\u{96f}' => digit(c, 0x966),
         '\u{9e6}'..='\u{9ef}' => digit(c, 0x9e6),
         '\u{e50}'..='\u{e59}' => digit(c, 0xe50),
+        // Whole sentences.
+        '\u{fdfa}' | '\u{fdfb}' => c,
         // Letters with a stroke or without their dot, which have no plainer form in Unicode but in people's eyes.
         'ł' => 'l',
         'Ł' => 'L',

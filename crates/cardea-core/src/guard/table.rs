@@ -57,7 +57,7 @@ const FILES: &[(Family, &str)] = &[
 const NAME: &str = "@named";
 
 /// What joins a name to its value in code, shells, logs, JSON, YAML and talk. The engine steps over the name itself.
-const NAMED: &str = r#"(?:["'`)\]]{1,2}|</?b>)?[ \t]{0,3}(?:=>|:=|<-|={1,3}|:|>|,| is(?: now)?[ :]| to | \|)[ \t]{0,3}(?:b?["'`]{1,3})?"#;
+const NAMED: &str = r#"(?:["'`)\]]{1,2}|</?b>)?[ \t]{0,24}(?:=>|:=|<-|={1,3}|:|>|,| is(?: now)?[ :]| to | \|)[ \t]{0,24}(?:b?["'`]{1,3})?"#;
 
 /// How the regex of a row begins that reads on where the keyword ends.
 const AFTER: &str = "@after";

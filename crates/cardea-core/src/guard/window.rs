@@ -7,6 +7,7 @@
 use super::{
     bounds::BEFORE,
     engine::Engine,
+    normalize::LONGEST_VALUE,
     placeholder::Masks,
     runs::Runs,
     seen::Pace,
@@ -181,7 +182,7 @@ impl Window {
         }
         self.show(&held, open, out);
         self.decided = open;
-        let context = near.context(open.saturating_sub(self.base), BEFORE);
+        let context = near.context(open.saturating_sub(self.base), BEFORE + LONGEST_VALUE);
         self.keep(&held, if runs.is_some() { context } else { held.len() });
     }
 
@@ -320,6 +321,11 @@ mod tests {
         "4111111111111111\u{200b}5 AKIAIOSFODNN7ABCDEFG\u{2060}\u{200b}next ",
         "4111111111111111\u{200b}\u{200b}\u{200b}\u{200b}\u{200b}\u{200b}\u{200b}\u{200b}\u{200b}",
         "+49 30 23125\u{200b}317 a@b.example\u{200b}x ",
+        "so\u{ad}AKIAIOSFODNN7ABCDEFG\u{301}\u{fc}ber 4111111111111111\u{200c}5 ",
+        "_4111 1111 1111 1111_ ",
+        "__AKIAIOSFODNN7ABCDEFG__.",
+        "{\\\"password\\\": \\\"Anchor10xQ\\\"} №4111111111111111 nº",
+        "\u{301}4111111111111111 A\u{ad}KI\u{34f}",
         "G\u{200b} B\u{200b} 8\u{200b} 2\u{200b} W\u{200b} E S T 1 2 3 4 5 6 9 8 7 6 5 4 3 2\u{200b} ",
         "\u{2060}\u{2060}\u{2060}\u{2060}\u{2060}\u{2060}\u{2060}\u{2060}\u{2060}\u{2060}\u{2060}\u{2060}",
     ];

@@ -5,8 +5,12 @@ use std::ops::Range;
 
 use serde_json::Value;
 
-use super::{Made, Reads, labels};
-use crate::guard::normalize::View;
+use super::{Made, Reads};
+use crate::guard::{
+    detect::Parts,
+    headers::{Headers, Labels},
+    normalize::View,
+};
 
 /// So many lists of names, and of tables without names, are known at a time.
 const MOST: usize = 64;
@@ -21,15 +25,15 @@ const VALUE: [&str; 2] = ["value", "Value"];
 /// Hands over the cells of all tables of a value under their labels, as [`super::columns`] does for a text. The view is of
 /// the text that the value was written down in, with its parts in these places.
 pub(in super::super) fn arrays(
-    value: &Value,
-    parts: &[Range<usize>],
+    read: Parts<'_>,
     view: &View<'_>,
+    headers: &Headers,
     late: &dyn Fn() -> bool,
     reads: Reads<'_>,
 ) -> Option<()> {
-    let made = Made::new(view, late, reads);
-    let mut walk = Walk { parts: parts.iter(), made, names: Vec::new(), tables: Vec::new() };
-    walk.value(value)?;
+    let made = Made::new(view, headers, late, reads);
+    let mut walk = Walk { parts: read.parts.iter(), made, names: Vec::new(), tables: Vec::new() };
+    walk.value(read.value)?;
     walk.settle((0, 0))?;
     walk.made.hand_over()
 }
@@ -48,7 +52,7 @@ pub(in super::super) fn has_cells(value: &Value) -> bool {
 /// Names that may be those of a table's columns, with the labels that they give.
 struct Names {
     count: usize,
-    labels: Option<Vec<String>>,
+    labels: Option<Labels>,
 }
 
 struct Walk<'p, 'a, 'v, 'r> {
@@ -88,7 +92,7 @@ impl Walk<'_, '_, '_, '_> {
                 }
                 self.settle(open)?;
                 if !cell.is_empty() && !name.is_empty() {
-                    let labels = labels(&self.made.view.text, std::slice::from_ref(&name));
+                    let labels = self.made.headers.labels(&self.made.view.text, std::slice::from_ref(&name));
                     labels.map_or(Some(()), |labels| self.made.row(&labels, &[cell]))?;
                 }
                 Some(name)
@@ -111,7 +115,7 @@ impl Walk<'_, '_, '_, '_> {
             item.is_string() || (item.is_object() && !name.is_empty())
         };
         if items.iter().zip(&names).all(is_name) && !names.is_empty() {
-            let labels = labels(&self.made.view.text, &names);
+            let labels = self.made.headers.labels(&self.made.view.text, &names);
             self.names.push(Names { count: names.len(), labels });
         }
         Some(())
@@ -122,7 +126,8 @@ impl Walk<'_, '_, '_, '_> {
         let mut without = Vec::new();
         for rows in self.tables.split_off(tables) {
             let count = rows.first().map_or(0, Vec::len);
-            if let Some(labels) = rows.first().and_then(|first| labels(&self.made.view.text, first)) {
+            let first = rows.first().and_then(|first| self.made.headers.labels(&self.made.view.text, first));
+            if let Some(labels) = first {
                 self.read(&labels, rows.get(1..).unwrap_or_default())?;
                 continue;
             }
@@ -140,7 +145,7 @@ impl Walk<'_, '_, '_, '_> {
         Some(())
     }
 
-    fn read(&mut self, labels: &[String], rows: &[Vec<Range<usize>>]) -> Option<()> {
+    fn read(&mut self, labels: &Labels, rows: &[Vec<Range<usize>>]) -> Option<()> {
         rows.iter().try_for_each(|row| self.made.row(labels, row))
     }
 }

@@ -4,6 +4,9 @@ use std::ops::Range;
 
 use super::LONGEST_HEADER;
 
+/// Most cells above columns that are longer than a name.
+const MOST_LONG: usize = 1;
+
 /// Cells of a line, without the quotes and spaces around them.
 pub(super) struct Cells<'t> {
     line: &'t str,
@@ -24,8 +27,13 @@ impl<'t> Cells<'t> {
         if sign != '|' {
             return cells(line, base);
         }
-        let begins = line.trim_start().trim_start_matches('|');
-        cells(begins.trim_end().trim_end_matches('|'), base + line.len() - begins.len())
+        let trimmed = line.trim_start();
+        let begins = trimmed.strip_prefix('|').unwrap_or(trimmed);
+        let ends = begins.trim_end();
+        // The last stroke ends the row where the first begins it; elsewhere it stands before an empty cell.
+        let whole =
+            if begins.len() < trimmed.len() { ends.strip_suffix('|').unwrap_or(ends) } else { begins };
+        cells(whole, base + line.len() - begins.len())
     }
 
     /// The same for a row whose quotes may hold ends of lines; more text may stand behind it.
@@ -51,10 +59,16 @@ impl<'t> Cells<'t> {
     /// The same for names of columns, if there are several and each is short enough.
     pub(super) fn names(self, cells: &mut Vec<Range<usize>>) -> bool {
         cells.clear();
-        // WHY: a line of prose is not read to its end.
-        let names = self.map(|cell| Some(cell).filter(|cell| cell.len() <= LONGEST_HEADER));
-        let all = names.into_iter().all(|cell| cell.map(|cell| cells.push(cell)).is_some());
-        all && cells.len() > 1
+        let mut long = 0;
+        for cell in self {
+            long += usize::from(cell.len() > LONGEST_HEADER);
+            // WHY: a line of prose is not read to its end.
+            if long > MOST_LONG {
+                return false;
+            }
+            cells.push(cell);
+        }
+        cells.len() > 1
     }
 
     /// The last cell, which ends here.

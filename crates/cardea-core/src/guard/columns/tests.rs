@@ -3,13 +3,17 @@ use super::{
     *,
 };
 
+fn headers() -> Headers {
+    Headers::build().unwrap()
+}
+
 fn read(text: &str) -> String {
     let mut all = String::new();
     let keep = &mut |read: &Columns| {
         all.push_str(&read.view.text.replace("\n\n", "; "));
         Some(())
     };
-    columns(&fold(text), &|| false, keep).unwrap();
+    columns(&fold(text), &headers(), &|| false, keep).unwrap();
     all
 }
 
@@ -44,7 +48,7 @@ fn a_reader_who_has_had_enough_gets_no_more() {
         portions += 1;
         None
     };
-    assert!(columns(&fold(&text), &|| false, &mut once).is_none());
+    assert!(columns(&fold(&text), &headers(), &|| false, &mut once).is_none());
     assert_eq!(portions, 1);
 }
 
@@ -60,7 +64,7 @@ fn lists_of_names_are_read_once_however_many_words_stand_before_them() {
                     asked.set(asked.get() + 1);
                     false
                 };
-                columns(&fold(&text), &late, &mut |_| Some(())).unwrap();
+                columns(&fold(&text), &headers(), &late, &mut |_| Some(())).unwrap();
                 (asked.get(), text.len() / ASK_EVERY)
             };
             let (few, many) = (asked(10), asked(20));
@@ -75,7 +79,7 @@ fn who_is_late_reads_no_more() {
     let text = "insert into t (pin) values (1);\n".repeat(10_000);
     let mut read = 0;
     let late = || true;
-    let gave = columns(&fold(&text), &late, &mut |_| {
+    let gave = columns(&fold(&text), &headers(), &late, &mut |_| {
         read += 1;
         Some(())
     });
@@ -221,6 +225,57 @@ fn a_password_is_read_to_the_end_of_its_cell() {
 }
 
 #[test]
+fn a_column_with_an_unusual_name_hides_no_other() {
+    for odd in [
+        "2fa",
+        "e-mail?",
+        "cost (€)",
+        "2nd factor",
+        "% used",
+        "✅",
+        "Created @",
+        "user & email",
+        "$role",
+        "[notes]",
+        "last four digits of the card that is used now",
+        "1) user",
+    ] {
+        for (header, row) in [
+            (format!("{odd},user,password"), "x,ann,Anchor10xQ"),
+            (format!("user,{odd},password"), "ann,x,Anchor10xQ"),
+            (format!("user,password,{odd}"), "ann,Anchor10xQ,x"),
+        ] {
+            assert!(read(&format!("{header}\n{row}\n")).contains("password: Anchor10xQ"), "{header}");
+            let mark = |line: &str| format!("| {} |", line.replace(',', " | "));
+            let table = format!("{}\n|---|---|---|\n{}\n", mark(&header), mark(row));
+            assert!(read(&table).contains("password: Anchor10xQ"), "{table}");
+        }
+    }
+    for name in ["userPassword", "loginPassword", "adminpassword"] {
+        assert_eq!(read(&format!("uid,{name}\nann,Anchor10xQ\n")), "password: Anchor10xQ; ");
+    }
+    for text in [
+        "1,reset password,open\n2,VPN2024broken,closed\n",
+        "ann@x.example,reset password,open\nbo@x.example,VPN2024broken,closed\n",
+        "$12.50,password,x\n1,Anchor10xQ,2\n",
+    ] {
+        assert!(read(text).is_empty(), "{text}");
+    }
+}
+
+#[test]
+fn empty_cells_between_strokes_are_cells() {
+    for text in [
+        "|user|password|note|\n|---|---|---|\n|ann|Anchor10xQ||\n",
+        "|#|user|password|\n|---|---|---|\n||ann|Anchor10xQ|\n",
+        " user | password | note \n------+------+------\n ann | Anchor10xQ | \n",
+        "user|password|note\nann|Anchor10xQ|\n",
+    ] {
+        assert_eq!(read(text), "password: Anchor10xQ; ", "{text}");
+    }
+}
+
+#[test]
 fn a_sign_for_inches_swallows_no_rows() {
     let rows: String = (1..10).map(|n| format!("{n},Bo Li,Anchor{n}xQ,fine\n")).collect();
     let told = read(&format!(
@@ -264,17 +319,31 @@ fn rows_in_brackets_are_read_however_long_their_neighbours_are() {
 
 #[test]
 fn rows_and_brackets_that_never_end_cost_no_more_than_their_length() {
-    for piece in ["insert (pin)'('", "id,pin\nx\",\"\n", "insert (pin)(", "insert (pin) (1,2)", "id,pin\n\""]
-    {
+    for piece in [
+        "insert (pin)'('",
+        "id,pin\nx\",\"\n",
+        "insert (pin)(",
+        "insert (pin) (1,2)",
+        "id,pin\n\"",
+        "insert (dob,dob,dob,dob,pin)(1)",
+    ] {
         let asked = |times: usize| {
             let (asked, text) = (std::cell::Cell::new(0), piece.repeat(times));
             let late = || {
                 asked.set(asked.get() + 1);
                 false
             };
-            columns(&fold(&text), &late, &mut |_| Some(())).unwrap();
+            columns(&fold(&text), &headers(), &late, &mut |_| Some(())).unwrap();
             (asked.get(), text.len() / ASK_EVERY)
         };
+        let read = std::cell::Cell::new(0);
+        let text = piece.repeat(5_000);
+        let keep = &mut |table: &Columns| {
+            read.set(read.get() + table.view.text.len());
+            Some(())
+        };
+        columns(&fold(&text), &headers(), &|| false, keep).unwrap();
+        assert!(read.get() <= 4 * text.len(), "{piece:?} {}", read.get());
         let (calls, own) = asked(20_000);
         assert!(calls <= 24 * own + 8, "{piece:?} {calls} {own}");
     }
@@ -344,7 +413,7 @@ fn places_lead_back_to_the_cells() {
         places.push(read.view.back(at, at + 5));
         Some(())
     };
-    columns(&fold(text), &|| false, read).unwrap();
+    columns(&fold(text), &headers(), &|| false, read).unwrap();
     let cell = places.pop().and_then(|(from, to)| text.get(from..to));
     assert_eq!(cell, Some("é0161"));
 }

@@ -100,6 +100,22 @@ impl Lexicon {
         found
     }
 
+    /// For each length of a text's beginning how many letters are known of it as a word: all, or those of a beginning.
+    pub(super) fn known(&self, text: &[u8]) -> impl Iterator<Item = usize> {
+        let (mut now, mut head, mut more) = (SEED, 0, 0);
+        text.iter().zip(1_usize..).map(move |(byte, length)| {
+            now = hash(now, byte.to_ascii_lowercase());
+            if length == SHORTEST {
+                more = self.begins.get(begin(now)).copied().unwrap_or_default();
+            }
+            let may = length >= SHORTEST && length <= LONGEST && more >> (length - SHORTEST) & 1 == 1;
+            if may && self.heads.get(now).is_some() {
+                head = length;
+            }
+            if self.whole.get(now).is_some() { length } else { head }
+        })
+    }
+
     /// The concepts of the signs in a word of a script without spaces.
     fn by_signs(&self, word: &[u8]) -> impl Iterator<Item = u8> {
         let pairs = word.windows(6).filter(|six| matches!(six, [0xe3..=u8::MAX, .., 0x80..=u8::MAX]));

@@ -7,6 +7,7 @@
 //! caller has brought a sentence encoder along, that has a say as well.
 
 mod concept;
+mod parted;
 mod pieces;
 mod reading;
 mod score;
@@ -97,12 +98,14 @@ impl Injection {
 
     /// The text with spaces where signs stand that nobody sees, if there are some.
     pub(super) fn apart(view: &View<'_>) -> Option<View<'static>> {
-        reading::apart(view)
+        parted::apart(view)
     }
 
     /// Other ways to read a text in which such words were seen; rules look for orders there as well.
-    pub(super) fn readings(view: &View<'_>, turns: &[Turn]) -> Vec<View<'static>> {
-        reading::of(view, turns)
+    pub(super) fn readings(&self, view: &View<'_>, turns: &[Turn]) -> Vec<View<'static>> {
+        let mut others = reading::of(view, turns);
+        others.extend(parted::of(view, self.model.lexicon()));
+        others
     }
 
     /// The text with its letters moved back, if it says that they were moved: everything is looked for in it.
@@ -123,11 +126,11 @@ impl Injection {
         Some(Seen { kind, span: from..to, confidence, detector: "statistics", rule, rank: 1, forced: None })
     }
 
-    /// Invisible signs inside a word, more than anybody writes there: in one place of what is not a user's own, or all
-    /// through a word that is too long to be any.
+    /// Invisible signs inside words, more than anybody writes there: in one place of what is not a user's own, or in all
+    /// places.
     pub(super) fn hidden(&self, view: &View<'_>, surface: Surface) -> Option<Seen> {
         let long = view.hidden.filter(|_| surface.is_untrusted());
-        let (from, to) = long.or_else(|| reading::crowded(view))?;
+        let (from, to) = long.or_else(|| parted::crowded(view))?;
         let (kind, confidence, rule) = (self.hidden, INVISIBLE, "hidden_signs".into());
         Some(Seen { kind, span: from..to, confidence, detector: "statistics", rule, rank: 1, forced: None })
     }

@@ -1,22 +1,10 @@
 //! Other ways to read a whole text, for orders only: letters that signs stand for, letters moved by thirteen places,
-//! words written from right to left, and words with invisible signs between them in the place of spaces. A text is turned
-//! only where a word in it says that it was. Signs that part values are read for everything.
-
-use std::ops::Range;
+//! words written from right to left. A text is turned only where a word in it says that it was.
 
 use super::super::{
-    normalize::{Parted, View},
+    normalize::View,
     stretch::{LEET, Stretch},
 };
-
-/// A word with more letters that has invisible signs may be several, with the signs in the place of spaces.
-const LONGEST_WORD: usize = 24;
-
-/// So many letters in a row, with signs in so many places, are no word in any language.
-const CROWDED: (usize, usize) = (48, 8);
-
-/// Most sorts of invisible signs that are tried as spaces.
-const MOST_SORTS: usize = 4;
 
 /// Fewest words in leetspeak before the text is read as such.
 const FEWEST_LEET: usize = 2;
@@ -100,80 +88,11 @@ pub(in super::super) const TELLING: [(Turn, &[&str]); 4] = [
 pub(super) fn of(view: &View<'_>, turns: &[Turn]) -> Vec<View<'static>> {
     let moved = (turns.contains(&Turn::Moved) && !turns.contains(&Turn::Told)).then(|| rot13(view)).flatten();
     let reversed = turns.contains(&Turn::Reversed).then(|| from_the_end(view)).flatten();
-    unleet(view).into_iter().chain(moved).chain(reversed).chain(by_sort(view)).collect()
-}
-
-/// The text with a space where signs that nobody sees stand between two letters, if there are some. They part a value
-/// from what follows as well as words, so everything is looked for in it.
-pub(super) fn apart(view: &View<'_>) -> Option<View<'static>> {
-    spaced(view, view.parted.iter().filter(|parted| parted.odd))
-}
-
-/// The text with spaces in these places, if there are some.
-fn spaced<'p>(view: &View<'_>, parted: impl Iterator<Item = &'p Parted>) -> Option<View<'static>> {
-    let mut places = parted.map(|parted| view.forth(parted.place)).peekable();
-    places.peek()?;
-    let places = places.chain([view.text.len()]);
-    let (mut text, mut source, mut from) = (String::with_capacity(view.text.len()), Vec::new(), 0);
-    for at in places {
-        text.push_str(view.text.get(from..at)?);
-        source.extend((from..at).map(|at| home(view, at)));
-        if at < view.text.len() {
-            let (before, after) = (home(view, at.checked_sub(1)?).1, home(view, at).0);
-            text.push(' ');
-            source.push((before, after));
-        }
-        from = at;
-    }
-    Some(View::made(text, source))
-}
-
-/// Where too long words are parted by one sort of invisible signs only: others may stand inside the words. Signs that
-/// people write into words part such a word as well.
-fn by_sort(view: &View<'_>) -> Vec<View<'static>> {
-    let long: Vec<Parted> = words(view)
-        .filter(|(letters, _)| letters.len() > LONGEST_WORD)
-        .flat_map(|(_, signs)| view.parted.get(signs).unwrap_or_default())
-        .copied()
-        .collect();
-    let mut sorts: Vec<(char, usize)> = Vec::new();
-    for parted in &long {
-        if sorts.len() < MOST_SORTS && !sorts.contains(&parted.sort) {
-            sorts.push(parted.sort);
-        }
-    }
-    // WHY: with one sort, of which all are odd, the text was read so already.
-    if sorts.len() < 2 && long.iter().all(|parted| parted.odd) {
-        return Vec::new();
-    }
-    sorts.iter().filter_map(|sort| spaced(view, long.iter().filter(|parted| parted.sort == *sort))).collect()
-}
-
-/// The first word that invisible signs are all over, so that no way to read it is the right one for certain.
-pub(super) fn crowded(view: &View<'_>) -> Option<(usize, usize)> {
-    let (letters, _) =
-        words(view).find(|(letters, signs)| letters.len() >= CROWDED.0 && signs.len() >= CROWDED.1)?;
-    Some(view.back(letters.start, letters.end))
-}
-
-/// Words of letters of ASCII in which invisible signs stand, with the numbers of those.
-fn words(view: &View<'_>) -> impl Iterator<Item = (Range<usize>, Range<usize>)> {
-    let mut next = 0;
-    std::iter::from_fn(move || {
-        let (before, behind) = view.bytes().split_at_checked(view.forth(view.parted.get(next)?.place))?;
-        let head = before.iter().rev().take_while(|byte| byte.is_ascii_alphabetic()).count();
-        let tail = behind.iter().take_while(|byte| byte.is_ascii_alphabetic()).count();
-        let word = before.len() - head..before.len() + tail;
-        let end = view.back(word.start, word.end).1;
-        let more = view.parted.get(next + 1..)?.iter().take_while(|parted| parted.place < end).count();
-        let signs = next..next + 1 + more;
-        next = signs.end;
-        Some((word, signs))
-    })
+    unleet(view).into_iter().chain(moved).chain(reversed).collect()
 }
 
 /// Where the byte of a view came from.
-fn home(view: &View<'_>, at: usize) -> (u32, u32) {
+pub(super) fn home(view: &View<'_>, at: usize) -> (u32, u32) {
     let (from, to) = view.back(at, at + 1);
     (u32::try_from(from).unwrap_or(u32::MAX), u32::try_from(to).unwrap_or(u32::MAX))
 }

@@ -124,6 +124,11 @@ impl Model {
         if untrusted { self.records.lines } else { self.prompts.lines }
     }
 
+    /// Words that orders are made of.
+    pub(super) const fn lexicon(&self) -> &Lexicon {
+        &self.lexicon
+    }
+
     /// The highest margin of a text's windows, and where that window lies.
     pub(super) fn score(&self, text: &[u8], untrusted: bool) -> (f32, Range<usize>) {
         if untrusted {

@@ -19,6 +19,7 @@ fn what_people_see_as_the_same_becomes_the_same() {
             "Lukasz Sorensen, haslo; isik, Dorde, AEro, Straße",
         ),
         ("नमस्ते", "नमस्ते"),
+        ("№41 №X1 № 5 nº12 3º B 2º1ª Visa™4111 x™ y", "No 41 No X1 No 5 no 12 3o B 2o 1a VisaTM 4111 xTM y"),
     ] {
         assert_eq!(fold(given).text, folded, "{given}");
     }

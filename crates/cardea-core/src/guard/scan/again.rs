@@ -220,7 +220,7 @@ mod tests {
         anew::ALWAYS.set(anew);
         super::super::work::take();
         let (view, pace, mut seen) = (fold(text), Pace::patient(false), Vec::new());
-        let piece = Piece { view: &view, pace, detector: WRITTEN, untrusted: true, only: None };
+        let piece = Piece { view: &view, pace, detector: WRITTEN, untrusted: true, only: &[] };
         LEAKS.find(&piece, &mut seen).unwrap();
         let facts = seen
             .iter()

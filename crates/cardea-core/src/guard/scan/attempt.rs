@@ -20,7 +20,7 @@ use super::{
 const LONGEST_NAME: usize = 64;
 
 /// Most that may stand between a name and its value.
-const LONGEST_JOINT: usize = 24;
+const LONGEST_JOINT: usize = 64;
 
 /// The longest block, such as a private key, that is taken as one.
 const LONGEST_BLOCK: usize = 16 * 1024;
@@ -28,9 +28,7 @@ const LONGEST_BLOCK: usize = 16 * 1024;
 impl Scan<'_, '_> {
     /// Runs one row's regex from one place.
     pub(super) fn attempt(&mut self, row: u16, pattern: &Pattern, start: usize, confidence: f32) {
-        if (pattern.row.untrusted && !self.piece.untrusted)
-            || self.piece.only.is_some_and(|only| only != pattern.family)
-        {
+        if (pattern.row.untrusted && !self.piece.untrusted) || !self.piece.has(pattern.family) {
             return;
         }
         if !pattern.row.behind.is_empty() && !self.may_be_told_behind(row, pattern, start) {
