@@ -9,7 +9,7 @@ mod cells;
 use std::ops::Range;
 
 pub(super) use self::arrays::{arrays, has_cells};
-use self::cells::{Cells, brackets};
+use self::cells::{Cells, brackets, is_between_rows, may_be_header};
 use super::{
     check::Begun,
     headers::{Headers, LONGEST_HEADER, Labels},
@@ -320,13 +320,6 @@ fn begun(made: &Made<'_, '_, '_>, line: &str, place: usize, cells: &mut Vec<Rang
     None
 }
 
-/// False for most lines of prose, at the cost of looking for their first and last sign. Markdown fills its cells with spaces.
-fn may_be_header(line: &str, sign: char) -> bool {
-    let short = |cell: usize| sign == '|' || cell <= LONGEST_HEADER + 8;
-    let (first, last) = (line.find(sign), line.rfind(sign));
-    first.is_some_and(short) && last.is_some_and(|last| short(line.len() - last))
-}
-
 /// `INSERT INTO t (names) VALUES (cells), (cells)`.
 fn inserted(text: &str, made: &mut Made<'_, '_, '_>) -> Option<()> {
     let (small, mut from, mut again) = (text.to_ascii_lowercase(), 0, 0);
@@ -365,15 +358,6 @@ fn inserted(text: &str, made: &mut Made<'_, '_, '_>) -> Option<()> {
         }
     }
     Some(())
-}
-
-/// True for what stands before the brackets of a row: the word for it, commas, white space.
-fn is_between_rows(gap: &str) -> bool {
-    let mut words = gap.split(|c: char| !c.is_alphanumeric()).filter(|word| !word.is_empty());
-    let word = words
-        .next()
-        .is_none_or(|word| ["values", "value"].iter().any(|known| word.eq_ignore_ascii_case(known)));
-    word && words.next().is_none() && !gap.contains(';')
 }
 
 /// `COPY t (names) FROM stdin;` and lines of cells set apart by tabs, up to a line with `\\.`.

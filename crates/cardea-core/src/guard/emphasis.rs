@@ -22,11 +22,13 @@ pub(super) fn without(view: &View<'_>) -> Option<View<'static>> {
         (u32::try_from(from).unwrap_or(u32::MAX), u32::try_from(to).unwrap_or(u32::MAX))
     };
     let (mut text, mut source, mut from) = (String::with_capacity(bytes.len()), Vec::new(), 0);
-    for at in marks.chain([bytes.len()..bytes.len()]) {
+    for at in marks {
         text.push_str(view.text.get(from..at.start)?);
         source.extend((from..at.start).map(home));
         from = at.end;
     }
+    text.push_str(view.text.get(from..)?);
+    source.extend((from..bytes.len()).map(home));
     Some(View::made(text, source))
 }
 

@@ -248,7 +248,8 @@ mod tests {
                     if edges.iter().flatten().all(char::is_ascii_alphanumeric)
                         && value.contains(|c: char| c.is_ascii_digit())
                     {
-                        let [before, behind] = [&text[..span.start], &text[span.end..]];
+                        let (before, behind) =
+                            (text.get(..span.start).unwrap(), text.get(span.end..).unwrap());
                         texts.extend(["_", "__"].map(|mark| format!("{before}{mark}{value}{mark}{behind}")));
                     }
                 }

@@ -144,3 +144,19 @@ pub(super) fn brackets(text: &str, from: usize, within: usize) -> Option<Range<u
     });
     Some(from + open..from + open + end.unwrap_or(body.len()))
 }
+
+/// False for most lines of prose, at the cost of looking for their first and last sign. Markdown fills its cells with spaces.
+pub(super) fn may_be_header(line: &str, sign: char) -> bool {
+    let short = |cell: usize| sign == '|' || cell <= LONGEST_HEADER + 8;
+    let (first, last) = (line.find(sign), line.rfind(sign));
+    first.is_some_and(short) && last.is_some_and(|last| short(line.len() - last))
+}
+
+/// True for what stands before the brackets of a row: the word for it, commas, white space.
+pub(super) fn is_between_rows(gap: &str) -> bool {
+    let mut words = gap.split(|c: char| !c.is_alphanumeric()).filter(|word| !word.is_empty());
+    let word = words
+        .next()
+        .is_none_or(|word| ["values", "value"].iter().any(|known| word.eq_ignore_ascii_case(known)));
+    word && words.next().is_none() && !gap.contains(';')
+}

@@ -108,7 +108,7 @@ impl Lexicon {
             if length == SHORTEST {
                 more = self.begins.get(begin(now)).copied().unwrap_or_default();
             }
-            let may = length >= SHORTEST && length <= LONGEST && more >> (length - SHORTEST) & 1 == 1;
+            let may = (SHORTEST..=LONGEST).contains(&length) && more >> (length - SHORTEST) & 1 == 1;
             if may && self.heads.get(now).is_some() {
                 head = length;
             }

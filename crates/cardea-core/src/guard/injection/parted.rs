@@ -241,6 +241,6 @@ mod tests {
         );
         assert_eq!(crowd("Spo|n|s|o|r|e|d and Le|w|a|n|d|o|w|s|k|i played"), None);
         assert_eq!(crowd(&"Has|This|XML|Type|Provider|".repeat(6)), None);
-        assert_eq!(crowd(&"a|b 5|c|6 ".repeat(40)).is_some(), true);
+        assert!(crowd(&"a|b 5|c|6 ".repeat(40)).is_some());
     }
 }
