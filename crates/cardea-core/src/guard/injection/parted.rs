@@ -33,6 +33,9 @@ const COMMON: [&str; 24] = [
     "those", "with", "alle", "aus", "und", "les", "las", "los", "toutes", "todas",
 ];
 
+/// The longest of them.
+const LONGEST_COMMON: usize = 6;
+
 /// Between so many pairs of known words signs must stand before they are spaces.
 const FEWEST_PAIRS: usize = 2;
 
@@ -138,7 +141,7 @@ fn groups(text: &[u8], lexicon: &Lexicon, bounds: &[usize], signs: &[Parted]) ->
             let whole = text.get(*start..*stop).unwrap_or_default();
             let known = match length - known {
                 ..=LONGEST_ENDING if known >= SHORTEST_KNOWN => known,
-                _ if COMMON.iter().any(|word| word.as_bytes().eq_ignore_ascii_case(whole)) => length,
+                _ if is_common(whole) => length,
                 _ => 0,
             };
             // A word with an ending is more than its beginning.
@@ -159,6 +162,12 @@ fn groups(text: &[u8], lexicon: &Lexicon, bounds: &[usize], signs: &[Parted]) ->
     }
     groups.reverse();
     groups
+}
+
+fn is_common(word: &[u8]) -> bool {
+    // WHY: each place of a text may begin as many words as one has letters, and most are longer.
+    (SHORTEST_KNOWN..=LONGEST_COMMON).contains(&word.len())
+        && COMMON.iter().any(|one| one.as_bytes().eq_ignore_ascii_case(word))
 }
 
 /// Where signs are all over the words, so that no way to read them is the right one for certain.
