@@ -1,11 +1,6 @@
 //! All detectors that do not depend on a profile, compiled once for the whole process.
 
-use std::{
-    ops::Range,
-    sync::{Arc, Mutex, PoisonError},
-};
-
-use serde_json::Value;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use super::{
     broken,
@@ -22,6 +17,7 @@ use super::{
     seen::{Pace, Seen},
     shown::{self, Shown, shown},
     table::Pattern,
+    value::Parts,
     verdict::{Family, Surface},
 };
 use crate::Result;
@@ -214,14 +210,6 @@ impl Detectors {
         let fired = self.fired(&seen);
         Clues { views, rules: fired.into_iter().map(|(kind, sure)| (name(kind), sure)).collect() }
     }
-}
-
-/// A value, and where its parts stand in the text that it was written down in.
-#[derive(Clone, Copy)]
-pub(super) struct Parts<'v> {
-    pub(super) text: &'v str,
-    pub(super) value: &'v Value,
-    pub(super) parts: &'v [Range<usize>],
 }
 
 /// Where tables are looked for: in a text, or in the arrays of the value that was written down in it.

@@ -9,7 +9,7 @@ use super::{
     choice::Choices,
     columns::has_cells,
     content::Lists,
-    detect::{Asked, Detectors, NearBy, Parts, Sheet},
+    detect::{Asked, Detectors, NearBy, Sheet},
     injection::{DIMS, Look, SecondReader},
     normalize::fold,
     placeholder::Masks,
@@ -18,7 +18,7 @@ use super::{
     seen::{Pace, Seen},
     sieve::{Mask, Sieve, splice},
     topic::Topics,
-    value::Reading,
+    value::{Parts, Reading},
     verdict::{Action, Family, Finding, Surface, Taint, ValueVerdict, Verdict},
 };
 use crate::Result;

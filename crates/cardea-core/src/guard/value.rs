@@ -24,6 +24,14 @@ pub(super) struct Reading {
     pub(super) parts: Vec<Range<usize>>,
 }
 
+/// A value, and where its parts stand in the text that it was written down in.
+#[derive(Clone, Copy)]
+pub(super) struct Parts<'v> {
+    pub(super) text: &'v str,
+    pub(super) value: &'v Value,
+    pub(super) parts: &'v [Range<usize>],
+}
+
 impl Reading {
     pub(super) fn of(value: &Value) -> Self {
         let mut reading = Self { text: String::new(), parts: Vec::new() };

@@ -5,11 +5,11 @@ use std::ops::Range;
 
 use serde_json::Value;
 
-use super::{Made, Reads};
+use super::made::{Made, Reads};
 use crate::guard::{
-    detect::Parts,
     headers::{Headers, Labels},
     normalize::View,
+    value::Parts,
 };
 
 /// So many lists of names, and of tables without names, are known at a time.
