@@ -8,7 +8,7 @@ use crate::guard::{
 };
 
 /// Bytes read after which it asks whether it is late.
-const ASK_EVERY: usize = 16 * 1024;
+pub(super) const ASK_EVERY: usize = 16 * 1024;
 
 /// What is read again is handed over in portions of about this size, so that it takes no more memory than that.
 const PORTION: usize = 64 * 1024;

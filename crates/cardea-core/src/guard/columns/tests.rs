@@ -1,5 +1,6 @@
 use super::{
     super::{Engine, Profile, Surface, normalize::fold},
+    made::ASK_EVERY,
     *,
 };
 
