@@ -1,6 +1,6 @@
 //! Text that gives orders to the model.
 //!
-//! Structural rules are rows of the pattern table (`patterns/injection.toml`) and speak for themselves. The classifier
+//! Structural rules are rows of the pattern table (`patterns/injection.toml`, `override.toml`) and speak for themselves. The classifier
 //! looks at the whole text and at its windows; rules that fired speak for it too. Its confidence is calibrated on
 //! harmless texts that no training had seen: 0.5 is reached by about 5 % of them, 0.7 by 1 %, 0.9 by 0.1 %, small sources
 //! counting more than their size; of all texts by 2 % (records 3 %), 0.5 % and 0.1 to 0.3 %. Where it is unsure, and the
