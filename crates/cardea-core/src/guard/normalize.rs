@@ -361,6 +361,12 @@ fn simple(c: char) -> Option<char> {
         'đ' => 'd',
         'Đ' => 'D',
         'ı' => 'i',
+        // Letters in filled circles and squares, and small capitals.
+        '\u{1f150}'..='\u{1f169}' => latin(c, 0x1_f150),
+        '\u{1f170}'..='\u{1f189}' => latin(c, 0x1_f170),
+        '\u{262}'..='\u{29f}' | '\u{1d00}'..='\u{1d22}' | '\u{a730}'..='\u{a731}' | '\u{a7af}' => {
+            return small_capital(c);
+        }
         // Letters of large scripts that have no plainer form.
         '\u{370}'..='\u{373}'
         | '\u{391}'..='\u{3a9}'
@@ -376,6 +382,17 @@ fn simple(c: char) -> Option<char> {
         | '\u{ac00}'..='\u{d7a3}' => c,
         _ => return None,
     })
+}
+
+/// The letter so far behind the first of its block.
+fn latin(c: char, first: u32) -> char {
+    u8::try_from(u32::from(c).saturating_sub(first)).map_or(c, |number| char::from(b'A' + number))
+}
+
+/// What a small capital is a form of.
+fn small_capital(c: char) -> Option<char> {
+    let place = "ᴀʙᴄᴅᴇꜰɢʜɪᴊᴋʟᴍɴᴏᴘꞯʀꜱᴛᴜᴠᴡxʏᴢ".chars().position(|known| known == c)?;
+    u8::try_from(place).ok().map(|place| char::from(b'a' + place))
 }
 
 fn digit(c: char, zero: u32) -> char {

@@ -1,9 +1,12 @@
 //! Other ways to read a whole text, for orders only: letters that signs stand for, letters moved by thirteen places,
 //! words written from right to left. A text is turned only where a word in it says that it was.
 
-use super::super::{
-    normalize::View,
-    stretch::{LEET, Stretch},
+use super::{
+    super::{
+        normalize::View,
+        stretch::{LEET, Stretch},
+    },
+    layout,
 };
 
 /// Fewest words in leetspeak before the text is read as such.
@@ -20,10 +23,25 @@ pub(in super::super) enum Turn {
     Told,
     /// From right to left, and the text says so.
     Backwards,
+    /// Words joined by underscores, as in names.
+    Joined,
 }
 
 /// What tells of each: ignore, disregard, instruction, system, prompt, password, reveal, forget, secret.
-pub(in super::super) const TELLING: [(Turn, &[&str]); 4] = [
+pub(in super::super) const TELLING: [(Turn, &[&str]); 5] = [
+    (
+        Turn::Joined,
+        &[
+            "ignore_",
+            "disregard_",
+            "forget_",
+            "_instruct",
+            "_directions",
+            "_guidelines",
+            "reveal_your",
+            "reveal_the",
+        ],
+    ),
     (
         Turn::Moved,
         &["vtaber", "qvfertneq", "vafgehpgvba", "flfgrz", "cebzcg", "cnffjbeq", "erirny", "sbetrg", "frperg"],
@@ -88,7 +106,8 @@ pub(in super::super) const TELLING: [(Turn, &[&str]); 4] = [
 pub(super) fn of(view: &View<'_>, turns: &[Turn]) -> Vec<View<'static>> {
     let moved = (turns.contains(&Turn::Moved) && !turns.contains(&Turn::Told)).then(|| rot13(view)).flatten();
     let reversed = turns.contains(&Turn::Reversed).then(|| from_the_end(view)).flatten();
-    unleet(view).into_iter().chain(moved).chain(reversed).collect()
+    let laid_out = layout::of(view, turns);
+    unleet(view).into_iter().chain(moved).chain(reversed).chain(laid_out).collect()
 }
 
 /// Where the byte of a view came from.
