@@ -14,6 +14,13 @@ use super::stretch::Stretch;
 /// More invisible characters than this in a row stand in no text that somebody wrote.
 const MOST_INVISIBLE: usize = 8;
 
+/// More than this in a row, of several sorts, hold a text wherever they stand: a flag has six and a family of people three.
+/// Mailers fill previews with long runs of one sort.
+const MOST_MIXED: usize = 16;
+
+/// Fewest times that another sort follows in a row that holds a text.
+const FEWEST_CHANGES: usize = 6;
+
 /// So many invisible characters at the end of a text are most of it: a piece that was cut in the middle of them.
 const MOST_AT_END: usize = 1000;
 
@@ -139,6 +146,10 @@ struct Invisible {
     apart: usize,
     /// Those that people do not write between two letters of ASCII.
     alien: usize,
+    /// Those that change nothing that is seen, how often another sort follows among them, and the last of them.
+    unseen: usize,
+    changes: usize,
+    last: char,
 }
 
 /// Signs that were asked for lately, and whether they are letters.
@@ -190,6 +201,15 @@ impl Invisible {
         self.all += 1;
         self.apart += usize::from(!mark);
         self.alien += usize::from(c != '\u{ad}' && (!mark || stands_in_words(c)));
+        if !mark || stands_in_words(c) || c >= '\u{e0000}' {
+            self.changes += usize::from(self.unseen > 0 && self.last != c);
+            (self.unseen, self.last) = (self.unseen + 1, c);
+        }
+    }
+
+    /// True if these are bytes or bits of a text.
+    const fn spell(&self) -> bool {
+        self.unseen > MOST_MIXED && self.changes >= FEWEST_CHANGES
     }
 }
 
@@ -225,6 +245,9 @@ impl Folder {
     /// Invisible signs end before this sign, or at the end of the text.
     fn end_of_invisible(&mut self, next: Option<char>, place: usize) {
         let signs = std::mem::take(&mut self.invisible);
+        if signs.spell() {
+            self.hidden.get_or_insert((signs.start, place));
+        }
         let before = self.out.chars().next_back().filter(|c| c.is_alphanumeric());
         let Some(before) = before.filter(|_| next.is_none_or(char::is_alphanumeric)) else { return };
         let most = if next.is_some() { MOST_INVISIBLE } else { MOST_AT_END };
