@@ -26,6 +26,9 @@ use super::{
 const PAIRS: usize = 6;
 const PAIR: usize = 3;
 
+/// Longest text before a keyword in which words are looked for that turn it round.
+const LONGEST_DENIAL: usize = 48;
+
 /// True for bytes of which keys and addresses are made.
 const fn is_key_byte(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-' | b'+' | b'/' | b'=' | b'.' | b'~' | b'%')
@@ -138,11 +141,26 @@ impl<'a, 'v> Scan<'a, 'v> {
         {
             return;
         }
+        if self.is_denied(&pattern.row.denied, start) {
+            return;
+        }
         if pattern.from == From::After {
             self.leave_open(start, hit.end);
             return self.attempt(row, pattern, hit.end, pattern.row.alone);
         }
         self.attempt(row, pattern, start, pattern.row.alone);
+    }
+
+    /// True if one of these words stands right before.
+    fn is_denied(&self, words: &[String], start: usize) -> bool {
+        let before = self.bytes.get(start.saturating_sub(LONGEST_DENIAL)..start).unwrap_or_default();
+        let before = before.trim_ascii_end();
+        words.iter().any(|word| {
+            before.split_at_checked(before.len().wrapping_sub(word.len())).is_some_and(|(more, last)| {
+                last.eq_ignore_ascii_case(word.as_bytes())
+                    && !more.last().is_some_and(u8::is_ascii_alphanumeric)
+            })
+        })
     }
 
     /// The beginning of the word of key bytes around a place.

@@ -179,6 +179,9 @@ pub(super) struct Row {
     /// Words shortly before that make it something else.
     #[serde(default)]
     pub(super) unless: Vec<String>,
+    /// Words right before the keyword that turn it round: `do not`.
+    #[serde(default)]
+    pub(super) denied: Vec<String>,
     /// The regex starts at the beginning of the word around the keyword.
     #[serde(default)]
     pub(super) back: bool,

@@ -340,6 +340,28 @@ pub(super) fn an_order(text: &[u8]) -> bool {
     let last = words.last().copied().unwrap_or_default();
     let goods = last == b"orders"
         && words.iter().rev().nth(1).is_some_and(|word| matches!(*word, b"for" | b"of" | b"on"));
+    // Guidelines of a year, orders by their number, and instructions for something that people do.
+    let dated = last.iter().all(u8::is_ascii_digit);
+    let of_trade = words.iter().rev().nth(1).is_some_and(|word| {
+        matches!(
+            *word,
+            b"payment"
+                | b"delivery"
+                | b"shipping"
+                | b"dietary"
+                | b"cooking"
+                | b"washing"
+                | b"assembly"
+                | b"installation"
+                | b"parking"
+                | b"traffic"
+                | b"posting"
+                | b"booking"
+                | b"billing"
+                | b"dosage"
+                | b"boarding"
+        )
+    });
     // Who speaks of the rules that hold means them, wherever they are said to stand.
     let own = has(&[
         "previous",
@@ -353,7 +375,7 @@ pub(super) fn an_order(text: &[u8]) -> bool {
         "developer",
     ]);
     let data = !own && NO_ORDER.iter().any(|known| known.as_bytes() == last);
-    !words.is_empty() && !subject && !goods && !data
+    !words.is_empty() && !(subject || goods || dated || of_trade || data)
 }
 
 #[cfg(test)]
