@@ -129,7 +129,7 @@ const SHORT: &[(&str, &str)] = &[
     // What somebody sets as a password, up to what ends it in a sentence.
     ("@value", "(?:[\"'`*]{0,2}|(?u:「|『|【|“|„|«|‘) ?)([^\\s\"'`<>|;,()\\x80-\\xff]{6,64})"),
     // Up to three words, and what scripts without letters of ASCII have in their place.
-    ("@gap", r"(?:\W{1,4}\w{1,20}){0,3}?\W{1,3}"),
+    ("@gap", r"(?:[^\w,.;!?]{1,4}\w{1,20}){0,3}?[^\w,.;!?]{1,3}"),
     ("@some", r"[^\n.!?;]{0,72}?"),
     // Words of other scripts, which have no large letters here.
     ("@foreign", "(?:@letter+(?:[ .\\-]{1,2}@letter+){0,4})"),
