@@ -375,7 +375,7 @@ pub(super) fn an_order(text: &[u8]) -> bool {
         "developer",
     ]);
     let data = !own && NO_ORDER.iter().any(|known| known.as_bytes() == last);
-    !words.is_empty() && !(subject || goods || dated || of_trade || data)
+    !(words.is_empty() || subject || goods || dated || of_trade || data)
 }
 
 #[cfg(test)]

@@ -94,7 +94,7 @@ fn letters_apart(word: &[u8]) -> Option<usize> {
     while pair(at) {
         at += 2;
     }
-    let end = if word.get(at).is_some_and(u8::is_ascii_alphabetic) { at + 1 } else { at - 1 };
+    let end = if word.get(at).is_some_and(u8::is_ascii_alphabetic) { at + 1 } else { at.saturating_sub(1) };
     (end >= 5 && end + 1 >= word.len()).then_some(end)
 }
 
@@ -224,7 +224,7 @@ mod tests {
         for text in [
             "let a_b = first_name; read_all(b_c)",
             "well-known words, a - b -\nc, Anna-\nMaria, 1-\n2",
-            "e.g. U.S. and x-y-z, a-b",
+            "e.g. U.S. and x-y-z, a-b 1-2-3-4-5 /a/b/c",
             "a b c d 1  2  3  4  5  6  7  8  9",
             "Good morning \u{1f600} see you \u{1f44d}\u{1f44d} \u{1f1e9}\u{1f1ea} \u{1f1eb}\u{1f1f7}",
         ] {
