@@ -131,10 +131,21 @@ impl Model {
 
     /// The highest margin of a text's windows, and where that window lies.
     pub(super) fn score(&self, text: &[u8], untrusted: bool) -> (f32, Range<usize>) {
+        let mut best = None;
+        self.windows(text, untrusted, |margin, window| {
+            if best.as_ref().is_none_or(|(most, _)| margin > *most) {
+                best = Some((margin, window));
+            }
+        });
+        best.unwrap_or((if untrusted { self.records.bias } else { self.prompts.bias }, 0..text.len()))
+    }
+
+    /// Gives the margin of each window of a text, and where it lies. A record without words has none.
+    pub(super) fn windows(&self, text: &[u8], untrusted: bool, found: impl FnMut(f32, Range<usize>)) {
         if untrusted {
-            self.records.record(text, &self.lexicon)
+            self.records.record(text, &self.lexicon, found);
         } else {
-            self.prompts.prompt(text, &self.lexicon)
+            self.prompts.prompt(text, &self.lexicon, found);
         }
     }
 }
@@ -165,27 +176,22 @@ impl<const SIZE: usize> Linear<SIZE> {
     }
 
     /// The whole text, and each pair of its blocks.
-    fn prompt(&self, text: &[u8], lexicon: &Lexicon) -> (f32, Range<usize>) {
+    fn prompt(&self, text: &[u8], lexicon: &Lexicon, mut found: impl FnMut(f32, Range<usize>)) {
         let mut reader = Reader::new(self, lexicon, Some(BLOCK));
         let blocks = reader.read(text, 0, b' ', START);
         let all = blocks.iter().fold(Block::default(), |all, block| join(all, *block));
-        let mut best = (self.margin(all), 0..text.len());
+        found(self.margin(all), 0..text.len());
         if blocks.len() > 2 {
             for (number, pair) in blocks.windows(2).enumerate() {
                 let [a, b] = pair else { continue };
-                let margin = self.margin(join(*a, *b));
-                if margin > best.0 {
-                    let end = blocks.get(number + 2).map_or(text.len(), |next| next.from);
-                    best = (margin, a.from..end);
-                }
+                let end = blocks.get(number + 2).map_or(text.len(), |next| next.from);
+                found(self.margin(join(*a, *b)), a.from..end);
             }
         }
-        best
     }
 
     /// Each sentence, and each two and three that follow each other.
-    fn record(&self, text: &[u8], lexicon: &Lexicon) -> (f32, Range<usize>) {
-        let mut best = (f32::MIN, 0..text.len());
+    fn record(&self, text: &[u8], lexicon: &Lexicon, mut found: impl FnMut(f32, Range<usize>)) {
         let mut last = [const { None }; TOGETHER];
         let kind = kind_of(text);
         let mut reader = Reader::new(self, lexicon, None);
@@ -198,13 +204,9 @@ impl<const SIZE: usize> Linear<SIZE> {
             let mut window = Block::default();
             for block in last.iter().flatten() {
                 window = Block { from: block.from, ..join(window, *block) };
-                let margin = self.margin(window);
-                if margin > best.0 {
-                    best = (margin, window.from..sentence.end);
-                }
+                found(self.margin(window), window.from..sentence.end);
             }
         }
-        if best.0 == f32::MIN { (self.bias, 0..text.len()) } else { best }
     }
 
     fn margin(&self, block: Block) -> f32 {
