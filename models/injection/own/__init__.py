@@ -297,6 +297,8 @@ def plainly(rnd, each):
             for template in templates:
                 for _ in range(each):
                     text = fill(rnd, template, plain.SLOTS)
+                    if "\n" not in text and rnd.random() < 0.4:
+                        text = rnd.choice(plain.LEADS) + text if rnd.random() < 0.5 else text + fill(rnd, rnd.choice(plain.TAILS), plain.SLOTS)
                     yield text.strip() if "\n" in text else tidy(rnd, text), label, f"plain {family} {label}: {template[:40]}", "prompt", None
 
 
