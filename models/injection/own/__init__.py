@@ -310,7 +310,7 @@ def tongue(rnd, each):
             label = int(text in words["ask"])
             for _ in range(2 if "{" in text else 1):
                 filled = fill(rnd, text, slots)
-                yield from ((form, label, f"tongue {language}: {text[:30]}", "prompt", None) for form in (filled, filled.lower().rstrip(".!?。")))
+                yield from ((form, label, f"tongue {language}: {text[:30]}", "prompt", None) for form in (filled, filled.lower().rstrip(".!?。।։۔")))
         for _ in range(each):
             yield fill(rnd, " ".join(rnd.sample(words["fine"] + words["note"], 2)), slots), 0, f"tongue {language}: two", "prompt", None
         for text in words["order"]:
