@@ -11,11 +11,11 @@ import numpy as np
 # The vector, and the means of the token states after these layers.
 DIMS, LAYERS = 384, (2, 4)
 WIDE = DIMS * (2 + LAYERS[1] - LAYERS[0])
-HIDDEN, EPOCHS, RATE, PRIOR, DROP, BATCH = 64, 5, 2e-3, 1e-4, 0.5, 256
+HIDDEN, EPOCHS, RATE, PRIOR, DROP, BATCH = 192, 5, 2e-3, 1e-4, 0.5, 256
 # Between these shares of harmless held-out texts the classifier is unsure.
 UNSURE = {"prompt": (0.90, 0.9995), "document": (0.75, 0.9995)}
 # What the look adds, as a share of what its head says.
-SHARE = {"prompt": 0.75, "document": 0.35}
+SHARE = {"prompt": 0.75, "document": 1.0}
 # A source of harmless texts counts by its size to this power for the lines that the engine is given, of prompts each alike.
 # Three quarters of those are of two sources, and what people ask on any day is in the small ones; of the records two thirds
 # are manuals, but of one source there are three texts only.
@@ -23,10 +23,16 @@ LINED = {"prompt": 0.0, "document": 0.3}
 # What the harmless records of every day count beside others, for the first look: chosen by leaving sources out. The head reads
 # them at full weight, with which its false alarms among them are fewer.
 WORK = 0.2
+# What our own texts count beside a source of their size.
+OWN = {"own": 2.0, "written": 2.0}
+
+
+# Texts of our own: filled by grammars, and written one by one. They count for no line and no mean.
+OURS = ("own/", "written/")
 
 
 def family(source):
-    return source.split("/")[0] if source.startswith(("own/", "manuals/")) else source
+    return source.split("/")[0] if source.startswith((*OURS, "manuals/")) else source
 
 
 def weigh(rows, use, work=WORK):
@@ -37,7 +43,7 @@ def weigh(rows, use, work=WORK):
         for which in (0, 1):
             members = np.flatnonzero(use & (name == source) & (rows.label == which))
             if len(members):
-                weight[members] = len(members) ** 0.6 / len(members) * (2.0 if source == "own" else 1.0)
+                weight[members] = len(members) ** 0.6 / len(members) * OWN.get(source, 1.0)
     for which in (0, 1):
         mask = use & (rows.label == which)
         weight[mask] /= weight[mask].sum()
@@ -63,7 +69,8 @@ def told(rows, held, surface):
     """The figures of held-out scores: the line that 1 % of harmless texts reach, each source's recall and the harmless texts
     over the line; and the lines for the engine, with what is over the second of these."""
     names = np.array([family(source) for source in rows.source])
-    benign = (rows.label == 0) & (names != "own")
+    ours = ("own", "written")
+    benign = (rows.label == 0) & ~np.isin(names, ours)
     line = float(np.quantile(held[benign], 0.99))
     figures = {"line": round(line, 3), "recall": {}, "harmless": {}}
     for name in sorted(set(names)):
@@ -72,7 +79,7 @@ def told(rows, held, surface):
             if mask.any():
                 hits = int((held[mask] > line).sum())
                 figures[part][name] = {"texts": int(mask.sum()), "share": round(hits / mask.sum(), 4), "interval": interval(hits, int(mask.sum()))}
-    mean = lambda line, which: round(float(np.mean([(held[(names == name) & (rows.label == which)] > line).mean() for name in sorted(set(names[rows.label == which]) - {"own"})])), 3)
+    mean = lambda line, which: round(float(np.mean([(held[(names == name) & (rows.label == which)] > line).mean() for name in sorted(set(names[rows.label == which]) - set(ours))])), 3)
     figures["macro_recall"] = mean(line, 1)
     size = np.array([(benign & (names == name)).sum() for name in names[benign]])
     lines = [round(quantile(held[benign], size ** (LINED[surface] - 1), share), 3) for share in (0.95, 0.99, 0.999)]
@@ -126,22 +133,37 @@ def says(head, seen):
     return np.maximum((seen - usual) * scale @ (whole * scales).astype(np.float32) + biases, 0) @ outer + bias
 
 
-def look(options, rows, held, shown, groups, surface):
-    """Trains the head and says what it is worth: its part of the file, and its figures."""
-    share, label, after = SHARE[surface], rows.label.astype(np.float32), np.full(len(rows), np.nan)
-    seen = encode(options.encoder, [shown(number) for number in range(len(rows))])
+def look(options, rows, windows, said, held, groups):
+    """Trains the head on the strongest windows and says what it is worth: its part of the file, and its figures.
+
+    `said` is what held-out models say of each window, `held` what they say of each text.
+    """
+    surface = windows.surface
+    text, window = (np.array(part) for part in zip(*windows.strong(said)))
+    first = np.append(True, text[1:] != text[:-1])
+    seen = encode(options.encoder, [windows.shown(*one) for one in zip(text, window)])
+    # Windows of an attack beside its order are harmless. Where the order is not known, the strongest is taken for it.
+    known = np.array([order is not None for order in rows.order])
+    taught = first | (rows.label == 0)[text] | known[text]
+    label = ((rows.label == 1)[text] & windows.order[window]).astype(np.float32)
+
+    def made(use):
+        chosen = use[text] & taught
+        count = np.maximum(np.bincount(text[chosen], minlength=len(rows)), 1)
+        return rounded(fit(seen[chosen], label[chosen], (weigh(rows, use, 1.0) / count)[text][chosen]), SHARE[surface])
+
+    after = np.full(len(text), np.nan)
     for group in groups:
         out = np.isin(rows.fold, group)
-        use = ~out & rows.trained
-        after[out] = says(rounded(fit(seen[use], label[use], weigh(rows, use, 1.0)[use]), share), seen[out])
-    benign = (rows.label == 0) & np.array([family(source) != "own" for source in rows.source])
+        after[out[text]] = says(made(~out & rows.trained), seen[out[text]])
+    looked = np.maximum.reduceat(said[window] + windows.boost[text] + after, np.flatnonzero(first))
+    benign = (rows.label == 0) & np.array([not source.startswith(OURS) for source in rows.source])
     low, high = (float(np.quantile(held[benign], place)) for place in UNSURE[surface])
-    final = np.where(held <= low, held, np.where(held >= high, held + 99, held + after))
+    final = np.where(held <= low, held, np.where(held >= high, held + 99, looked))
     figures, lines = told(rows, final, surface)
     figures["states"] = hashlib.sha256(seen.tobytes()).hexdigest()[:16]
     figures["asked_of_harmless"] = round(float(((held > low) & (held < high))[benign].mean()), 3)
-    use = rows.trained
-    usual, scale, whole, scales, biases, outer, bias = rounded(fit(seen[use], label[use], weigh(rows, use, 1.0)[use]), share)
+    usual, scale, whole, scales, biases, outer, bias = made(rows.trained)
     body = struct.pack("<I6f", HIDDEN, bias, low, high, *lines) + np.stack([usual, scale], 1).astype("<f4").tobytes()
     for unit in range(HIDDEN):
         body += struct.pack("<3f", scales[unit], biases[unit], outer[unit]) + whole[:, unit].tobytes()

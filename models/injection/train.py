@@ -39,7 +39,7 @@ import second
 from concepts import BITS as CONCEPT_BITS
 from concepts import Lexicon
 from features import BITS, BLOCK, LONGEST, cuts, prompt, record, sentences, spans, squeeze
-from second import told, weigh
+from second import OURS, told, weigh
 
 HERE = pathlib.Path(__file__).parent
 CONCEPTS = HERE / "concepts.txt"
@@ -53,6 +53,8 @@ SIZE = {"prompt": 1 << BITS, "document": 1 << (BITS - 1)}
 # What a structural rule adds to the margin for each point of its confidence: `RULE_WEIGHT` in the engine.
 RULE_WEIGHT = 2.0
 SHORTEST_CHILD = 16
+# Windows of a record that the encoder is shown: `LOOKS` in the engine.
+LOOKS = 3
 KEYLIKE = re.compile(r"[A-Za-z0-9+/%\\_.=-]{18,}|-----|(?:\d[ .-]?){9,}")
 # What the sentences around an order of ours count together, beside the order.
 AROUND = 0.3
@@ -111,7 +113,8 @@ def load(folder, registry):
             made[surface].append((row["text"], int(row["label"]), row["source"], row["licence"].split(" ")[0] in ALLOWED, None))
     requests = [row[0] for row in made["prompt"] if row[2] in ("bfcl", "self-instruct", "fastchat-bench") and 20 < len(row[0]) < 160]
     for text, label, unit, surface, order in own.rows(requests):
-        made[surface].append((text, label, f"own/{own.part(unit)}" + ("/work" if unit.startswith("work ") else ""), True, order))
+        name = "written" if unit.startswith("written ") else "own"
+        made[surface].append((text, label, f"{name}/{own.part(unit)}" + ("/work" if unit.startswith("work ") else ""), True, order))
     made["document"] += manuals(registry)
     return {surface: Rows(rows) for surface, rows in made.items()}
 
@@ -160,6 +163,8 @@ class Windows:
                 owner.append(number)
         self.first, self.owner, self.boost = np.array(self.first), np.array(owner), np.array(boost, np.float32)
         self.ends, self.surface = np.append(self.first[1:], len(owner)), surface
+        # Which windows of attacks hold some of the order: all where it is not known.
+        self.order = np.ones(len(owner), bool)
         blocks = []
         for features, size, width in zip(index, sizes, (SIZE[surface], 1 << CONCEPT_BITS)):
             size = np.array(size)
@@ -174,6 +179,24 @@ class Windows:
         """The number of each text's strongest window."""
         order = np.lexsort((margins, self.owner))
         return order[np.append(np.flatnonzero(np.diff(self.owner[order])), len(order) - 1)]
+
+    def strong(self, margins):
+        """(text, window) of the strongest windows that do not overlap, the strongest first: `LOOKS` of a record, one of a prompt."""
+        for text, (start, end) in enumerate(zip(self.first, self.ends)):
+            chosen, places = [], self.places(text) if self.surface == "document" else []
+            for window in start + np.argsort(-margins[start:end], kind="stable"):
+                if places:
+                    view, first, last = places[window - start]
+                    if any(view == other and first < end_of and begin < last for other, begin, end_of in chosen):
+                        continue
+                    chosen.append((view, first, last))
+                yield text, window
+                if len(chosen) in (0, LOOKS):
+                    break
+
+    def places(self, text):
+        """(view, first sentence, the one behind the last) of each window of a record."""
+        return [(number, first, first + count) for number, view in enumerate(self.views[text]) for first, count in spans(sum(1 for _ in sentences(view)))]
 
     def shown(self, text, window):
         """What the encoder is shown of a text whose strongest window this is: `Strongest::shown` in the engine."""
@@ -247,10 +270,10 @@ def fit(windows, chosen, label, weight, number, start=None, epochs=5):
 
 
 def train(rows, windows, use, surface, first=1):
-    own_rows, models = np.array([source.startswith("own/") for source in rows.source]), []
+    ours, models = np.array([source.startswith(OURS) for source in rows.source]), []
     for number in range(first, first + MODELS[surface]):
         seen = np.random.default_rng(number + 10).random(len(rows)) <= PART[surface]
-        models.append(one_model(rows, windows, use & (seen | ~own_rows), surface, number))
+        models.append(one_model(rows, windows, use & (seen | ~ours), surface, number))
     return np.mean(models, axis=0)
 
 
@@ -261,7 +284,7 @@ def believed(rows, windows, use, surface):
     """
     if surface == "document":
         return use
-    others = np.array([not source.startswith("own/") for source in rows.source])
+    others = np.array([not source.startswith(OURS) for source in rows.source])
     names = sorted(set(rows.fold[use & others]))
     margin = np.full(len(rows), np.nan, np.float32)
     for at in range(PARTS):
@@ -302,7 +325,7 @@ def know_orders(engine, windows, rows):
     folded = dict(zip(known, (views[0].strip() for views, _ in clues(engine, known, True))))
     matrix = windows.matrix
     windows.key = np.array([zlib.crc32(matrix.indices[start:end].tobytes()) for start, end in zip(matrix.indptr, matrix.indptr[1:])])
-    windows.order, windows.sure = np.ones(len(windows.owner), bool), []
+    windows.sure = []
     for number in np.flatnonzero(rows.label == 1):
         at = np.arange(windows.first[number], windows.ends[number])
         order, raw = rows.order[number], windows.views[number][0].encode("utf-8", "replace")[:LONGEST]
@@ -338,7 +361,8 @@ def surface_of(options, surface):
     if surface == "document":
         know_orders(options.engine, windows, rows)
     print(surface, len(rows), "texts", windows.matrix.shape[0], "windows", flush=True)
-    held, best = np.full(len(rows), np.nan, np.float32), np.zeros(len(rows), int)
+    # What models that have not seen a text say of its windows; of texts that are never left out, what the last one says.
+    held, said = np.zeros(len(rows), bool), np.full(len(windows.owner), np.nan, np.float32)
     names = sorted(set(rows.fold))
     groups = [names[at :: options.groups] for at in range(options.groups)]
     if options.alone:
@@ -348,15 +372,15 @@ def surface_of(options, surface):
         out = np.isin(rows.fold, group)
         use = believed(rows, windows, ~out & rows.trained, surface)
         margins = windows.margins(quantise(train(rows, windows, use, surface), surface)[2])
-        strongest = windows.best(margins)
-        held[out] = (margins[strongest] + windows.boost)[out]
-        best = np.where(out | np.isnan(held), strongest, best)
+        held |= out
+        said = np.where((out | ~held)[windows.owner], margins, said)
         print(", ".join(group), int(out.sum()), flush=True)
-    figures, lines = told(rows, held, surface)
+    margin = np.where(held, said[windows.best(said)] + windows.boost, np.nan)
+    figures, lines = told(rows, margin, surface)
     figures["groups"] = [[str(name) for name in group] for group in groups]
     figures["inputs"] = {"texts": digest([rows.text, rows.label.tolist(), rows.source.tolist()]), "clues": digest([windows.views, windows.boost.tolist()])}
     print(surface, json.dumps(figures), flush=True)
-    head, figures["second_look"] = second.look(options, rows, held, lambda text: windows.shown(text, best[text]), groups, surface)
+    head, figures["second_look"] = second.look(options, rows, windows, said, margin, groups)
     print(surface, json.dumps(figures["second_look"]), flush=True)
     if options.alone:
         return figures

@@ -6,12 +6,15 @@ thing that an evaluation must hold out whole; the order is the part of an attack
 
 import base64
 import codecs
+import json
+import pathlib
 import random
 import re
 import zlib
 
 from . import asks, defences, documents, english, everyday, fresh, further, languages, noise, plain, quoted, said, tasks, tongues, trades, wider, work
 
+WRITTEN = pathlib.Path(__file__).parent / "written"
 SLOT = re.compile(r"\{([A-Za-z]+[0-9]?)\}")
 LOOKS = str.maketrans({"a": "а", "e": "е", "o": "ο", "i": "1", "s": "$", "t": "7", "c": "с", "p": "р", "l": "ι"})
 LEET = str.maketrans({"a": "4", "e": "3", "i": "1", "o": "0", "s": "5", "t": "7"})
@@ -329,15 +332,53 @@ def tongue(rnd, each):
                 yield fill(rnd, shape, dict(slots, x=[text])), 0, f"tongue {language}: {text[:30]}", "document", None
 
 
+def borders(text):
+    """Where a sentence or a line ends."""
+    return [found.end() for found in re.finditer(r"(?<=[.!?。！？।؟])\s+|\n+", text)] + [len(text)]
+
+
+def put(rnd, text, order):
+    """A text with an order between two of its sentences, or behind it."""
+    at = rnd.choice(borders(text))
+    before, gap = text[:at].rstrip(" "), "\n" if at == len(text) or text[at - 1] == "\n" else " "
+    return before + ("" if before.endswith("\n") else gap) + order + gap + text[at:]
+
+
+def written(rnd):
+    """Whole texts, each written by hand. An order also stands in others of its language, and a record also without its order.
+
+    Texts that stand side by side in the file may be about one thing, so eight at a time are one unit.
+    """
+    texts = []
+    for path in sorted(WRITTEN.glob("*.jsonl")):
+        for number, line in enumerate(path.read_text(encoding="utf-8").split("\n")[:-1]):
+            text = json.loads(line)
+            texts.append(dict(text, unit=f"written {path.stem} {number // 8}", surface="document" if text["kind"].startswith("tool_") else "prompt"))
+    carriers = {}
+    for text in texts:
+        yield text["text"], text["label"], text["unit"], text["surface"], text.get("order")
+        if text["surface"] == "document" and text["label"] == 0:
+            carriers.setdefault((text["lang"], part(text["unit"])), []).append(text["text"])
+            carriers.setdefault((None, part(text["unit"])), []).append(text["text"])
+    for text in texts:
+        if "order" in text:
+            bare = text["text"].replace(text["order"], "").strip()
+            if len(bare) > 20:
+                yield bare, 0, text["unit"], "document", None
+            own, any_of = ((carriers.get((language, part(text["unit"])))) for language in (text["lang"], None))
+            for of in (any_of, own or any_of, own or any_of):
+                yield put(rnd, rnd.choice(of), text["order"]), 1, text["unit"], "document", text["order"]
+
+
 def rows(requests=(), seed=7, each=16, rooms=None):
     """All texts, each once. `requests` are harmless things that users ask for; inside a record they are orders."""
     seen, made = set(), []
     sources = (
         ("prompts", 0, lambda rnd: prompts(rnd, each)), ("records", 0, lambda rnd: records(rnd, each * 2, requests)), ("working", 1, lambda rnd: working(rnd, each * 2)), ("everyday", 2, lambda rnd: everyday_prompts(rnd, each)),
         ("noisy", 7, lambda rnd: noisy(rnd, each)), ("given", 3, lambda rnd: given(rnd, each)), ("guarded", 4, lambda rnd: guarded(rnd, each)), ("trade", 5, lambda rnd: trade(rnd, each)), ("more", 6, lambda rnd: more_attacks(rnd, each, [row for row in made if row[3] == "prompt"])), ("asking", 8, lambda rnd: asking(rnd, each)),
-        ("plain", 9, lambda rnd: plainly(rnd, each)), ("tongue", 10, lambda rnd: tongue(rnd, each)),
+        ("plain", 9, lambda rnd: plainly(rnd, each)), ("tongue", 10, lambda rnd: tongue(rnd, each)), ("written", 11, written),
     )
-    random_of = [random.Random(seed + number) for number in range(11)]
+    random_of = [random.Random(seed + number) for number in range(12)]
     for name, number, source in sources:
         for row in source(random_of[number]) if rooms is None or name in rooms else ():
             if row[0] not in seen:
