@@ -1,6 +1,6 @@
 use proptest::prelude::*;
 
-use super::*;
+use super::{alike::looks_latin, *};
 
 #[test]
 fn what_people_see_as_the_same_becomes_the_same() {
