@@ -11,11 +11,13 @@ import numpy as np
 # The vector, and the means of the token states after these layers.
 DIMS, LAYERS = 384, (2, 4)
 WIDE = DIMS * (2 + LAYERS[1] - LAYERS[0])
-HIDDEN, EPOCHS, RATE, PRIOR, DROP, BATCH = 192, 5, 2e-3, 1e-4, 0.5, 256
+RATE, PRIOR, DROP, BATCH = 2e-3, 1e-4, 0.5, 256
+# The mean of so many heads, each from another seed, with so many hidden units, after so many epochs.
+HEADS, HIDDEN, EPOCHS = {"prompt": 3, "document": 1}, {"prompt": 64, "document": 192}, {"prompt": 5, "document": 8}
 # Between these shares of harmless held-out texts the classifier is unsure.
 UNSURE = {"prompt": (0.90, 0.9995), "document": (0.75, 0.9995)}
 # What the look adds, as a share of what its head says.
-SHARE = {"prompt": 0.75, "document": 1.0}
+SHARE = {"prompt": 0.75, "document": 0.5}
 # A source of harmless texts counts by its size to this power for the lines that the engine is given, of prompts each alike.
 # Three quarters of those are of two sources, and what people ask on any day is in the small ones; of the records two thirds
 # are manuals, but of one source there are three texts only.
@@ -24,7 +26,7 @@ LINED = {"prompt": 0.0, "document": 0.3}
 # them at full weight, with which its false alarms among them are fewer.
 WORK = 0.2
 # What our own texts count beside a source of their size.
-OWN = {"own": 2.0, "written": 2.0}
+OWN = {"prompt": {"own": 2.0, "written": 1.0}, "document": {"own": 2.0, "written": 1.0}}
 
 
 # Texts of our own: filled by grammars, and written one by one. They count for no line and no mean.
@@ -43,7 +45,7 @@ def weigh(rows, use, work=WORK):
         for which in (0, 1):
             members = np.flatnonzero(use & (name == source) & (rows.label == which))
             if len(members):
-                weight[members] = len(members) ** 0.6 / len(members) * OWN.get(source, 1.0)
+                weight[members] = len(members) ** 0.6 / len(members) * OWN[rows.surface].get(source, 1.0)
     for which in (0, 1):
         mask = use & (rows.label == which)
         weight[mask] /= weight[mask].sum()
@@ -81,8 +83,10 @@ def told(rows, held, surface):
                 figures[part][name] = {"texts": int(mask.sum()), "share": round(hits / mask.sum(), 4), "interval": interval(hits, int(mask.sum()))}
     mean = lambda line, which: round(float(np.mean([(held[(names == name) & (rows.label == which)] > line).mean() for name in sorted(set(names[rows.label == which]) - set(ours))])), 3)
     figures["macro_recall"] = mean(line, 1)
-    size = np.array([(benign & (names == name)).sum() for name in names[benign]])
-    lines = [round(quantile(held[benign], size ** (LINED[surface] - 1), share), 3) for share in (0.95, 0.99, 0.999)]
+    # WHY: harmless texts that were written one by one are nearer to what people send than most sources are.
+    lined = (rows.label == 0) & (names != "own") & ~np.isnan(held)
+    size = np.array([(lined & (names == name)).sum() for name in names[lined]])
+    lines = [round(quantile(held[lined], size ** (LINED[surface] - 1), share), 3) for share in (0.95, 0.99, 0.999)]
     figures["engine"] = {"line": lines[1], "macro_recall": mean(lines[1], 1), "harmless": round(float((held[benign] > lines[1]).mean()), 4), "macro_harmless": mean(lines[1], 0), "macro_harmless_at_line": mean(line, 0)}
     return figures, lines
 
@@ -96,15 +100,21 @@ def encode(encoder, texts):
     return seen[[each[text] for text in texts]].astype(np.float32)
 
 
-def fit(seen, label, weight):
-    """Two layers, by Adam. Gives what is usual and its scale, first weights and biases, second weights and bias."""
+def fit(seen, label, weight, surface):
+    """The mean of heads as one. Gives what is usual and its scale, first weights and biases, second weights and bias."""
     usual, scale = seen.mean(0), 1 / (seen.std(0) + 1e-3)
-    given, rnd = (seen - usual) * scale, np.random.default_rng(0)
-    made = [rnd.normal(0, 1 / math.sqrt(WIDE), (WIDE, HIDDEN)).astype(np.float32), np.zeros(HIDDEN, np.float32), rnd.normal(0, 0.1, HIDDEN).astype(np.float32), np.zeros(1, np.float32)]
+    inner, biases, outer, bias = zip(*(one_head((seen - usual) * scale, label, weight, seed, surface) for seed in range(HEADS[surface])))
+    return usual, scale, np.concatenate(inner, axis=1), np.concatenate(biases), np.concatenate(outer) / len(outer), np.mean(bias, axis=0)
+
+
+def one_head(given, label, weight, seed, surface):
+    """Two layers, by Adam: first weights and biases, second weights and bias."""
+    rnd, hidden, epochs = np.random.default_rng(seed), HIDDEN[surface], EPOCHS[surface]
+    made = [rnd.normal(0, 1 / math.sqrt(WIDE), (WIDE, hidden)).astype(np.float32), np.zeros(hidden, np.float32), rnd.normal(0, 0.1, hidden).astype(np.float32), np.zeros(1, np.float32)]
     first, second, step = [np.zeros_like(one) for one in made], [np.zeros_like(one) for one in made], 0
     weight = np.minimum(weight / weight.mean(), 8)
-    for epoch in range(EPOCHS):
-        order, rate = rnd.permutation(len(label)), RATE * (1 - 0.8 * epoch / EPOCHS)
+    for epoch in range(epochs):
+        order, rate = rnd.permutation(len(label)), RATE * (1 - 0.8 * epoch / epochs)
         for at in range(0, len(order), BATCH):
             rows = order[at : at + BATCH]
             part = given[rows] * (rnd.random((len(rows), WIDE), dtype=np.float32) > DROP) / np.float32(1 - DROP)
@@ -118,7 +128,7 @@ def fit(seen, label, weight):
                 mean += 0.1 * (wanted - mean)
                 square += 0.001 * (wanted * wanted - square)
                 one -= (rate * (mean / (1 - 0.9**step)) / (np.sqrt(square / (1 - 0.999**step)) + 1e-8)).astype(np.float32)
-    return usual, scale, *made
+    return made
 
 
 def rounded(made, share):
@@ -150,7 +160,7 @@ def look(options, rows, windows, said, held, groups):
     def made(use):
         chosen = use[text] & taught
         count = np.maximum(np.bincount(text[chosen], minlength=len(rows)), 1)
-        return rounded(fit(seen[chosen], label[chosen], (weigh(rows, use, 1.0) / count)[text][chosen]), SHARE[surface])
+        return rounded(fit(seen[chosen], label[chosen], (weigh(rows, use, 1.0) / count)[text][chosen], surface), SHARE[surface])
 
     after = np.full(len(text), np.nan)
     for group in groups:
@@ -164,7 +174,7 @@ def look(options, rows, windows, said, held, groups):
     figures["states"] = hashlib.sha256(seen.tobytes()).hexdigest()[:16]
     figures["asked_of_harmless"] = round(float(((held > low) & (held < high))[benign].mean()), 3)
     usual, scale, whole, scales, biases, outer, bias = made(rows.trained)
-    body = struct.pack("<I6f", HIDDEN, bias, low, high, *lines) + np.stack([usual, scale], 1).astype("<f4").tobytes()
-    for unit in range(HIDDEN):
+    body = struct.pack("<I6f", len(scales), bias, low, high, *lines) + np.stack([usual, scale], 1).astype("<f4").tobytes()
+    for unit in range(len(scales)):
         body += struct.pack("<3f", scales[unit], biases[unit], outer[unit]) + whole[:, unit].tobytes()
     return body, figures

@@ -68,7 +68,8 @@ TOGETHER = {"asb-composed": "tau-bench-retail", "cardea-synth-composed": "cardea
 class Rows:
     """All texts of one surface."""
 
-    def __init__(self, rows):
+    def __init__(self, rows, surface):
+        self.surface = surface
         self.text, label, source, trained, self.order = zip(*rows)
         self.label, self.source, self.trained = np.array(label), np.array(source), np.array(trained)
         self.fold = np.array([TOGETHER.get(name, name).removesuffix("/work") for name in source])
@@ -113,10 +114,11 @@ def load(folder, registry):
             made[surface].append((row["text"], int(row["label"]), row["source"], row["licence"].split(" ")[0] in ALLOWED, None))
     requests = [row[0] for row in made["prompt"] if row[2] in ("bfcl", "self-instruct", "fastchat-bench") and 20 < len(row[0]) < 160]
     for text, label, unit, surface, order in own.rows(requests):
-        name = "written" if unit.startswith("written ") else "own"
-        made[surface].append((text, label, f"{name}/{own.part(unit)}" + ("/work" if unit.startswith("work ") else ""), True, order))
+        plain = unit.removeprefix("work ")
+        name = "written" if plain.startswith("written ") else "own"
+        made[surface].append((text, label, f"{name}/{own.part(plain)}" + ("/work" if plain != unit else ""), True, order))
     made["document"] += manuals(registry)
-    return {surface: Rows(rows) for surface, rows in made.items()}
+    return {surface: Rows(rows, surface) for surface, rows in made.items()}
 
 
 def digest(*parts):

@@ -12,7 +12,7 @@ import random
 import re
 import zlib
 
-from . import asks, defences, documents, english, everyday, fresh, further, languages, noise, plain, quoted, said, tasks, tongues, trades, wider, work
+from . import asks, defences, documents, english, everyday, fresh, further, languages, noise, quoted, said, tasks, tongues, trades, wider, work
 
 WRITTEN = pathlib.Path(__file__).parent / "written"
 SLOT = re.compile(r"\{([A-Za-z]+[0-9]?)\}")
@@ -287,49 +287,23 @@ def asking(rnd, each):
                 yield text.lower().rstrip(".?"), label, f"asks {language}: {text[:20]}", "prompt", None
 
 
-def plainly(rnd, each):
-    """Plain business texts and questions in the words of attacks, and attacks on a setup's rule in ordinary words."""
-    for family, templates in plain.RECORDS.items():
-        for template in templates:
-            for _ in range(each):
-                yield fill(rnd, template, plain.SLOTS).strip(), 0, f"work plain {family}: {template[:40]}", "document", None
-            for _ in range(each // 4):
-                yield under(rnd, fill(rnd, template, plain.SLOTS).strip()), 0, f"plain {family}: {template[:40]}", "prompt", None
-    for label, families in ((0, plain.HARMLESS), (1, plain.ATTACKS)):
-        for family, templates in families.items():
-            for template in templates:
-                for _ in range(each):
-                    text = fill(rnd, template, plain.SLOTS)
-                    if "\n" not in text and rnd.random() < 0.4:
-                        text = rnd.choice(plain.LEADS) + text if rnd.random() < 0.5 else text + fill(rnd, rnd.choice(plain.TAILS), plain.SLOTS)
-                    yield text.strip() if "\n" in text else tidy(rnd, text), label, f"plain {family} {label}: {template[:40]}", "prompt", None
-
-
 def tongue(rnd, each):
-    """The common orders in some fifty languages, as prompts and in records, and harmless texts of both kinds in each."""
+    """The common orders in some fifty languages, and harmless texts in each, which count as those of every day do."""
     for language, words in tongues.WORDS.items():
-        slots = dict(tongues.SLOTS, do=words["do"], hi=words["hi"], bye=words["bye"], note=words["note"])
+        slots = dict(tongues.SLOTS, do=words["do"], note=words["note"])
         for text in words["ask"] + words["fine"] + words["note"]:
             label = int(text in words["ask"])
+            unit = f"{'' if label else 'work '}tongue {language}: {text[:30]}"
             for _ in range(2 if "{" in text else 1):
                 filled = fill(rnd, text, slots)
-                yield from ((form, label, f"tongue {language}: {text[:30]}", "prompt", None) for form in (filled, filled.lower().rstrip(".!?。।։۔")))
+                yield from ((form, label, unit, "prompt", None) for form in (filled, filled.lower().rstrip(".!?。।։۔")))
         for _ in range(each):
-            yield fill(rnd, " ".join(rnd.sample(words["fine"] + words["note"], 2)), slots), 0, f"tongue {language}: two", "prompt", None
+            yield fill(rnd, " ".join(rnd.sample(words["fine"] + words["note"], 2)), slots), 0, f"work tongue {language}: two", "prompt", None
         for text in words["order"]:
             for number in range(each // 2):
                 order = fill(rnd, text, slots)
                 before = fill(rnd, rnd.choice(words["fine"] + words["note"]), slots) + " " if number % 4 == 3 else ""
                 yield before + order, 1, f"tongue {language}: {text[:30]}", "prompt", None
-        for text in words["order"] + words["ask"]:
-            for number in range(each // 2 if text in words["order"] else each // 8):
-                order = fill(rnd, text, slots)
-                shape = rnd.choice(tongues.RECORDS) if number else "{x}"
-                yield fill(rnd, shape, dict(slots, x=["\2"])).replace("\2", order), 1, f"tongue {language}: {text[:30]}", "document", order
-        for text in words["note"] + words["fine"]:
-            for number in range(each // 2 if text in words["note"] else each // 8):
-                shape = rnd.choice(tongues.RECORDS) if number else "{x}"
-                yield fill(rnd, shape, dict(slots, x=[text])), 0, f"tongue {language}: {text[:30]}", "document", None
 
 
 def borders(text):
@@ -356,7 +330,9 @@ def written(rnd):
             texts.append(dict(text, unit=f"written {path.stem} {number // 8}", surface="document" if text["kind"].startswith("tool_") else "prompt"))
     carriers = {}
     for text in texts:
-        yield text["text"], text["label"], text["unit"], text["surface"], text.get("order")
+        # Harmless records count in the first look what those of every day count.
+        work = "work " if text["surface"] == "document" and text["label"] == 0 else ""
+        yield text["text"], text["label"], work + text["unit"], text["surface"], text.get("order")
         if text["surface"] == "document" and text["label"] == 0:
             carriers.setdefault((text["lang"], part(text["unit"])), []).append(text["text"])
             carriers.setdefault((None, part(text["unit"])), []).append(text["text"])
@@ -364,7 +340,7 @@ def written(rnd):
         if "order" in text:
             bare = text["text"].replace(text["order"], "").strip()
             if len(bare) > 20:
-                yield bare, 0, text["unit"], "document", None
+                yield bare, 0, f"work {text['unit']}", "document", None
             own, any_of = ((carriers.get((language, part(text["unit"])))) for language in (text["lang"], None))
             for of in (any_of, own or any_of, own or any_of):
                 yield put(rnd, rnd.choice(of), text["order"]), 1, text["unit"], "document", text["order"]
@@ -376,9 +352,9 @@ def rows(requests=(), seed=7, each=16, rooms=None):
     sources = (
         ("prompts", 0, lambda rnd: prompts(rnd, each)), ("records", 0, lambda rnd: records(rnd, each * 2, requests)), ("working", 1, lambda rnd: working(rnd, each * 2)), ("everyday", 2, lambda rnd: everyday_prompts(rnd, each)),
         ("noisy", 7, lambda rnd: noisy(rnd, each)), ("given", 3, lambda rnd: given(rnd, each)), ("guarded", 4, lambda rnd: guarded(rnd, each)), ("trade", 5, lambda rnd: trade(rnd, each)), ("more", 6, lambda rnd: more_attacks(rnd, each, [row for row in made if row[3] == "prompt"])), ("asking", 8, lambda rnd: asking(rnd, each)),
-        ("plain", 9, lambda rnd: plainly(rnd, each)), ("tongue", 10, lambda rnd: tongue(rnd, each)), ("written", 11, written),
+        ("tongue", 9, lambda rnd: tongue(rnd, each)), ("written", 10, written),
     )
-    random_of = [random.Random(seed + number) for number in range(12)]
+    random_of = [random.Random(seed + number) for number in range(11)]
     for name, number, source in sources:
         for row in source(random_of[number]) if rooms is None or name in rooms else ():
             if row[0] not in seen:
