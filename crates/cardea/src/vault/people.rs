@@ -82,9 +82,9 @@ impl People {
     }
 
     /// Remembers the present folder. If its id is missing or different later, no key is created or reported as
-    /// missing. If the id cannot be read now, no folder is accepted until the next start.
-    pub(super) fn hold(&mut self) {
-        self.known = self.id().unwrap_or_else(|_| Some(String::new()));
+    /// missing. If the id cannot be read now, or not in time, no folder is accepted until the next start.
+    pub(super) async fn hold(&mut self) {
+        self.known = self.ask(Self::id).await.unwrap_or_else(|_| Some(String::new()));
     }
 
     /// Runs work with the keys outside the threads that serve requests.
@@ -301,12 +301,12 @@ mod tests {
         }
     }
 
-    #[test]
-    fn a_folder_that_could_not_be_read_at_the_start_is_not_the_one_later() {
+    #[tokio::test]
+    async fn a_folder_that_could_not_be_read_at_the_start_is_not_the_one_later() {
         let folder = tempfile::tempdir().unwrap();
         let mut people = People::in_folder(folder.path());
         fs::write(folder.path().join(FOLDER), "").unwrap(); // as a mount that answers with errors
-        people.hold();
+        people.hold().await;
         fs::remove_file(folder.path().join(FOLDER)).unwrap(); // as where nothing is mounted
         let id = id_of_owner("acme/ann");
         for told in [
