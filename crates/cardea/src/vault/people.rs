@@ -318,6 +318,49 @@ mod tests {
         }
     }
 
+    /// Makes a folder whose files can be written and not removed, also for root.
+    struct Fixed(PathBuf);
+
+    impl Fixed {
+        fn make(folder: &Path) -> Option<Self> {
+            let fixed = Self(folder.to_owned());
+            let probe = folder.join("probe");
+            fs::write(&probe, "").unwrap();
+            fixed.turn("555", "+i");
+            fs::remove_file(probe).is_err().then_some(fixed)
+        }
+
+        fn turn(&self, mode: &str, flag: &str) {
+            for (command, with) in [("chmod", mode), ("chattr", flag)] {
+                drop(std::process::Command::new(command).arg(with).arg(&self.0).output()); // the probe tells
+            }
+        }
+    }
+
+    impl Drop for Fixed {
+        fn drop(&mut self) {
+            self.turn("700", "-i");
+            self.turn("700", "-i"); // the mode of an immutable folder stays
+        }
+    }
+
+    #[test]
+    fn a_destroyed_key_whose_file_cannot_be_removed_is_no_key_and_no_error() {
+        let folder = tempfile::tempdir().unwrap();
+        let people = People::in_folder(folder.path());
+        let id = id_of_owner("acme/ann");
+        people.find_or_make(id.clone()).unwrap();
+        let Some(_fixed) = Fixed::make(&people.folder) else {
+            println!("SKIPPED: everything can be removed here");
+            return;
+        };
+        for _ in 0..2 {
+            assert!(people.destroy(&id).unwrap(), "what waits for the erasure goes on");
+            assert_eq!(fs::read(people.file(&id).unwrap()).unwrap(), [0; LENGTH]);
+            assert!(people.find(&id).unwrap().is_none());
+        }
+    }
+
     #[tokio::test]
     async fn a_disk_that_is_silent_is_told_of_and_takes_so_many_threads_only() {
         let folder = tempfile::tempdir().unwrap();
