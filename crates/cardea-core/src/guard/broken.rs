@@ -1,8 +1,9 @@
 //! Values that somebody or something broke: literals that code joins, a value over the ends of lines, and groups of
 //! letters set apart. Put together they are examined as texts of their own, with the words before them.
 //!
-//! Pieces may stand far apart, so only whole texts are read for them, not streams. Each byte goes into at most one child
-//! of each kind, and a child is at most [`LONGEST`] bytes.
+//! Pieces may stand far apart, so only whole texts are read for them, not streams. What stands before a value is read
+//! again only from the value before it on, so that each byte goes into at most one child of each kind (two where the end
+//! of a value is unsure), and a child is at most [`LONGEST`] bytes.
 
 use memchr::memchr_iter;
 
@@ -71,6 +72,9 @@ fn joint(text: &[u8], listed: impl Fn() -> bool) -> Option<usize> {
     (text.get(at) == Some(&quote) && at > 1).then_some(at + 1)
 }
 
+/// Fewest signs of a value that is joined.
+const SHORTEST_JOINED: usize = 4;
+
 /// Names of what puts the items of a list together.
 const JOINS: [&[u8]; 8] = [b"join", b"implode", b"concat", b"JOIN", b"CONCAT", b"reduce", b"Concat", b"Join"];
 
@@ -88,7 +92,8 @@ fn literals(view: &View<'_>, found: &mut Vec<View<'static>>) {
         let piece = bytes.get(end..at).unwrap_or_default();
         let start = at - piece.iter().rev().take(LONGEST).take_while(|byte| is_key(**byte)).count();
         let mut child = Child::default();
-        child.copy(bytes, lead(bytes, start), at);
+        child.copy(bytes, lead(bytes, start).max(end), at);
+        let head = child.text.len() - (at - start);
         end = at + length;
         while let Some(rest) = bytes.get(end..).filter(|_| child.text.len() < LONGEST) {
             let length = rest.iter().take(LONGEST).take_while(|byte| is_key(**byte)).count();
@@ -99,7 +104,10 @@ fn literals(view: &View<'_>, found: &mut Vec<View<'static>>) {
                 None => break,
             }
         }
-        found.extend(child.done(view));
+        // WHY: rows of a table in quotes are such literals too, and no value has fewer signs.
+        if child.text.len() >= head + SHORTEST_JOINED {
+            found.extend(child.done(view));
+        }
     }
 }
 
@@ -156,7 +164,7 @@ fn lines(view: &View<'_>, found: &mut Vec<View<'static>>) {
         let (mut child, mut piece, mut shorter) = (Child::default(), start, 0);
         while let Some((from, to)) = is_broken(piece, end).filter(|_| child.text.len() < LONGEST) {
             if child.text.is_empty() {
-                child.copy(bytes, lead(bytes, start), end);
+                child.copy(bytes, lead(bytes, start).max(done), end);
             }
             shorter = child.text.len();
             child.copy(bytes, from, to);
@@ -208,9 +216,6 @@ fn is_mixed(piece: &[u8]) -> bool {
 const fn is_mailbox(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'%' | b'+' | b'-')
 }
-
-// WHY, in both below: what stands before a value is read again only from the one before it on, so that many values make
-// no more text than there is twice over.
 
 /// Mailboxes with the end of a line right beside their at sign, or behind a sign that ends no word.
 fn mailboxes(view: &View<'_>, found: &mut Vec<View<'static>>) {
@@ -515,6 +520,20 @@ mod tests {
         assert_eq!(read("k = [\"ab1\", \"cd2\"].join(\"\")"), ["k = [\"ab1cd2"]);
         assert!(read("k = [\"ab1\", \"cd2\"]").is_empty(), "a list is not put together by itself");
         assert!(read("k = ''; l = 'it''s'; m = \"\"").is_empty());
+    }
+
+    #[test]
+    fn what_stands_before_joined_literals_is_read_once_however_many_there_are() {
+        assert_eq!(
+            read("a = \"ab1\" + \"cd2\"; pin = \"12\" + \"34\""),
+            ["a = \"ab1cd2", "\"; pin = \"1234"]
+        );
+        for row in ["\"abc\";\"def\"\n", "\"a\",\"b\"\n", "k = 'ab1'\n'cd2'\n"] {
+            let text = row.repeat(500);
+            let all: usize = read(&text).iter().map(String::len).sum();
+            assert!(all <= text.len(), "{row} {all} of {}", text.len());
+        }
+        assert!(read(&"\"a\",\"b\"\n".repeat(9)).is_empty(), "rows of a table are no values");
     }
 
     #[test]
