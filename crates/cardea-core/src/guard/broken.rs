@@ -91,6 +91,13 @@ fn literals(view: &View<'_>, found: &mut Vec<View<'static>>) {
         let Some(length) = first.filter(|_| at >= end && is_inside(at)) else { continue };
         let piece = bytes.get(end..at).unwrap_or_default();
         let start = at - piece.iter().rev().take(LONGEST).take_while(|byte| is_key(**byte)).count();
+        let next = bytes.get(at + length..).unwrap_or_default();
+        let over = next.iter().take(LONGEST).take_while(|byte| is_key(**byte)).count() + 1;
+        if memchr::memchr(b'\n', bytes.get(at..at + length).unwrap_or_default()).is_some()
+            && sets_cells_apart(start.checked_sub(2).and_then(|sign| bytes.get(sign)), next.get(over))
+        {
+            continue;
+        }
         let mut child = Child::default();
         child.copy(bytes, lead(bytes, start).max(end), at);
         let head = child.text.len() - (at - start);
@@ -109,6 +116,11 @@ fn literals(view: &View<'_>, found: &mut Vec<View<'static>>) {
             found.extend(child.done(view));
         }
     }
+}
+
+/// True for the same sign before a value and behind what the next line begins with: the cells of a table.
+fn sets_cells_apart(before: Option<&u8>, behind: Option<&u8>) -> bool {
+    before.is_some_and(|sign| matches!(sign, b',' | b';' | b'\t' | b'|')) && before == behind
 }
 
 /// A longer run of lines is a block of data: a certificate, a picture.
@@ -155,18 +167,21 @@ fn lines(view: &View<'_>, found: &mut Vec<View<'static>>) {
             let rest = bytes.get(end + gap..)?;
             let length = rest.iter().take(LONGEST).take_while(|byte| is_key(**byte)).count();
             let (head, tail) = (bytes.get(from..end)?, rest.get(..length)?);
-            let cut = looks_cut(head) && looks_cut(tail) && !is_next_setting(head, tail);
+            let cell = from == start
+                && sets_cells_apart(start.checked_sub(1).and_then(|sign| bytes.get(sign)), rest.get(length));
+            let cut = looks_cut(head) && looks_cut(tail) && !is_next_setting(head, tail) && !cell;
             (cut && (is_mixed(head) || is_mixed(tail))).then_some((end + gap, end + gap + length))
         };
         if length < SHORTEST_HEAD {
             continue;
         }
-        let (mut child, mut piece, mut shorter) = (Child::default(), start, 0);
+        let (mut child, mut piece, mut shorter) = (Child::default(), start, None);
         while let Some((from, to)) = is_broken(piece, end).filter(|_| child.text.len() < LONGEST) {
             if child.text.is_empty() {
                 child.copy(bytes, lead(bytes, start).max(done), end);
+            } else {
+                shorter = Some(child.text.len());
             }
-            shorter = child.text.len();
             child.copy(bytes, from, to);
             (piece, end) = (from, to);
         }
@@ -175,7 +190,7 @@ fn lines(view: &View<'_>, found: &mut Vec<View<'static>>) {
             let whole = Some(child).filter(|child| child.text.len() <= LONGEST_VALUE);
             // WHY: what follows the last piece may be a word of the next sentence.
             let word = bytes.get(piece..end).is_some_and(|last| !is_mixed(last));
-            let less = whole.as_ref().filter(|_| word).map(|child| child.until(shorter));
+            let less = whole.as_ref().zip(shorter.filter(|_| word)).map(|(child, end)| child.until(end));
             found.extend(less.into_iter().chain(whole).filter_map(|child| child.done(view)));
         }
     }
@@ -533,7 +548,7 @@ mod tests {
             let all: usize = read(&text).iter().map(String::len).sum();
             assert!(all <= text.len(), "{row} {all} of {}", text.len());
         }
-        assert!(read(&"\"a\",\"b\"\n".repeat(9)).is_empty(), "rows of a table are no values");
+        assert!(read(&"\"abcd\",\"ef12\"\n".repeat(9)).is_empty(), "rows of a table are no values");
     }
 
     #[test]
@@ -545,6 +560,8 @@ mod tests {
         assert_eq!(read("key=ab12\\\ncd34 ok"), ["key=ab12cd34"]);
         assert_eq!(read("key ab12\r\ncd34\r\nef"), ["key ab12cd34", "key ab12cd34ef"]);
         assert!(read("the first line\nand the second one.\nThird").is_empty());
+        assert!(read("ann,Ab1cd2\nbob,Ef3gh4\n").is_empty(), "the last cell of a row");
+        assert_eq!(read("key:Ab1cd2\nEf3gh4,x").len(), 1);
     }
 
     #[test]
