@@ -226,8 +226,9 @@ impl Scan<'_, '_> {
             return end;
         }
         self.leave_open(start, start + LONGEST_BLOCK);
-        let plain =
-            |byte: &u8| is_key_byte(*byte) || matches!(byte, b'\n' | b'\r' | b'\\' | b':' | b',' | b' ');
+        let plain = |byte: &u8| {
+            is_key_byte(*byte) || matches!(byte, b'\n' | b'\r' | b'\\' | b':' | b',' | b' ' | b'>')
+        };
         let length = text.iter().take_while(|byte| plain(byte)).count();
         body + text.get(..length).unwrap_or_default().trim_ascii_end().len()
     }
