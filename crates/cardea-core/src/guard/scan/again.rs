@@ -146,7 +146,7 @@ impl Again {
     }
 
     /// Writes down what became of a row, if that is of any use.
-    pub(super) fn note(&mut self, (row, start): (u16, usize), confidence: f32, outcome: Outcome) {
+    pub(super) fn note(&mut self, row: u16, start: usize, confidence: f32, outcome: Outcome) {
         if self.writes && !matches!(outcome, Outcome::Nothing) {
             self.notes.push(Note { row, start, confidence, outcome });
         }

@@ -31,7 +31,7 @@ impl Scan<'_, '_> {
     /// Runs one row's regex from one place.
     pub(super) fn attempt(&mut self, row: u16, pattern: &Pattern, start: usize, confidence: f32) {
         let outcome = self.look(row, pattern, start, confidence);
-        self.again.note((row, start), confidence, outcome);
+        self.again.note(row, start, confidence, outcome);
     }
 
     /// The same, and says what became of it.
