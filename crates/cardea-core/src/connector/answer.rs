@@ -44,7 +44,7 @@ impl Operation {
     /// Returns the outcome of an answer. `repeated` says that the request may have arrived before.
     #[must_use]
     pub fn read(&self, answer: &Answer<'_>, repeated: bool) -> Outcome {
-        match answer.status {
+        let outcome = match answer.status {
             200..=299 => self.done(answer),
             // INVARIANT: only for a repeat does "not found" mean that the first try has deleted it.
             404 | 410 if repeated && self.by == Some(By::Method) && self.request.method == Method::Delete => {
@@ -57,11 +57,11 @@ impl Operation {
             501 | 505 => self.failed(answer),
             300..=399 | 408 | 500..=599 if self.changes() => self.unknown(answer.status),
             300..=399 => {
-                let reason = format!("`{}` points elsewhere, and Cardea does not follow.", self.service);
-                Outcome::failed(reason).answered(Some(answer.status))
+                Outcome::failed(format!("`{}` points elsewhere, and Cardea does not follow.", self.service))
             }
             _ => self.failed(answer),
-        }
+        };
+        outcome.answered(Some(answer.status))
     }
 
     /// Returns whether this status is one by which a service that knows the key repeats its first answer. Other
@@ -78,6 +78,10 @@ impl Operation {
     /// Returns the outcome that a check of a write shows. With `settled`, the write cannot be in progress any more.
     #[must_use]
     pub fn looked(&self, answer: &Answer<'_>, settled: bool) -> Outcome {
+        self.checked(answer, settled).answered(Some(answer.status))
+    }
+
+    fn checked(&self, answer: &Answer<'_>, settled: bool) -> Outcome {
         let Some(look) = &self.check else { return self.unknown(answer.status) };
         let there = |value: &Value| match look.found.as_deref().map(|pointer| value.pointer(pointer)) {
             None => true,
@@ -128,16 +132,13 @@ impl Operation {
 
     fn unknown(&self, status: u16) -> Outcome {
         let attempt = Attempt { effect: self.spec.effect, again: false };
-        attempt
-            .unanswered(&format!("`{}` answered with status {status}", self.service))
-            .answered(Some(status))
+        attempt.unanswered(&format!("`{}` answered with status {status}", self.service))
     }
 
     fn failed(&self, answer: &Answer<'_>) -> Outcome {
         let said = answer.body.map(|body| self.said(body)).unwrap_or_default();
         let said = if said.is_empty() { said } else { format!(": {said}") };
-        let reason = format!("`{}` answered with status {}{said}", self.service, answer.status);
-        Outcome::failed(reason).answered(Some(answer.status))
+        Outcome::failed(format!("`{}` answered with status {}{said}", self.service, answer.status))
     }
 
     /// Returns the text of an error answer, in one line: what the file points to, and nothing else, if it points to

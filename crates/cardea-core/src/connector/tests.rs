@@ -441,6 +441,8 @@ fn only_a_verdict_that_was_read_says_whether_the_work_was_done() {
         let answer = Answer { status: 200, body };
         let outcomes = (refund.read(&answer, false), list.read(&answer, false));
         assert_eq!((outcomes.0.name(), outcomes.1.name()), (write, read), "{body:?}: {outcomes:?}");
+        let status = (write != "done").then_some(200);
+        assert_eq!((outcomes.0.status(), outcomes.1.status()), (status, status), "{body:?}: {outcomes:?}");
     }
 }
 
@@ -628,6 +630,10 @@ proptest! {
             prop_assert!(!done || success);
             let unknown = matches!(outcome, Outcome::Unknown { .. });
             prop_assert!(!unknown || operation.spec.effect.changes_things());
+            for outcome in [outcome, operation.looked(&answer, true), operation.looked(&answer, false)] {
+                let done = matches!(outcome, Outcome::Done { .. });
+                prop_assert!(done || outcome.status() == Some(status));
+            }
         }
     }
 }

@@ -1,8 +1,9 @@
 //! Values that somebody or something broke: literals that code joins, a value over the ends of lines, and groups of
 //! letters set apart. Put together they are examined as texts of their own, with the words before them.
 //!
-//! Pieces may stand far apart, so only whole texts are read for them, not streams. Each byte goes into at most one child
-//! of each kind, and a child is at most [`LONGEST`] bytes.
+//! Pieces may stand far apart, so only whole texts are read for them, not streams. What stands before a value is read
+//! again only from the value before it on, so that each byte goes into at most one child of each kind (two where the end
+//! of a value is unsure), and a child is at most [`LONGEST`] bytes.
 
 use memchr::memchr_iter;
 
@@ -71,6 +72,9 @@ fn joint(text: &[u8], listed: impl Fn() -> bool) -> Option<usize> {
     (text.get(at) == Some(&quote) && at > 1).then_some(at + 1)
 }
 
+/// Fewest signs of a value that is joined.
+const SHORTEST_JOINED: usize = 4;
+
 /// Names of what puts the items of a list together.
 const JOINS: [&[u8]; 8] = [b"join", b"implode", b"concat", b"JOIN", b"CONCAT", b"reduce", b"Concat", b"Join"];
 
@@ -87,8 +91,16 @@ fn literals(view: &View<'_>, found: &mut Vec<View<'static>>) {
         let Some(length) = first.filter(|_| at >= end && is_inside(at)) else { continue };
         let piece = bytes.get(end..at).unwrap_or_default();
         let start = at - piece.iter().rev().take(LONGEST).take_while(|byte| is_key(**byte)).count();
+        let next = bytes.get(at + length..).unwrap_or_default();
+        let over = next.iter().take(LONGEST).take_while(|byte| is_key(**byte)).count() + 1;
+        if memchr::memchr(b'\n', bytes.get(at..at + length).unwrap_or_default()).is_some()
+            && sets_cells_apart(start.checked_sub(2).and_then(|sign| bytes.get(sign)), next.get(over))
+        {
+            continue;
+        }
         let mut child = Child::default();
-        child.copy(bytes, lead(bytes, start), at);
+        child.copy(bytes, lead(bytes, start).max(end), at);
+        let head = child.text.len() - (at - start);
         end = at + length;
         while let Some(rest) = bytes.get(end..).filter(|_| child.text.len() < LONGEST) {
             let length = rest.iter().take(LONGEST).take_while(|byte| is_key(**byte)).count();
@@ -99,8 +111,16 @@ fn literals(view: &View<'_>, found: &mut Vec<View<'static>>) {
                 None => break,
             }
         }
-        found.extend(child.done(view));
+        // WHY: rows of a table in quotes are such literals too, and no value has fewer signs.
+        if child.text.len() >= head + SHORTEST_JOINED {
+            found.extend(child.done(view));
+        }
     }
+}
+
+/// True for the same sign before a value and behind what the next line begins with: the cells of a table.
+fn sets_cells_apart(before: Option<&u8>, behind: Option<&u8>) -> bool {
+    before.is_some_and(|sign| matches!(sign, b',' | b';' | b'\t' | b'|')) && before == behind
 }
 
 /// A longer run of lines is a block of data: a certificate, a picture.
@@ -147,18 +167,21 @@ fn lines(view: &View<'_>, found: &mut Vec<View<'static>>) {
             let rest = bytes.get(end + gap..)?;
             let length = rest.iter().take(LONGEST).take_while(|byte| is_key(**byte)).count();
             let (head, tail) = (bytes.get(from..end)?, rest.get(..length)?);
-            let cut = looks_cut(head) && looks_cut(tail) && !is_next_setting(head, tail);
+            let cell = from == start
+                && sets_cells_apart(start.checked_sub(1).and_then(|sign| bytes.get(sign)), rest.get(length));
+            let cut = looks_cut(head) && looks_cut(tail) && !is_next_setting(head, tail) && !cell;
             (cut && (is_mixed(head) || is_mixed(tail))).then_some((end + gap, end + gap + length))
         };
         if length < SHORTEST_HEAD {
             continue;
         }
-        let (mut child, mut piece, mut shorter) = (Child::default(), start, 0);
+        let (mut child, mut piece, mut shorter) = (Child::default(), start, None);
         while let Some((from, to)) = is_broken(piece, end).filter(|_| child.text.len() < LONGEST) {
             if child.text.is_empty() {
-                child.copy(bytes, lead(bytes, start), end);
+                child.copy(bytes, lead(bytes, start).max(done), end);
+            } else {
+                shorter = Some(child.text.len());
             }
-            shorter = child.text.len();
             child.copy(bytes, from, to);
             (piece, end) = (from, to);
         }
@@ -167,7 +190,7 @@ fn lines(view: &View<'_>, found: &mut Vec<View<'static>>) {
             let whole = Some(child).filter(|child| child.text.len() <= LONGEST_VALUE);
             // WHY: what follows the last piece may be a word of the next sentence.
             let word = bytes.get(piece..end).is_some_and(|last| !is_mixed(last));
-            let less = whole.as_ref().filter(|_| word).map(|child| child.until(shorter));
+            let less = whole.as_ref().zip(shorter.filter(|_| word)).map(|(child, end)| child.until(end));
             found.extend(less.into_iter().chain(whole).filter_map(|child| child.done(view)));
         }
     }
@@ -208,9 +231,6 @@ fn is_mixed(piece: &[u8]) -> bool {
 const fn is_mailbox(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'%' | b'+' | b'-')
 }
-
-// WHY, in both below: what stands before a value is read again only from the one before it on, so that many values make
-// no more text than there is twice over.
 
 /// Mailboxes with the end of a line right beside their at sign, or behind a sign that ends no word.
 fn mailboxes(view: &View<'_>, found: &mut Vec<View<'static>>) {
@@ -518,6 +538,20 @@ mod tests {
     }
 
     #[test]
+    fn what_stands_before_joined_literals_is_read_once_however_many_there_are() {
+        assert_eq!(
+            read("a = \"ab1\" + \"cd2\"; pin = \"12\" + \"34\""),
+            ["a = \"ab1cd2", "\"; pin = \"1234"]
+        );
+        for row in ["\"abc\";\"def\"\n", "\"a\",\"b\"\n", "k = 'ab1'\n'cd2'\n"] {
+            let text = row.repeat(500);
+            let all: usize = read(&text).iter().map(String::len).sum();
+            assert!(all <= text.len(), "{row} {all} of {}", text.len());
+        }
+        assert!(read(&"\"abcd\",\"ef12\"\n".repeat(9)).is_empty(), "rows of a table are no values");
+    }
+
+    #[test]
     fn values_go_on_in_the_next_line_whatever_marks_it() {
         assert_eq!(
             read("> key: ab12\n> cd34\n> ef56\n> and more"),
@@ -526,6 +560,8 @@ mod tests {
         assert_eq!(read("key=ab12\\\ncd34 ok"), ["key=ab12cd34"]);
         assert_eq!(read("key ab12\r\ncd34\r\nef"), ["key ab12cd34", "key ab12cd34ef"]);
         assert!(read("the first line\nand the second one.\nThird").is_empty());
+        assert!(read("ann,Ab1cd2\nbob,Ef3gh4\n").is_empty(), "the last cell of a row");
+        assert_eq!(read("key:Ab1cd2\nEf3gh4,x").len(), 1);
     }
 
     #[test]

@@ -14,7 +14,7 @@ pub(super) use self::{
     made::Columns,
 };
 use self::{
-    cells::{Cells, brackets, is_between_rows, may_be_header},
+    cells::{Cells, brackets, is_between_rows, may_be_header, selected},
     made::{Made, Reads},
 };
 use super::{
@@ -219,6 +219,11 @@ fn begun(made: &Made<'_, '_, '_>, line: &str, place: usize, cells: &mut Vec<Rang
         {
             continue;
         }
+        // Two strokes set names apart where one sets cells apart.
+        if sign == '|' && line.trim_start().starts_with("||") && cells.iter().step_by(2).all(Range::is_empty)
+        {
+            cells.retain(|cell| !cell.is_empty());
+        }
         if let Some(labels) = made.headers.labels(&made.view.text, cells) {
             return Some(Table {
                 sign,
@@ -233,14 +238,29 @@ fn begun(made: &Made<'_, '_, '_>, line: &str, place: usize, cells: &mut Vec<Rang
     None
 }
 
-/// `INSERT INTO t (names) VALUES (cells), (cells)`.
+/// `INSERT INTO t (names) VALUES (cells), (cells)`, also with `REPLACE` or `MERGE`, or with `SELECT cells`.
 fn inserted(text: &str, made: &mut Made<'_, '_, '_>) -> Option<()> {
     let (small, mut from, mut again) = (text.to_ascii_lowercase(), 0, 0);
+    let all =
+        |word: &'static str| memchr::memmem::find_iter(small.as_bytes(), word).map(|at| at..at + word.len());
+    let mut places: Vec<_> = ["insert ", "replace into ", "merge into "].into_iter().flat_map(all).collect();
+    places.sort_unstable_by_key(|place| place.start);
     let mut cells = Vec::new();
-    while let Some(at) = small.get(from..).and_then(|rest| rest.find("insert ")) {
-        from += at + 7;
+    while let Some(place) = places.get(places.partition_point(|place| place.start < from)) {
+        from = place.end;
         let Some(labels) = listed(text, &mut from, made, &mut cells)? else { continue };
         let (count, mut misfit) = (cells.len(), None);
+        if let Some(values) = small.get(from..).and_then(selected) {
+            let values = from + values.start..from + values.end;
+            made.spend(values.len())?;
+            Cells::of(text.get(values.clone()).unwrap_or_default(), values.start, ',')
+                .at_most(count, &mut cells);
+            if cells.len() == count {
+                made.row(&labels, &cells)?;
+            }
+            from = values.end;
+            continue;
+        }
         let thrifty = again > MOST_AGAIN * text.len();
         let most = if thrifty { SHORT_ROW } else { text.len() };
         loop {

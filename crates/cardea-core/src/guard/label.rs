@@ -124,8 +124,9 @@ impl<'l> Near<'l> {
 
 /// True for names of what is told about a secret, not of the secret: `private_key_id`, `passwordHash`.
 pub(super) fn tells_about(name: &[u8]) -> bool {
-    const ABOUT: [&[u8]; 34] = [
+    const ABOUT: [&[u8]; 35] = [
         b"id",
+        b"ref",
         b"hash",
         b"name",
         b"length",

@@ -29,7 +29,8 @@ impl Leaks {
             if is_late(piece.pace, end, &mut asked) {
                 return None;
             }
-            let (whole, again) = (is_word(bytes, start, end), scan.again(uses, start));
+            let whole = is_word(bytes, start, end);
+            let again = wakes_some(uses) && scan.again(start..end);
             for meaning in uses {
                 let (row, says, gap) = match *meaning {
                     Use::Wake(row) => {
@@ -61,22 +62,32 @@ impl Leaks {
                     && self.patterns.get(usize::from(row)).is_some_and(|pattern| pattern.row.alone == 0.0);
                 labels.push(Label { end, row, says, gap, asked });
             }
-            scan.remember(uses, start);
+            scan.remember();
         }
         if !self.by_word.iter().any(|family| piece.has(*family)) {
             return Some(Read { open: scan.open, turns });
         }
         let (mut place, mut near) = (0, Near::new(&labels, self.patterns.len()));
         asked = 0;
+        scan.start_over();
         while let Some(word) = Word::next(bytes, &mut place) {
             if is_late(piece.pace, word.end(), &mut asked) {
                 return None;
             }
             near.go_to(word.start);
-            scan.word(&word, &near);
+            if !scan.again(word.start..word.end()) {
+                scan.word(&word, &near);
+                scan.remember();
+            }
         }
         Some(Read { open: scan.open, turns })
     }
+}
+
+/// True for a word that wakes rows.
+fn wakes_some(uses: &[Use]) -> bool {
+    let wakes = |one: Option<&Use>| matches!(one, Some(Use::Wake(_)));
+    wakes(uses.first()) || wakes(uses.last())
 }
 
 /// Asks, every few kilobytes, whether it is late.

@@ -55,6 +55,8 @@ pub(super) struct Scan<'a, 'v> {
     clause: (usize, usize),
     /// A place, and where the word of key bytes around it begins.
     word: (usize, usize),
+    /// A place, and where the key bytes before it begin.
+    keys: (usize, usize),
     stretches: before::Stretches,
     blocks: Blocks<'a>,
     /// Blocks around a word, and which of what rows ask for stands there.
@@ -76,6 +78,7 @@ impl<'a, 'v> Scan<'a, 'v> {
             run: (0, 0),
             clause: (0, 0),
             word: (0, 0),
+            keys: (0, 0),
             stretches: before::Stretches::default(),
             blocks: Blocks::new(bytes),
             near: (0..0, 0),
@@ -173,15 +176,26 @@ impl<'a, 'v> Scan<'a, 'v> {
     }
 
     /// The same, looked for at most [`BACK`] bytes back.
-    fn look_back(&self, hit: usize) -> usize {
+    fn look_back(&mut self, hit: usize) -> usize {
+        let own = self.keys_before(hit);
         let before = self.bytes.get(hit.saturating_sub(BACK)..hit).unwrap_or_default();
         let length = |text: &[u8]| text.iter().rev().take_while(|byte| is_word_byte(**byte)).count();
-        let own = length(before);
         let own = own - usize::from(own > 0 && is_escape(self.bytes, hit - own));
         // The apostrophe inside a name, as in `o'brien@…`: letters stand before it, not the space before a quote.
         let rest = before.get(..before.len() - own).and_then(|rest| rest.strip_suffix(b"'"));
         let more = rest.filter(|_| self.bytes.get(hit) == Some(&b'@')).map_or(0, length);
         if more > 0 { hit - own - 1 - more } else { hit - own }
+    }
+
+    /// How many key bytes stand right before a place, up to [`BACK`]. Those before an earlier place are not counted again.
+    fn keys_before(&mut self, hit: usize) -> usize {
+        let from = hit.saturating_sub(BACK);
+        let (place, begin) = if self.keys.0 > hit { (0, 0) } else { self.keys };
+        let between = self.bytes.get(place.max(from)..hit).unwrap_or_default();
+        let length = between.iter().rev().take_while(|byte| is_word_byte(**byte)).count();
+        let all = place > from && length == between.len();
+        self.keys = (hit, if all { begin.max(from) } else { hit - length });
+        hit - self.keys.1
     }
 
     /// A word with a digit.

@@ -35,6 +35,11 @@ impl Tried {
         }
         self.looked.get_mut(usize::from(*place) - 1)
     }
+
+    /// A walk over the text begins anew.
+    pub(super) fn forget_places(&mut self) {
+        self.looked.iter_mut().for_each(|looked| looked.place = 0);
+    }
 }
 
 /// A place in a text as [`Tried`] has it.

@@ -1,12 +1,14 @@
 //! Users, their requests, and the results.
 
+use std::future::Future;
+
 use cardea_net::NetError;
 use http::Method;
 use serde_json::{Value, json};
 
 use super::{
     mcp::{self, McpClient},
-    wire::{Event, Reply, Wire, headers},
+    wire::{Event, Reply, Wire, events, headers},
 };
 
 /// A user, as a client of a server.
@@ -108,6 +110,24 @@ impl User {
         let path = format!("/api/v1/turns/{turn}/events");
         let reply = self.send("GET", &path, &more, "").await;
         if reply.status == 204 { Vec::new() } else { reply.expect(200).events() }
+    }
+
+    /// Follows a turn, does this once an event of this kind has come, and returns all events to the end.
+    pub async fn follows_until(&self, turn: &str, kind: &str, then: impl Future<Output = ()>) -> Vec<Event> {
+        let path = format!("/api/v1/turns/{turn}/events");
+        let headers = headers(self.token.as_deref(), &[]);
+        let opened = self.wire.open(Method::GET, &path, headers, Vec::new()).await;
+        let mut stream = opened.expect("a stream of events");
+        let (mut bytes, mut then) = (Vec::new(), Some(then));
+        while let Some(piece) = stream.chunk().await.expect("the stream ends in order") {
+            bytes.extend_from_slice(&piece);
+            let has_come = || String::from_utf8_lossy(&bytes).contains(&format!("event: {kind}\n"));
+            if then.is_some() && has_come() {
+                then.take().expect("what is to be done").await;
+            }
+        }
+        assert!(then.is_none(), "no `{kind}` has come");
+        events(&String::from_utf8_lossy(&bytes))
     }
 
     /// Connects to `/mcp` with rmcp's own client, with the older or the newer protocol.

@@ -6,7 +6,7 @@ use std::{
     convert::Infallible,
     net::SocketAddr,
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc, Mutex, OnceLock, PoisonError,
         atomic::{AtomicBool, AtomicUsize, Ordering},
     },
     time::Duration,
@@ -61,6 +61,7 @@ struct Mind {
     replies: Mutex<VecDeque<Retort>>,
     sessions: AtomicUsize,
     is_newest: AtomicBool,
+    refusal: OnceLock<StatusCode>,
     lists: watch::Sender<u32>,
     ears: broadcast::Sender<()>,
 }
@@ -84,6 +85,7 @@ impl Turncoat {
             replies: Mutex::default(),
             sessions: AtomicUsize::default(),
             is_newest: AtomicBool::default(),
+            refusal: OnceLock::new(),
             lists: watch::Sender::new(0),
             ears: broadcast::Sender::new(16),
         });
@@ -135,6 +137,11 @@ impl Turncoat {
         self.mind.replies.lock().unwrap_or_else(PoisonError::into_inner).extend(replies);
     }
 
+    /// Answers all messages with this status from now on, those of a handshake too.
+    pub fn refuses(&self, status: u16) {
+        self.mind.refusal.set(StatusCode::from_u16(status).expect("a status")).expect("it refuses already");
+    }
+
     /// Returns how many sessions were begun, or how often a client of the newest wire format asked for the server's
     /// description.
     #[must_use]
@@ -150,6 +157,9 @@ impl Turncoat {
 }
 
 async fn answer(State(mind): State<Arc<Mind>>, headers: HeaderMap, Json(asked): Json<Value>) -> Response {
+    if let Some(status) = mind.refusal.get() {
+        return status.into_response();
+    }
     let Some(id) = asked.get("id").cloned() else { return StatusCode::ACCEPTED.into_response() };
     let params = asked.get("params").cloned().unwrap_or_default();
     let is_newest = mind.is_newest.load(Ordering::Relaxed);

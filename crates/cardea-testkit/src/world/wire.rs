@@ -73,16 +73,21 @@ impl Reply {
     /// Returns the body as server-sent events; comments are left out.
     #[must_use]
     pub fn events(&self) -> Vec<Event> {
-        let one = |block: &str| {
-            let field = |name: &str| {
-                let lines = block.lines().filter_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
-                lines.map(|value| value.strip_prefix(' ').unwrap_or(value)).collect::<Vec<_>>().join("\n")
-            };
-            let event = Event { id: field("id"), kind: field("event"), data: field("data") };
-            (!event.data.is_empty()).then_some(event)
-        };
-        self.text.split("\n\n").filter_map(one).collect()
+        events(&self.text)
     }
+}
+
+/// Parses server-sent events; comments are left out.
+pub(super) fn events(text: &str) -> Vec<Event> {
+    let one = |block: &str| {
+        let field = |name: &str| {
+            let lines = block.lines().filter_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
+            lines.map(|value| value.strip_prefix(' ').unwrap_or(value)).collect::<Vec<_>>().join("\n")
+        };
+        let event = Event { id: field("id"), kind: field("event"), data: field("data") };
+        (!event.data.is_empty()).then_some(event)
+    };
+    text.split("\n\n").filter_map(one).collect()
 }
 
 impl Wire {

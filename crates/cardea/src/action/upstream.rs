@@ -46,7 +46,7 @@ use super::{
     job::{Acted, Job, Within},
     pins::{ABOUT, Pins, said},
     result,
-    wire::{Ears, Wire},
+    wire::{Ears, Got, Wire},
 };
 use crate::control::{Control, Words};
 
@@ -137,7 +137,8 @@ impl Upstream {
 
     /// Reads the list of tools as the installation itself.
     pub(super) async fn list(&self) -> Result<Vec<Tool>> {
-        let (client, _) = self.connect(self.grant.installation(&self.config), Ears::Open).await?;
+        let connected = self.connect(self.grant.installation(&self.config), Ears::Open).await;
+        let (client, _) = connected.map_err(|unmet| unmet.error)?;
         let listed = tokio::time::timeout(self.config.timeout.duration(), client.list_all_tools()).await;
         let tools = match listed {
             Err(_) => return Err(self.error(Code::UpstreamSilent)),
@@ -163,7 +164,7 @@ impl Upstream {
 
     /// Returns a client that acts as this caller, connected at the first call. A caller whose proof lasts longer than
     /// that of the connection gets a new one in its place, so one user has one connection however many tokens they use.
-    async fn client(&self, caller: &Caller) -> Result<Session> {
+    async fn client(&self, caller: &Caller) -> Result<Session, Arc<Unmet>> {
         let key = session_key(caller);
         let until = caller.expires_at().filter(|_| self.config.audience.is_some());
         let until = until.unwrap_or(Timestamp(i64::MAX));
@@ -178,18 +179,15 @@ impl Upstream {
             let (client, bound) = self.connect(token, Ears::Closed).await?;
             Ok(Session { client, bound, until })
         });
-        let session = self.clients.try_get_with(key, connect).await;
-        session.map_err(|error: Arc<Error>| {
-            self.error(error.code()).because(error.cause_line().unwrap_or_default().to_owned())
-        })
+        self.clients.try_get_with(key, connect).await
     }
 
-    async fn connect(&self, token: Token, ears: Ears) -> Result<(Client, Arc<AtomicBool>)> {
+    async fn connect(&self, token: Token, ears: Ears) -> Result<(Client, Arc<AtomicBool>), Unmet> {
         let target = Target::parse(&self.config.url)
-            .map_err(|error| self.error(Code::UpstreamFailed).because(error))?;
+            .map_err(|error| Unmet::from(self.error(Code::UpstreamFailed).because(error)))?;
         let clock = Arc::clone(&self.clock);
         let wire = Wire::new(self.net.clone(), target, token, self.config.timeout, clock).with_ears(ears);
-        let (unanswered, bound) = (wire.unanswered(), wire.bound());
+        let (got, bound) = (wire.got(), wire.bound());
         let mut config = StreamableHttpClientTransportConfig::with_uri(self.config.url.as_str());
         config.max_sse_event_size = self.config.max_result.len().saturating_mul(2);
         let transport = StreamableHttpClientTransport::with_client(wire, config);
@@ -206,14 +204,14 @@ impl Upstream {
             self.config.timeout.duration(),
             ear.serve_with_lifecycle(transport, lifecycle),
         );
-        match served.await {
-            Err(_) => Err(self.error(Code::UpstreamSilent)),
-            Ok(Err(error)) if unanswered.load(Ordering::Relaxed) => {
-                Err(self.error(Code::UpstreamSilent).because(error))
-            }
-            Ok(Err(error)) => Err(self.error(Code::UpstreamFailed).because(error)),
-            Ok(Ok(client)) => Ok((Arc::new(client), bound)),
-        }
+        let (code, status, error) = match (served.await, got()) {
+            (Ok(Ok(client)), _) => return Ok((Arc::new(client), bound)),
+            (Err(_), _) => return Err(self.error(Code::UpstreamSilent).into()),
+            (Ok(Err(error)), Got::Silence) => (Code::UpstreamSilent, None, error),
+            (Ok(Err(error)), Got::Status(status)) => (Code::UpstreamFailed, Some(status), error),
+            (Ok(Err(error)), Got::Nothing) => (Code::UpstreamFailed, None, error),
+        };
+        Err(Unmet { error: self.error(code).because(error), status })
     }
 
     /// Calls one tool as the caller. Every end is an outcome.
@@ -256,7 +254,9 @@ impl Upstream {
         let Session { client, bound, .. } = match tokio::time::timeout_at(deadline, self.client(caller)).await
         {
             Ok(Ok(session)) => session,
-            Ok(Err(error)) => return Err(attempt.not_done(error.public()).into()),
+            Ok(Err(unmet)) => {
+                return Err(attempt.not_done(unmet.error.public()).answered(unmet.status).into());
+            }
             Err(_) => return Err(missed(Fault::new(job.within.passed(), false)).into()),
         };
         let mut params =
@@ -351,6 +351,19 @@ async fn answered(
     match client.list_all_tools().await {
         Ok(_) => client.call_tool_once(params).await,
         Err(_) => told,
+    }
+}
+
+/// Why there is no connection, and the status with which the server refused it.
+#[derive(Debug)]
+struct Unmet {
+    error: Error,
+    status: Option<u16>,
+}
+
+impl From<Error> for Unmet {
+    fn from(error: Error) -> Self {
+        Self { error, status: None }
     }
 }
 

@@ -53,8 +53,7 @@ pub(super) struct Wire {
     timeout: Millis,
     clock: SharedClock,
     ears: Ears,
-    /// WHY: rmcp describes a failed handshake only in words, and a server that did not answer has a code of its own.
-    unanswered: Arc<AtomicBool>,
+    got: Arc<Mutex<Got>>,
     bound: Arc<AtomicBool>,
     sent: Arc<Mutex<Option<Sent>>>,
 }
@@ -78,6 +77,21 @@ pub(super) enum Ears {
     Closed,
 }
 
+/// What the newest message of a connection got.
+///
+/// WHY: rmcp describes a failed handshake only in words. A server that did not answer has a code of its own, and the
+/// audit log records the status of one that did.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) enum Got {
+    /// It was not sent, or its answer is not here yet.
+    #[default]
+    Nothing,
+    /// The server did not answer.
+    Silence,
+    /// An answer with this status.
+    Status(u16),
+}
+
 /// An answer, and the forms in which the credential of its request could appear in it.
 struct Heard {
     answer: Streaming,
@@ -97,7 +111,7 @@ impl Wire {
             timeout,
             clock,
             ears: Ears::Closed,
-            unanswered: Arc::default(),
+            got: Arc::default(),
             bound: Arc::default(),
             sent: Arc::default(),
         }
@@ -108,9 +122,14 @@ impl Wire {
         Self { ears, ..self }
     }
 
-    /// Returns a flag that is true while the newest message of this connection has no answer.
-    pub(super) fn unanswered(&self) -> Arc<AtomicBool> {
-        Arc::clone(&self.unanswered)
+    /// Returns a view of what the newest message of this connection got.
+    pub(super) fn got(&self) -> impl Fn() -> Got + use<> {
+        let got = Arc::clone(&self.got);
+        move || *got.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn note(&self, got: Got) {
+        *self.got.lock().unwrap_or_else(PoisonError::into_inner) = got;
     }
 
     /// Returns a flag that is true once this connection uses a session, which the server may forget.
@@ -137,6 +156,7 @@ impl Wire {
         session: Option<&str>,
         headers: HashMap<HeaderName, HeaderValue>,
     ) -> Result<Heard, Failure> {
+        self.note(Got::Nothing);
         let is_asked = method == Method::POST;
         let request = Request::to(method, self.target.clone(), self.egress.clone());
         let token = self.token.get().await.map_err(|error| Failure::Client(WireError::Credential(error)))?;
@@ -168,7 +188,11 @@ impl Wire {
             request = request.header(name, value);
         }
         let answer = self.net.stream(request).await;
-        self.unanswered.store(answer.as_ref().is_err_and(is_silence), Ordering::Relaxed);
+        self.note(match &answer {
+            Ok(answer) => Got::Status(answer.status.as_u16()),
+            Err(error) if is_silence(error) => Got::Silence,
+            Err(_) => Got::Nothing,
+        });
         let answer = answer.map_err(|error| Failure::Client(error.into()))?;
         Ok(Heard { answer, secrets })
     }

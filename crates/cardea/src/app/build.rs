@@ -82,7 +82,7 @@ impl App {
         let observe = Observe::new(db.clone(), Arc::clone(&clock), prices(&config)?);
         observe.looks_at(net.clone());
         observe.sign_checkpoints(CheckpointKey::from_seed(&root.checkpoint_seed())?);
-        let vault = Vault::new(db.clone(), observe.clone(), root, Arc::clone(&clock));
+        let vault = Vault::new(db.clone(), observe.clone(), root, Arc::clone(&clock)).await;
         let public_url = public_url.unwrap_or_else(|| url_of(&config));
         let identity =
             Identity::open(db.clone(), observe.clone(), &vault, Arc::clone(&clock), &config.local_issuer)

@@ -73,7 +73,7 @@ pub(super) async fn folder(db: &Db, data: &Path) -> Result<()> {
         return Ok(());
     }
     if written(db, FOLDER).await?.is_none() {
-        claim(db, FOLDER, &folder_id_or_new(data)?).await?;
+        claim(db, FOLDER, &folder_id_or_new(data).await?).await?;
     }
     other_folder(db, data).await?.map_or(Ok(()), |says| Err(broken(says)))
 }
@@ -81,10 +81,10 @@ pub(super) async fn folder(db: &Db, data: &Path) -> Result<()> {
 /// Returns the message for a data folder that is not the one shared by the nodes on this database.
 ///
 /// # Errors
-/// Store errors; `internal` if the folder cannot be read.
+/// Store errors; `store_unavailable` if the folder cannot be read, or not in time.
 pub async fn other_folder(db: &Db, data: &Path) -> Result<Option<String>> {
     let Some(wanted) = written(db, FOLDER).await? else { return Ok(None) };
-    let what = match folder_id(data)? {
+    let what = match folder_id(data).await? {
         Some(id) if id == wanted => return Ok(None),
         Some(_) => "is another",
         None => "is empty, or another",

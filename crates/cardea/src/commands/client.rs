@@ -47,10 +47,17 @@ impl Refusal {
     }
 }
 
+/// How long threads may take to end with the process.
+///
+/// WHY: threads that hang on a disk or the network must not keep the process alive.
+pub(super) const LAST: Duration = Duration::from_secs(2);
+
 /// Runs the asynchronous work of a command to its end.
 pub(super) fn wait<T>(work: impl Future<Output = T>) -> io::Result<T> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    Ok(runtime.block_on(work))
+    let done = runtime.block_on(work);
+    runtime.shutdown_timeout(LAST);
+    Ok(done)
 }
 
 /// Returns a client for an address given on the command line, which may be on this machine or in a private network.

@@ -47,7 +47,7 @@ pub(super) async fn rooms(config: &Config) -> Result<(Vault, Db, Observe)> {
     not_older(config).await?;
     let (_, root, db) = truth(config, own_chain(config)).await?;
     let observe = Observe::new(db.clone(), Arc::clone(&clock), Prices::default());
-    let vault = Vault::new(db.clone(), observe.clone(), root, clock);
+    let vault = Vault::new(db.clone(), observe.clone(), root, clock).await;
     Ok((vault, db, observe))
 }
 

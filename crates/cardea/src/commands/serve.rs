@@ -10,7 +10,7 @@ use std::{
 use cardea_core::{Code, Error, Result, time::Millis};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-use super::{Cli, End, Out, ground, log::Log};
+use super::{Cli, End, Out, client::LAST, ground, log::Log};
 use crate::{
     api::{self, Bound},
     app::{App, Options, data_folder},
@@ -19,9 +19,6 @@ use crate::{
 
 /// File in the data folder whose lock says that a server works there.
 const LOCK: &str = "serve.lock";
-
-/// How long threads may take to end with the process.
-const LAST: Duration = Duration::from_secs(2);
 
 /// How long an idle thread for blocking work is kept.
 ///
@@ -62,7 +59,6 @@ pub(super) fn serve(cli: &Cli, environment: &Environment, out: &mut Out<'_>) -> 
         }
     };
     let ended = runtime.block_on(run(loaded, asked, out, &log));
-    // Threads that hang on a disk or the network must not keep the process alive.
     runtime.shutdown_timeout(LAST);
     match ended {
         Ok(()) => End::Good,

@@ -105,9 +105,9 @@ async fn adopt(data: &Path, root: RootKey, db: &Db) -> Result<String> {
             format!("The node `{node}` runs, or ended just now: stop all servers, and wait ten seconds.");
         return Err(Error::new(Code::Conflict).detail(detail));
     }
-    let id = folder_id_or_new(data)?;
+    let id = folder_id_or_new(data).await?;
     let observe = Observe::new(db.clone(), Arc::clone(&clock), Prices::default());
-    let vault = Vault::new(db.clone(), observe, root, clock);
+    let vault = Vault::new(db.clone(), observe, root, clock).await;
     let commit = Commit::new().run(NEW_FOLDER, args![&id]);
     db.commit(vault.told_of_folder(commit, &id)).await?;
     Ok(id)

@@ -99,7 +99,9 @@ async fn check_anew(app: &App, agent: &Arc<Agent>, check: Check) -> Result<()> {
     // WHY: a node that ends this check in our place bills it by its row, and before its end only this flush writes that
     // row.
     if let Err(error) = app.turns.flush(&mut turn).await {
-        app.control.settle(admitted, turn.usage(), cost);
+        if !turn.may_be_written() {
+            app.control.settle(admitted, turn.usage(), cost);
+        }
         return Err(error);
     }
     finish(app, turn, admitted, ending).await.map(drop)

@@ -29,7 +29,7 @@ async fn open(db: Db, clock: &Arc<ManualClock>, enabled: bool) -> House {
     };
     let root = vault::RootKey::load(&config, std::path::Path::new("/nowhere")).unwrap();
     let observe = Observe::new(db.clone(), shared.clone(), Prices::default());
-    let vault = Vault::new(db.clone(), observe.clone(), root, shared.clone());
+    let vault = Vault::new(db.clone(), observe.clone(), root, shared.clone()).await;
     let config = Config { enabled, ..Config::default() };
     let identity = Identity::open(db.clone(), observe, &vault, shared.clone(), &config).await.unwrap();
     let mut config = AuthConfig::default();

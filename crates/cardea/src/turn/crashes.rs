@@ -197,9 +197,8 @@ async fn child_that_is_going_to_be_killed() {
     let db = open(&folder).await;
     let clock = Arc::new(SystemClock);
     let observe = Observe::new(db.clone(), clock.clone(), Prices::default());
-    let turns = Turns::new(db.clone(), observe.clone(), clock.clone(), "main", vault(&db, &observe, clock))
-        .await
-        .unwrap();
+    let vault = vault(&db, &observe, clock.clone()).await;
+    let turns = Turns::new(db.clone(), observe.clone(), clock, "main", vault).await.unwrap();
     let worker = Worker { folder: &folder, db, turns };
     for free in worker.turns.free(1_000).await.unwrap() {
         let turn = worker.turns.claim(free.id, LIMITS).await.unwrap().unwrap();

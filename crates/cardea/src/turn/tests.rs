@@ -36,11 +36,11 @@ struct House {
 }
 
 /// One with a root key of its own.
-pub(super) fn vault(db: &Db, observe: &Observe, clock: SharedClock) -> Vault {
+pub(super) async fn vault(db: &Db, observe: &Observe, clock: SharedClock) -> Vault {
     let root_key = Some("AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=".into());
     let config = crate::vault::Config { root_key, ..crate::vault::Config::default() };
     let root = RootKey::load(&config, std::path::Path::new("/nowhere")).unwrap();
-    Vault::new(db.clone(), observe.clone(), root, clock)
+    Vault::new(db.clone(), observe.clone(), root, clock).await
 }
 
 impl House {
@@ -62,7 +62,7 @@ impl House {
     /// A process of the node with this name; another process of the same name is its restart.
     async fn turns(&self, node: &str) -> Turns {
         let observe = Observe::new(self.db.clone(), self.clock.clone(), Prices::default());
-        let vault = vault(&self.db, &observe, self.clock.clone());
+        let vault = vault(&self.db, &observe, self.clock.clone()).await;
         Turns::new(self.db.clone(), observe, self.clock.clone(), node, vault).await.unwrap()
     }
 

@@ -60,6 +60,13 @@ impl Turn {
         self.writing.durable
     }
 
+    /// Returns whether a failed commit may have been written: its acknowledgement was lost, and its row could not be
+    /// read.
+    #[must_use]
+    pub fn may_be_written(&self) -> bool {
+        matches!(self.writing.stranded, Some(CommitError::Unknown(_)))
+    }
+
     pub(super) fn run(&mut self, sql: &'static str, args: Vec<Value>) {
         self.writing.pending = std::mem::take(&mut self.writing.pending).run(sql, args);
     }

@@ -29,12 +29,20 @@ const RARELY: Duration = Duration::from_secs(60);
 /// The longest pause when the trouble may soon be over: a server returns, or a place becomes free.
 const SOON: Duration = Duration::from_secs(10);
 
-/// Turns that could not be taken up, or broke off: until when they are left alone, and the length of that pause.
+/// Turns that are in hand, and turns that could not be taken up or broke off.
 #[derive(Clone, Default)]
-struct LeftAlone(Arc<Mutex<HashMap<TurnId, (Instant, Duration)>>>);
+struct LeftAlone(Arc<Mutex<HashMap<TurnId, Pause>>>);
+
+/// How long one turn is left alone.
+struct Pause {
+    /// `None` while it is in hand.
+    until: Option<Instant>,
+    /// The length of the last pause; zero if there was none.
+    length: Duration,
+}
 
 impl LeftAlone {
-    fn lock(&self) -> MutexGuard<'_, HashMap<TurnId, (Instant, Duration)>> {
+    fn lock(&self) -> MutexGuard<'_, HashMap<TurnId, Pause>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -43,18 +51,25 @@ impl LeftAlone {
         u32::try_from(self.lock().len()).unwrap_or(u32::MAX)
     }
 
-    fn has(&self, id: TurnId) -> bool {
-        self.lock().get(&id).is_some_and(|(until, _)| Instant::now() < *until)
+    /// Takes a turn in hand, until its result is noted. Returns false if it is to be left alone.
+    fn take(&self, id: TurnId) -> bool {
+        let mut all = self.lock();
+        let pause = all.entry(id).or_insert(Pause { until: Some(Instant::now()), length: Duration::ZERO });
+        let is_over = pause.until.is_some_and(|until| Instant::now() >= until);
+        if is_over {
+            pause.until = None;
+        }
+        is_over
     }
 
     fn note(&self, id: TurnId, error: Option<&Error>) {
         let mut all = self.lock();
-        all.retain(|_, (until, pause)| until.elapsed() <= *pause * 2); // another node has ended it
-        let before = all.remove(&id);
+        let before = all.remove(&id).map_or(Duration::ZERO, |pause| pause.length);
+        all.retain(|_, pause| pause.until.is_none_or(|until| until.elapsed() <= pause.length * 2)); // ended elsewhere
         let Some(error) = error else { return };
         let most = if error.code().retry() == Retry::Never { RARELY } else { SOON };
-        let pause = before.map_or(AGAIN, |(_, pause)| (pause * 2).min(most));
-        all.insert(id, (Instant::now() + pause, pause));
+        let length = (before * 2).clamp(AGAIN, most);
+        all.insert(id, Pause { until: Some(Instant::now() + length), length });
     }
 }
 
@@ -63,7 +78,7 @@ pub(super) async fn watch(app: App) {
     let (mut decided, alone) = (app.control.decided(), LeftAlone::default());
     loop {
         let mut found = app.turns.free(ROUND.saturating_add(alone.count())).await.unwrap_or_default();
-        found.retain(|free| !alone.has(free.id));
+        found.retain(|free| alone.take(free.id));
         let none = found.is_empty();
         if !none {
             // WHY: a dead node's share of a budget must not block others until the next heartbeat.
@@ -104,11 +119,11 @@ mod tests {
     async fn a_turn_that_cannot_be_taken_up_is_left_alone_for_longer_each_time() {
         let (alone, id) = (LeftAlone::default(), TurnId::random());
         let (broken, soon) = (Error::new(Code::Internal), Error::new(Code::UpstreamSilent));
-        let pause = || alone.lock().get(&id).map(|(_, pause)| pause.as_secs());
+        let pause = || alone.lock().get(&id).map(|pause| pause.length.as_secs());
         let pauses = |error: &Error| {
             [(); 7].map(|()| {
                 alone.note(id, Some(error));
-                assert!(alone.has(id));
+                assert!(!alone.take(id));
                 pause().unwrap()
             })
         };
@@ -116,7 +131,24 @@ mod tests {
         alone.note(id, None);
         assert_eq!(pauses(&broken), [2, 4, 8, 16, 32, 60, 60]);
         alone.note(id, None);
-        assert!(!alone.has(id) && alone.count() == 0);
+        assert_eq!(alone.count(), 0);
+        assert!(alone.take(id));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_pauses_grow_however_long_it_takes_to_find_out_that_a_turn_cannot_be_taken_up() {
+        let (alone, id) = (LeftAlone::default(), TurnId::random());
+        let silent = Error::new(Code::StoreUnavailable);
+        for wanted in [2, 4, 8, 10, 10] {
+            assert!(alone.take(id), "its pause is over");
+            tokio::time::advance(Duration::from_secs(30)).await;
+            assert!(!alone.take(id), "it is in hand");
+            alone.note(TurnId::random(), None); // another one is done meanwhile
+            alone.note(id, Some(&silent));
+            tokio::time::advance(Duration::from_secs(wanted) - Duration::from_millis(1)).await;
+            assert!(!alone.take(id), "{wanted} s");
+            tokio::time::advance(Duration::from_millis(1)).await;
+        }
     }
 
     #[tokio::test]

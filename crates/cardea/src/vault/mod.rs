@@ -52,17 +52,17 @@ use crate::observe::{Entry, Observe};
 /// Returns the id of the folder with the keys of people, if it has one.
 ///
 /// # Errors
-/// `internal` if it cannot be read.
-pub fn folder_id(data: &Path) -> Result<Option<String>> {
-    People::in_folder(data).id()
+/// `store_unavailable` if it cannot be read, or not in time.
+pub async fn folder_id(data: &Path) -> Result<Option<String>> {
+    People::in_folder(data).ask(People::id).await
 }
 
 /// Does the same, and assigns an id if there is none.
 ///
 /// # Errors
-/// `misconfigured` if it cannot be written.
-pub fn folder_id_or_new(data: &Path) -> Result<String> {
-    People::in_folder(data).id_or_new()
+/// As [`folder_id`]; `misconfigured` if it cannot be written.
+pub async fn folder_id_or_new(data: &Path) -> Result<String> {
+    People::in_folder(data).ask(People::id_or_new).await
 }
 
 /// Size limit of a secret.
@@ -123,9 +123,8 @@ pub struct Rotated {
 
 impl Vault {
     /// Creates the room on this database.
-    #[must_use]
-    pub fn new(db: Db, observe: Observe, mut root: RootKey, clock: SharedClock) -> Self {
-        root.hold_people();
+    pub async fn new(db: Db, observe: Observe, mut root: RootKey, clock: SharedClock) -> Self {
+        root.hold_people().await;
         Self(Arc::new(Inner { db, observe, root, clock, refusals: Refusals::default() }))
     }
 

@@ -211,8 +211,8 @@ impl RootKey {
     }
 
     /// Remembers the present folder with the keys of people.
-    pub(super) fn hold_people(&mut self) {
-        self.people.hold();
+    pub(super) async fn hold_people(&mut self) {
+        self.people.hold().await;
     }
 
     /// Returns the keys of people.

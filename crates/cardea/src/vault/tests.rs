@@ -27,9 +27,9 @@ async fn database() -> Db {
     db
 }
 
-fn vault(db: &Db, root: RootKey) -> Vault {
+async fn vault(db: &Db, root: RootKey) -> Vault {
     let clock: SharedClock = ManualClock::at(Timestamp(1_800_000_000_000));
-    Vault::new(db.clone(), Observe::new(db.clone(), Arc::clone(&clock), Prices::default()), root, clock)
+    Vault::new(db.clone(), Observe::new(db.clone(), Arc::clone(&clock), Prices::default()), root, clock).await
 }
 
 async fn change(db: &Db, sql: &'static str, args: Vec<Value>) {
@@ -44,7 +44,7 @@ async fn audited(db: &Db, event: &str) -> usize {
 #[tokio::test]
 async fn a_secret_opens_for_its_owner_under_its_name_and_is_nowhere_in_plain() {
     let db = database().await;
-    let vault = vault(&db, root(&[A]));
+    let vault = vault(&db, root(&[A])).await;
     let (acme, other) = (TenantId::from("acme"), TenantId::from("other"));
     let id = vault.seal(&acme, "upstream/ops", b"MARKER-one").await.unwrap();
     assert_eq!(vault.open(&acme, "upstream/ops").await.unwrap().unwrap().as_slice(), b"MARKER-one");
@@ -92,7 +92,7 @@ async fn rows_that_were_swapped_moved_or_renamed_in_the_database_do_not_open() {
     .enumerate()
     {
         let db = database().await;
-        let vault = vault(&db, root(&[A]));
+        let vault = vault(&db, root(&[A])).await;
         vault.seal(&ann, "token", b"of ann").await.unwrap();
         vault.seal(&bob, "token", b"of bob").await.unwrap();
         if number == 5 {
@@ -108,7 +108,7 @@ async fn rows_that_were_swapped_moved_or_renamed_in_the_database_do_not_open() {
 #[tokio::test]
 async fn a_secret_that_does_not_open_is_told_of_once_until_it_opens_again() {
     let db = database().await;
-    let vault = vault(&db, root(&[A]));
+    let vault = vault(&db, root(&[A])).await;
     let acme = TenantId::from("acme");
     vault.seal(&acme, "one", b"1").await.unwrap();
     vault.seal(&acme, "two", b"2").await.unwrap();
@@ -133,17 +133,20 @@ async fn a_secret_that_does_not_open_is_told_of_once_until_it_opens_again() {
 async fn a_rotated_root_key_opens_the_old_and_then_alone_what_was_wrapped_anew() {
     let db = database().await;
     let tenant = TenantId::from("acme");
-    let before = vault(&db, root(&[A]));
+    let before = vault(&db, root(&[A])).await;
     for n in 0..250 {
         before.seal(&tenant, &format!("s{n}"), format!("secret {n}").as_bytes()).await.unwrap();
     }
-    assert!(vault(&db, root(&[B])).open(&tenant, "s7").await.is_err(), "the wrong root key opens nothing");
-    let between = vault(&db, root(&[A, B]));
+    assert!(
+        vault(&db, root(&[B])).await.open(&tenant, "s7").await.is_err(),
+        "the wrong root key opens nothing"
+    );
+    let between = vault(&db, root(&[A, B])).await;
     assert_eq!(between.open(&tenant, "s7").await.unwrap().unwrap().as_slice(), b"secret 7");
     let done = |wrapped| Rotated { wrapped, keyless: 0 };
     assert_eq!(between.rotate().await.unwrap(), done(250));
     assert_eq!(between.rotate().await.unwrap(), done(0));
-    let after = vault(&db, root(&[B]));
+    let after = vault(&db, root(&[B])).await;
     for n in 0..250 {
         let opened = after.open(&tenant, &format!("s{n}")).await.unwrap().unwrap();
         assert_eq!(opened.as_slice(), format!("secret {n}").as_bytes());
@@ -154,7 +157,7 @@ async fn a_rotated_root_key_opens_the_old_and_then_alone_what_was_wrapped_anew()
 #[tokio::test]
 async fn two_nodes_that_make_the_same_secret_at_once_agree_on_one() {
     let db = database().await;
-    let (a, b) = (vault(&db, root(&[A])), vault(&db, root(&[A])));
+    let (a, b) = (vault(&db, root(&[A])).await, vault(&db, root(&[A])).await);
     let tenant = TenantId::from("cardea");
     let make = |text: &'static str| move || Ok(Zeroizing::new(text.as_bytes().to_vec()));
     let (first, second) =
@@ -265,7 +268,7 @@ async fn i07_nothing_of_an_erased_person_opens_from_yesterdays_backup() {
         "SELECT id, tenant, name, version, key_id, wrapped_key, sealed, person FROM secrets ORDER BY id";
     let (db, folder) = (database().await, tempfile::tempdir().unwrap());
     let config = || Config { root_key: Some(A.into()), old_root_keys: Vec::new() };
-    let vault = vault(&db, RootKey::load(&config(), folder.path()).unwrap());
+    let vault = vault(&db, RootKey::load(&config(), folder.path()).unwrap()).await;
     let (acme, other) = (TenantId::from("acme"), TenantId::from("other"));
     vault.seal_for(&acme, "ann", "connector/mail/user/ann", b"MARKER-ann").await.unwrap();
     vault.seal_for(&acme, "bob", "connector/mail/user/bob", b"MARKER-bob").await.unwrap();
@@ -324,7 +327,7 @@ async fn a_rotation_leaves_what_is_sealed_for_people_whose_key_is_not_there() {
         let old_root_keys = older.iter().map(|key| (*key).into()).collect();
         RootKey::load(&Config { root_key: Some(newest.into()), old_root_keys }, folder.path()).unwrap()
     };
-    let before = vault(&db, root(&[], A));
+    let before = vault(&db, root(&[], A)).await;
     let acme = TenantId::from("acme");
     for n in 0..120 {
         before.seal_for(&acme, "ann", &format!("of ann {n}"), b"MARKER-ann").await.unwrap();
@@ -335,11 +338,11 @@ async fn a_rotation_leaves_what_is_sealed_for_people_whose_key_is_not_there() {
 
     let (people, away) = (folder.path().join("people"), folder.path().join("away"));
     std::fs::rename(&people, &away).unwrap();
-    let between = vault(&db, root(&[A], B));
+    let between = vault(&db, root(&[A], B)).await;
     assert_eq!(between.rotate().await.unwrap(), Rotated { wrapped: 1, keyless: 121 });
     std::fs::rename(&away, &people).unwrap();
     assert_eq!(between.rotate().await.unwrap(), Rotated { wrapped: 120, keyless: 1 });
-    let after = vault(&db, root(&[], B));
+    let after = vault(&db, root(&[], B)).await;
     for n in 0..120 {
         let opened = after.open(&acme, &format!("of ann {n}")).await.unwrap().unwrap();
         assert_eq!(opened.as_slice(), b"MARKER-ann");
@@ -355,9 +358,9 @@ async fn a_rotation_leaves_what_is_sealed_for_people_whose_key_is_not_there() {
 #[tokio::test]
 async fn a_folder_of_keys_that_is_gone_is_neither_empty_nor_made_anew() {
     let (db, folder) = (database().await, tempfile::tempdir().unwrap());
-    folder_id_or_new(folder.path()).unwrap();
+    folder_id_or_new(folder.path()).await.unwrap();
     let config = Config { root_key: Some(A.into()), old_root_keys: Vec::new() };
-    let vault = vault(&db, RootKey::load(&config, folder.path()).unwrap());
+    let vault = vault(&db, RootKey::load(&config, folder.path()).unwrap()).await;
     let acme = TenantId::from("acme");
     vault.seal_for(&acme, "ann", "of ann", b"MARKER-ann").await.unwrap();
 
@@ -388,7 +391,7 @@ async fn a_folder_of_keys_that_is_gone_is_neither_empty_nor_made_anew() {
 async fn a_disk_of_keys_that_hangs_holds_up_nobody_who_needs_none_of_them() {
     let (db, folder) = (database().await, tempfile::tempdir().unwrap());
     let config = Config { root_key: Some(A.into()), old_root_keys: Vec::new() };
-    let vault = vault(&db, RootKey::load(&config, folder.path()).unwrap());
+    let vault = vault(&db, RootKey::load(&config, folder.path()).unwrap()).await;
     let acme = TenantId::from("acme");
     vault.seal_for(&acme, "ann", "of ann", b"MARKER-ann").await.unwrap();
     vault.seal(&acme, "of nobody", b"MARKER-acme").await.unwrap();
@@ -415,4 +418,26 @@ async fn a_disk_of_keys_that_hangs_holds_up_nobody_who_needs_none_of_them() {
     answers.send(()).unwrap();
     assert_eq!(stuck.await.unwrap().unwrap().as_slice(), b"MARKER-ann");
     disk.join().unwrap();
+}
+
+#[tokio::test]
+async fn a_disk_of_keys_that_hangs_at_the_start_is_told_of_and_no_other_folder_stands_in_for_it() {
+    let (db, folder) = (database().await, tempfile::tempdir().unwrap());
+    let id = folder.path().join("people").join("folder.id");
+    std::fs::create_dir(id.parent().unwrap()).unwrap();
+    assert!(std::process::Command::new("mkfifo").arg(&id).status().unwrap().success());
+    let (ends, ended) = std::sync::mpsc::channel::<()>();
+    let disk = std::thread::spawn(move || {
+        let _told = ended.recv_timeout(people::PATIENCE * 4);
+        let _pipe = std::fs::OpenOptions::new().read(true).write(true).open(&id).unwrap();
+        std::fs::remove_file(&id).unwrap(); // who still reads it finds it empty
+    });
+    let config = Config { root_key: Some(A.into()), old_root_keys: Vec::new() };
+    let root = RootKey::load(&config, folder.path()).unwrap();
+    let (found, vault) = tokio::join!(folder_id(folder.path()), vault(&db, root));
+    assert_eq!(found.unwrap_err().code(), Code::StoreUnavailable);
+    drop(ends);
+    disk.join().unwrap();
+    let sealed = vault.seal_for(&"acme".into(), "ann", "of ann", b"MARKER-ann").await.unwrap_err();
+    assert_eq!(sealed.code(), Code::StoreUnavailable, "{sealed:?}");
 }

@@ -11,12 +11,17 @@ use std::{
 use cardea::{
     app::{App, Options},
     config::{Config, Environment},
+    flow::resume_one,
+    turn::Free,
 };
 use cardea_auth::VerifiedClaims;
-use cardea_store::Jobs;
+use cardea_core::log::ChainKey;
+use cardea_store::{Commit, Db, DbConfig, Jobs};
 use cardea_testkit::{
+    World,
     chaos::{ChaosProxy, Weather},
     kill::Victim,
+    model::Act,
     postgres::Server,
     world::Seat,
 };
@@ -195,6 +200,70 @@ async fn a_hundred_short_cuts_of_the_wire_to_the_database_lose_nothing_and_doubl
     let saw = crowd.rest().await;
     assert!(saw.later + saw.lost > 10, "the wire was never missed: {} {}", saw.later, saw.lost);
     nothing_is_broken(&crowd, &saw, vec![server]).await;
+}
+
+/// Waits until this returns a row.
+async fn row<T: cardea_store::FromRow>(db: &Db, sql: &'static str) -> T {
+    let start = Instant::now();
+    loop {
+        if let Ok(Some(row)) = db.row(sql, Vec::new()).await {
+            return row;
+        }
+        assert!(start.elapsed() < PATIENCE, "{sql}");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_check_whose_commit_was_written_and_never_acknowledged_is_paid_once() {
+    let Some((postgres, database)) = postgres() else { return };
+    let jobs = Jobs::new();
+    let proxy = ChaosProxy::start(&jobs, ([127, 0, 0, 1], postgres.port()).into()).await.unwrap();
+    let through = database.replace(&postgres.port().to_string(), &proxy.address().port().to_string());
+    // The call that is refused keeps the check from comparing, so the first commit with its usage is the one of its end.
+    let script = ["Page 5.", "", "Page 7."].map(|text| match text {
+        "" => Act::call("ops__nothing", json!({})),
+        text => Act::say(text),
+    });
+    let plan = World::plan().model(script).set("CARDEA_DB__URL", &through);
+    let plan = plan.set("CARDEA_CACHE__CHECK__SHARE", "1");
+    let world = plan.set("CARDEA_LIMITS__USER_BUDGET__TOKENS", "1000000000").start().await;
+    let direct = Db::open(DbConfig::at(&database), ChainKey::new(&[1; 32])).await.unwrap();
+    for sql in [
+        "CREATE TABLE gate AS SELECT 1 AS shut",
+        "CREATE FUNCTION waits() RETURNS trigger LANGUAGE plpgsql AS \
+         'BEGIN WHILE EXISTS (SELECT 1 FROM gate) LOOP PERFORM pg_sleep(0.01); END LOOP; RETURN NULL; END'",
+        "CREATE CONSTRAINT TRIGGER gate AFTER UPDATE ON turns DEFERRABLE INITIALLY DEFERRED FOR EACH ROW \
+         WHEN (NEW.kind = 'check' AND NEW.output_tokens > 0) EXECUTE FUNCTION waits()",
+    ] {
+        direct.commit(Commit::new().run(sql, Vec::new())).await.unwrap();
+    }
+    let ann = world.user("support");
+    for question in ["How do I reset my password?", "How can I reset my password?"] {
+        ann.asks(question).await.answers("Page 5.").await;
+    }
+    row::<(i64,)>(&direct, "SELECT CAST(pid AS BIGINT) FROM pg_stat_activity WHERE wait_event = 'PgSleep'")
+        .await;
+    proxy.set(Weather::LoseAnswers);
+    direct.commit(Commit::new().run("DELETE FROM gate", Vec::new())).await.unwrap();
+    while world.app.jobs.names().contains(&"cache check") {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    proxy.set(Weather::Fair);
+    let sql = "SELECT id, agent FROM turns WHERE kind = 'check' AND output_tokens > 0 AND ended_at IS NULL";
+    let (id, agent) = row(&direct, sql).await;
+    let free = Free { id, agent };
+    let start = Instant::now();
+    while let Err(error) = resume_one(&world.app, &free).await {
+        assert!(start.elapsed() < PATIENCE, "{error:?}");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    row::<(i64,)>(&direct, "SELECT ended_at FROM turns WHERE kind = 'check' AND ended_at IS NOT NULL").await;
+    let sql = "SELECT CAST(SUM(spent) AS BIGINT) FROM budgets WHERE unit = 'tokens' HAVING SUM(reserved) = 0";
+    let (paid,): (i64,) = row(&direct, sql).await;
+    let sql = "SELECT CAST(SUM(input_tokens + output_tokens) AS BIGINT) FROM turns";
+    assert_eq!((paid,), row(&direct, sql).await, "each token is paid once");
+    world.app.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -561,7 +561,12 @@ pub(super) fn random(text: &[u8]) -> bool {
     let hex = text.iter().all(u8::is_ascii_hexdigit);
     let floor = if hex { 2.6 } else { 3.3 };
     let mixed = classes.digit > 0 && (classes.lower > 0 || classes.upper > 0);
-    text.len() >= 16 && mixed && entropy(text) >= floor && !stands_in(text) && !is_uuid(text)
+    text.len() >= 16
+        && mixed
+        && entropy(text) >= floor
+        && !stands_in(text)
+        && !is_uuid(text)
+        && !is_path_in_code(text)
 }
 
 /// Letters and digits mixed, no stand-in: for bodies behind a prefix that already says what it is.
@@ -598,6 +603,7 @@ pub(super) fn password(text: &[u8]) -> bool {
         (whole.ends_with(b")") && text.contains(&b'(')) || (whole.ends_with(b"]") && text.contains(&b'['));
     !path
         && !call
+        && !is_begun_call(whole)
         && !is_path_of_names(whole)
         && !names_a_secret(bare)
         && entropy(text) >= 2.2
@@ -636,7 +642,33 @@ fn is_format(text: &[u8]) -> bool {
     })
 }
 
-/// True for what code calls a value: three names or more joined by dots, or a call of one of two.
+/// True for names in code joined by dots: each of letters of one case, with a short number at its end at most.
+fn is_path_in_code(text: &[u8]) -> bool {
+    let is_name = |name: &[u8]| {
+        let letters = name.iter().take_while(|byte| !byte.is_ascii_digit());
+        let (length, one) = (letters.clone().count(), |is: fn(&u8) -> bool| letters.clone().all(is));
+        let case = one(|byte| byte.is_ascii_lowercase() || *byte == b'_')
+            || one(|byte| byte.is_ascii_uppercase() || *byte == b'_');
+        let number = name.get(length..).unwrap_or_default();
+        length >= 2 && case && number.len() <= 3 && number.iter().all(u8::is_ascii_digit)
+    };
+    text.contains(&b'.') && text.split(|byte| *byte == b'.').all(is_name)
+}
+
+/// True for a call that goes on behind the value: `Field(min_length=8`, `Annotated[str`.
+fn is_begun_call(text: &[u8]) -> bool {
+    let Some(open) = text.iter().position(|byte| matches!(byte, b'(' | b'[')) else { return false };
+    let (name, inside) = (text.get(..open).unwrap_or_default(), text.get(open + 1..).unwrap_or_default());
+    let word = |text: &[u8]| {
+        text.first().is_some_and(u8::is_ascii_alphabetic)
+            && text.iter().all(|byte| byte.is_ascii_alphabetic() || matches!(byte, b'_' | b'.'))
+    };
+    let given = inside.split(|byte| matches!(byte, b'=' | b':')).next().unwrap_or_default();
+    word(name) && word(given)
+}
+
+/// True for what code calls a value: three names or more joined by dots, a call of one of two, or two without a digit or
+/// of which one is that of a secret.
 fn is_path_of_names(text: &[u8]) -> bool {
     let head = text.split(|byte| *byte == b'(').next().unwrap_or_default();
     let called = head.len() < text.len();
@@ -645,7 +677,11 @@ fn is_path_of_names(text: &[u8]) -> bool {
             && name.iter().all(|byte| byte.is_ascii_alphanumeric() || *byte == b'_')
     };
     let names = head.split(|byte| *byte == b'.').count();
-    names >= if called { 2 } else { 3 } && head.split(|byte| *byte == b'.').all(is_name)
+    let secret = || {
+        let plain = !head.iter().any(u8::is_ascii_digit);
+        plain || head.windows(8).any(|part| part.eq_ignore_ascii_case(b"password"))
+    };
+    (names >= 3 || (names == 2 && (called || secret()))) && head.split(|byte| *byte == b'.').all(is_name)
 }
 
 /// A password between quotes: a few words, of which one by itself looks like a password.
@@ -709,6 +745,20 @@ mod tests {
             assert!(!password(no.as_bytes()), "{no}");
         }
         assert!(password(b"%Thunder&6869") && password(b"tiger7Secret"));
+        for no in [
+            "Field(min_length=8",
+            "Annotated[str",
+            "table.Column",
+            "user.password_sha256",
+            "settings.Password2",
+        ] {
+            assert!(!password(no.as_bytes()), "{no}");
+        }
+        for yes in ["Tr0ub(dor3x9", "Sunny.Day42", "a(b1c2d3", "K9[x7Qm2"] {
+            assert!(password(yes.as_bytes()), "{yes}");
+        }
+        assert!(random(b"zQ3.k8Lm2xT9.wP5rN7vB"));
+        assert!(!random(b"import.meta.env.VITE_API_KEY_2") && !random(b"pyotp.random_base32"));
         for no in ["%DB_PASSWORD_2%", "%-10sx1", "%20hunter2", "ciRunnerToken)", "s3Client", "oauth2Token;"] {
             assert!(!password(no.as_bytes()), "{no}");
         }

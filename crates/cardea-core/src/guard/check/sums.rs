@@ -53,7 +53,6 @@ pub(super) fn card(text: &[u8]) -> bool {
     issued && even_groups(text) && !trivial(&digits)
 }
 
-/// Groups of a written card number: 4-4-4-4, 4-6-5, 4-6-4, or none; a single odd group is somebody else's number.
 /// A payment card over the end of a line: whole groups of digits on both, or one group that was broken.
 pub(super) fn card_in_lines(text: &[u8]) -> bool {
     let joined = |between: &[u8]| {
@@ -63,12 +62,14 @@ pub(super) fn card_in_lines(text: &[u8]) -> bool {
     joined(b"") || joined(b" ")
 }
 
+/// Groups of a written card number: 4-4-4-4, 4-8-4, 4-6-5, 4-6-4, or none; a single odd group is somebody else's number.
 fn even_groups(text: &[u8]) -> bool {
     let groups = || text.split(|byte| !byte.is_ascii_digit()).map(<[u8]>::len).filter(|length| *length > 0);
     let (count, group) = (groups().count(), |at: usize| groups().nth(at).unwrap_or_default());
     let short = count == 3 && group(0) == 4 && group(1) == 6 && matches!(group(2), 4..=5);
     count == 1
         || short
+        || (count == 3 && groups().all(|length| length % 4 == 0))
         || groups().take(count.saturating_sub(1)).all(|length| length == 4)
         || groups().all(|length| length == 1)
 }
@@ -186,7 +187,11 @@ pub(super) fn vin(text: &[u8]) -> bool {
 
 /// A day of a year between 1900 and 2035, in the orders in which people write it.
 pub(super) fn date(text: &[u8]) -> bool {
-    let parts: Vec<u32> = text
+    // A time behind it, as programs write one.
+    let time = text.windows(2).position(|pair| matches!(pair, [digit, b'T'] if digit.is_ascii_digit()));
+    let parts: Vec<u32> = time
+        .and_then(|at| text.get(..=at))
+        .unwrap_or(text)
         .split(|byte| !byte.is_ascii_digit())
         .filter(|part| !part.is_empty())
         .map(|part| u32::try_from(number(&digits(part))).unwrap_or(u32::MAX))

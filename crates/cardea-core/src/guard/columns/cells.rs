@@ -160,3 +160,12 @@ pub(super) fn is_between_rows(gap: &str) -> bool {
         .is_none_or(|word| ["values", "value"].iter().any(|known| word.eq_ignore_ascii_case(known)));
     word && words.next().is_none() && !gap.contains(';')
 }
+
+/// What a `select` behind names gives for them, in a text of small letters: to the end of the statement, of its line, or to
+/// where it is taken from.
+pub(super) fn selected(small: &str) -> Option<Range<usize>> {
+    let behind = small.trim_start().strip_prefix("select ")?;
+    let start = small.len() - behind.len();
+    let line = behind.get(..memchr::memchr2(b';', b'\n', behind.as_bytes()).unwrap_or(behind.len()))?;
+    Some(start..start + line.find(" from ").unwrap_or(line.len()))
+}

@@ -327,6 +327,8 @@ fn rows_and_brackets_that_never_end_cost_no_more_than_their_length() {
         "insert (pin) (1,2)",
         "id,pin\n\"",
         "insert (dob,dob,dob,dob,pin)(1)",
+        "insert (pin) select 1 ",
+        "merge into (pin) select ",
     ] {
         let asked = |times: usize| {
             let (asked, text) = (std::cell::Cell::new(0), piece.repeat(times));
@@ -371,6 +373,21 @@ fn cells_are_read_under_the_names_of_their_columns() {
         "surname: Bo Li; iban: 12; surname: Rui Alves; iban: 34; "
     );
     assert_eq!(read("Guest,Room,Passport\n\"Roy, A\",9,12\n"), "surname: Roy, A; passport: 12; ");
+}
+
+#[test]
+fn names_in_double_strokes_and_other_words_for_inserting_are_known() {
+    for (text, told) in [
+        ("||User||Password||\n|ann|Anchor7|\n|bo|Anchor8|\n", "password: Anchor7; password: Anchor8; "),
+        ("||Name|Password|\n|1|ann|Anchor7|\n", "password: Anchor7; "),
+        ("REPLACE INTO t (user,password) VALUES ('ann','Anchor7');", "password: Anchor7; "),
+        ("merge into t (user, password) values ('ann','Anchor7');", "password: Anchor7; "),
+        ("INSERT INTO t (user,password) SELECT 'ann','Anchor7' FROM dual;", "password: Anchor7; "),
+        ("insert into t (user, password) select 'ann', 'Anchor7'", "password: Anchor7; "),
+        ("insert into t (user,password) select name, pw, 3 from u", ""),
+    ] {
+        assert_eq!(read(text), told, "{text}");
+    }
 }
 
 #[test]

@@ -1,191 +1,240 @@
 //! What a word wakes is found once where a text repeats itself: behind the same text and before the same text the same
-//! is found. A hostile text is one word, over and over, and a few words wake dozens of rows each.
+//! is found. A hostile text is a few words, over and over, and each wakes dozens of rows.
 //!
-//! INVARIANT: what a word wakes depends on the [`BEFORE`] bytes before it and the [`AFTER`] bytes from it on, unless a
-//! finding reaches out of them.
+//! INVARIANT: what a word wakes depends on the [`BEFORE`] bytes before it and the [`AFTER`] bytes from it on, and on
+//! what the last findings of rows cover, unless a finding reaches out of these bytes.
 
 use std::ops::Range;
 
-use super::{
-    super::{bounds::BEFORE, tried::tried_at, verdict::Action, words::Use},
-    Scan,
-};
+use super::{super::tried::tried_at, Scan};
+
+/// More than stands between a word and the farthest label of a value that it is in.
+const BEFORE: usize = 512;
 
 /// More than rows read behind the word that wakes them, with what may stand behind their values.
 const AFTER: usize = 1024;
 
-/// Words that wake fewer rows are not worth it.
-const FEWEST: usize = 2;
+/// A text may repeat itself after so many bytes.
+const LONGEST: usize = 4096;
 
-/// Words that are known at a time; others take their places.
-const KNOWN: usize = 16;
+/// Words whose last places are known at a time; others take their places.
+const WORDS: usize = 32;
 
-/// Places that are known of each: its last finding may keep a row from every second one.
+/// Places that are known of each: a text may have it twice before it repeats itself.
 const EACH: usize = 2;
 
-/// What a row did.
-#[derive(Clone)]
+/// What became of a row at a place.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Outcome {
+    /// There is nothing.
+    Nothing,
+    /// It did not look, since its last finding covers the place.
+    Covered,
+    /// It depends on text far away.
+    Unsure,
+    /// It found something, and that covers so much of what follows.
+    Found { from: usize, to: usize, covers: Option<usize> },
+}
+
+/// What a row did that a word has woken.
+#[derive(Debug, Clone, Copy)]
 struct Note {
     row: u16,
-    place: Range<usize>,
-    what: What,
+    start: usize,
+    confidence: f32,
+    outcome: Outcome,
 }
 
-#[derive(Clone, Copy)]
-enum What {
-    /// It found something there.
-    Found((f32, Option<Action>)),
-    /// What it found covers all of this.
-    Grew,
-    /// It looked from there, and found something.
-    Looked,
-    /// It did not look, since its last finding covers this.
-    Passed,
-}
-
-/// What a word woke where it stood last.
-#[derive(Clone, Default)]
+/// What the rows did that a word has woken: all notes of them.
+#[derive(Debug, Clone)]
 struct Known {
-    /// Which word: where its meanings lie.
-    word: usize,
     at: usize,
-    /// What its rows did, among all notes.
+    length: usize,
     notes: Range<usize>,
+    /// The next word that begins there, plus one.
+    next: usize,
+}
+
+/// Between these places each byte is the one that stands a period before it.
+#[derive(Debug, Default)]
+struct Period {
+    length: usize,
+    from: usize,
+    until: usize,
+}
+
+impl Period {
+    /// That of a text which is the same around two places.
+    fn between(bytes: &[u8], before: usize, at: usize) -> Option<Self> {
+        let length = at.checked_sub(before).filter(|length| (1..=LONGEST).contains(length))?;
+        let around = |at: usize| bytes.get(at.checked_sub(BEFORE)?..at + AFTER);
+        let alike = around(at)? == around(before)?;
+        alike.then_some(Self { length, from: at - BEFORE, until: at + AFTER })
+    }
+
+    /// True if all around a place is as it is a period before. Reads each byte once.
+    fn holds(&mut self, bytes: &[u8], at: usize) -> bool {
+        let far = at + AFTER;
+        if self.length == 0 || at < self.from + BEFORE {
+            return false;
+        }
+        if far > self.until {
+            let more = bytes.get(self.until..far);
+            if more.is_none() || more != bytes.get(self.until - self.length..far - self.length) {
+                return false;
+            }
+            self.until = far;
+        }
+        true
+    }
 }
 
 #[derive(Default)]
 pub(super) struct Again {
-    known: [[Known; EACH]; KNOWN],
+    period: Period,
+    /// Where words stood last.
+    last: [[usize; EACH]; WORDS],
+    /// For each place in the period the last word that is known to begin there, plus one.
+    begin: Vec<usize>,
+    known: Vec<Known>,
     notes: Vec<Note>,
     /// What the rows of the word at hand do is written down.
     writes: bool,
-    /// It depends on more than the text around.
-    far: bool,
 }
 
 impl Again {
-    /// A row has looked at what may stand far away.
-    pub(super) const fn far(&mut self) {
-        self.far = true;
+    /// True if the text around a word is as it was where it stood before.
+    fn repeats(&mut self, bytes: &[u8], at: usize) -> bool {
+        if self.period.holds(bytes, at) {
+            return true;
+        }
+        let Some(head) = bytes.get(at..).and_then(|rest| rest.first_chunk::<4>()) else { return false };
+        let slot = u32::from_le_bytes(*head).wrapping_mul(0x9E37_79B1) >> 27;
+        let last = usize::try_from(slot).ok().and_then(|slot| self.last.get_mut(slot));
+        let Some(last) = last.filter(|last| last[0] < at || at == 0) else { return false };
+        let period = last.iter().find_map(|before| Period::between(bytes, *before, at));
+        last.rotate_right(1);
+        last[0] = at;
+        let Some(period) = period else { return false };
+        self.begin.clear();
+        self.begin.resize(period.length, 0);
+        self.known.clear();
+        self.notes.clear();
+        self.period = period;
+        true
     }
 
-    pub(super) fn found(&mut self, row: u16, place: &Range<usize>, said: (f32, Option<Action>)) {
-        self.note(row, place.clone(), What::Found(said));
+    /// What is known of a word.
+    fn of(&self, word: &Range<usize>) -> Option<Known> {
+        let mut next = *self.begin.get(word.start % self.period.length.max(1))?;
+        while let Some(known) = next.checked_sub(1).and_then(|number| self.known.get(number)) {
+            if known.length == word.len() {
+                return Some(known.clone());
+            }
+            next = known.next;
+        }
+        None
     }
 
-    pub(super) fn looked(&mut self, row: u16, start: usize) {
-        self.note(row, start..start, What::Looked);
+    /// Begins to write down what a word wakes.
+    fn write(&mut self, word: &Range<usize>) {
+        let Some(first) = self.begin.get_mut(word.start % self.period.length.max(1)) else { return };
+        let notes = self.notes.len()..self.notes.len();
+        self.known.push(Known { at: word.start, length: word.len(), notes, next: *first });
+        *first = self.known.len();
+        self.writes = true;
     }
 
-    pub(super) fn grew(&mut self, row: u16, place: Range<usize>) {
-        self.note(row, place, What::Grew);
+    /// Writes down what became of a row, if that is of any use.
+    pub(super) fn note(&mut self, row: u16, start: usize, confidence: f32, outcome: Outcome) {
+        if self.writes && !matches!(outcome, Outcome::Nothing) {
+            self.notes.push(Note { row, start, confidence, outcome });
+        }
     }
 
-    pub(super) fn passed(&mut self, row: u16, covered: &Range<u32>) {
-        self.note(row, covered.start as usize..covered.end as usize, What::Passed);
-    }
-
-    fn note(&mut self, row: u16, place: Range<usize>, what: What) {
-        if self.writes {
-            self.notes.push(Note { row, place, what });
+    /// What became of a row may be reported for the same word elsewhere, unless it reaches too far.
+    fn bounded(outcome: Outcome, at: usize) -> Outcome {
+        match outcome {
+            Outcome::Found { from, to, covers }
+                if from + BEFORE <= at || to.max(covers.unwrap_or(0)) >= at + AFTER =>
+            {
+                Outcome::Unsure
+            }
+            outcome => outcome,
         }
     }
 }
 
-/// The place of a word among those that are known.
-fn slot(word: usize) -> usize {
-    (word >> 4).wrapping_mul(0x9E37_79B1) >> 7 & (KNOWN - 1)
-}
-
 impl Scan<'_, '_> {
-    /// True if what the word wakes here is what it woke where it stood last: that is reported here as well.
-    #[inline]
-    pub(in super::super) fn again(&mut self, uses: &[Use], at: usize) -> bool {
-        let wakes = |one: Option<&Use>| matches!(one, Some(Use::Wake(_)));
-        uses.len() >= FEWEST && (wakes(uses.first()) || wakes(uses.last())) && self.woke(uses, at)
-    }
-
-    /// The same for a word that wakes some rows.
-    fn woke(&mut self, uses: &[Use], at: usize) -> bool {
+    /// True if what a word wakes here is what it woke where it stood before: that is reported here as well.
+    pub(in super::super) fn again(&mut self, word: Range<usize>) -> bool {
         #[cfg(test)]
         if anew::ALWAYS.get() {
             return false;
         }
-        let word = uses.as_ptr().addr();
-        let around = |at: usize| self.bytes.get(at.checked_sub(BEFORE)?..at + AFTER);
-        for number in 0..EACH {
-            let known = self.again.known.get(slot(word)).and_then(|known| known.get(number));
-            let alike = |known: &&Known| {
-                known.word == word && around(at).is_some_and(|here| around(known.at) == Some(here))
-            };
-            let Some(known) = known.filter(alike) else { continue };
-            let (notes, far) = (known.notes.clone(), at.saturating_sub(known.at));
-            if self.looks_again(notes.clone(), far) {
-                notes.for_each(|note| self.report_again(note, far));
-                return true;
-            }
+        if !self.again.repeats(self.bytes, word.start) {
+            return false;
         }
-        let from = self.again.notes.len();
-        (self.again.writes, self.again.far) = (true, false);
-        if let Some(known) = self.again.known.get_mut(slot(word)) {
-            known.rotate_right(1);
-            known[0] = Known { word, at, notes: from..from };
-        }
-        false
+        let Some(Known { at, notes, .. }) = self.again.of(&word) else {
+            self.again.write(&word);
+            return false;
+        };
+        notes.for_each(|note| self.report_again(note, word.start.saturating_sub(at)));
+        true
     }
 
-    /// True if the last findings of rows keep the same ones from looking here, and no others that found something.
-    fn looks_again(&mut self, notes: Range<usize>, far: usize) -> bool {
-        let (tried, notes) = (&mut self.tried, self.again.notes.get(notes).unwrap_or_default());
-        notes.iter().all(|note| {
-            let there = |place: usize| u32::try_from(place + far).unwrap_or(u32::MAX);
-            let Some(looked) = tried.of(note.row) else { return false };
-            match note.what {
-                What::Found(_) | What::Grew => true,
-                What::Looked => !looked.grown.contains(&tried_at(note.place.start + far)),
-                What::Passed => looked.grown == (there(note.place.start)..there(note.place.end)),
+    /// Does what a row did so many bytes before.
+    fn report_again(&mut self, number: usize, far: usize) {
+        let Some(Note { row, start, confidence, outcome }) = self.again.notes.get(number).copied() else {
+            return;
+        };
+        let Some(pattern) = self.leaks.patterns.get(usize::from(row)) else { return };
+        match outcome {
+            Outcome::Nothing => {}
+            Outcome::Found { from, to, covers } => {
+                if self.tried.of(row).is_some_and(|looked| looked.grown.contains(&tried_at(start + far))) {
+                    return;
+                }
+                if let Some(covers) = covers {
+                    self.grow(row, start + far..covers + far);
+                }
+                self.report(row, pattern, from + far..to + far, (confidence, None));
             }
-        })
-    }
-
-    fn report_again(&mut self, note: usize, far: usize) {
-        let Some(Note { row, place, what }) = self.again.notes.get(note).cloned() else { return };
-        let place = place.start + far..place.end + far;
-        match what {
-            What::Found(said) => {
-                if let Some(pattern) = self.leaks.patterns.get(usize::from(row)) {
-                    self.report(row, pattern, place, said);
+            Outcome::Covered | Outcome::Unsure => {
+                let outcome = Again::bounded(self.look(row, pattern, start + far, confidence), start + far);
+                if let Some(note) = self.again.notes.get_mut(number)
+                    && matches!(note.outcome, Outcome::Covered)
+                {
+                    note.outcome = match outcome {
+                        Outcome::Found { from, to, covers } => Outcome::Found {
+                            from: from - far,
+                            to: to - far,
+                            covers: covers.map(|covers| covers - far),
+                        },
+                        outcome => outcome,
+                    };
                 }
             }
-            What::Grew => self.grow(row, place),
-            What::Looked | What::Passed => {}
         }
     }
 
-    /// Writes down what the word has woken here.
+    /// The word at hand has woken all that it wakes.
     #[inline]
-    pub(in super::super) fn remember(&mut self, uses: &[Use], at: usize) {
-        if self.again.writes {
-            self.write_down(uses, at);
+    pub(in super::super) fn remember(&mut self) {
+        if std::mem::take(&mut self.again.writes) {
+            let end = self.again.notes.len();
+            let Some(known) = self.again.known.last_mut() else { return };
+            known.notes.end = end;
+            let (at, notes) = (known.at, known.notes.clone());
+            let notes = self.again.notes.get_mut(notes).unwrap_or_default();
+            notes.iter_mut().for_each(|note| note.outcome = Again::bounded(note.outcome, at));
         }
     }
 
-    fn write_down(&mut self, uses: &[Use], at: usize) {
-        let again = &mut self.again;
-        again.writes = false;
-        let word = uses.as_ptr().addr();
-        let known = again.known.get_mut(slot(word)).and_then(|known| known.first_mut());
-        let Some(known) = known.filter(|known| known.word == word) else { return };
-        known.notes.end = again.notes.len();
-        let (from, to) = (at.saturating_sub(BEFORE), at + AFTER);
-        let notes = again.notes.get(known.notes.clone()).unwrap_or_default();
-        let inside = |note: &Note| {
-            let reaches = matches!(note.what, What::Found(_) | What::Grew);
-            !reaches || (note.place.start > from && note.place.end < to)
-        };
-        if again.far || !notes.iter().all(inside) {
-            *known = Known::default();
-        }
+    /// The text is walked over once more, for other words.
+    pub(in super::super) fn start_over(&mut self) {
+        self.again = Again::default();
+        self.tried.forget_places();
     }
 }
 

@@ -13,7 +13,9 @@ use super::{
         tried::tried_at,
         verdict::{Action, Family},
     },
-    Scan, is_key_byte,
+    Scan,
+    again::Outcome,
+    is_key_byte,
 };
 
 /// Longest name before a value.
@@ -28,25 +30,31 @@ const LONGEST_BLOCK: usize = 16 * 1024;
 impl Scan<'_, '_> {
     /// Runs one row's regex from one place.
     pub(super) fn attempt(&mut self, row: u16, pattern: &Pattern, start: usize, confidence: f32) {
+        let outcome = self.look(row, pattern, start, confidence);
+        self.again.note(row, start, confidence, outcome);
+    }
+
+    /// The same, and says what became of it.
+    pub(super) fn look(&mut self, row: u16, pattern: &Pattern, start: usize, confidence: f32) -> Outcome {
         if (pattern.row.untrusted && !self.piece.untrusted) || !self.piece.has(pattern.family) {
-            return;
+            return Outcome::Nothing;
         }
         if !pattern.row.behind.is_empty() && !self.may_be_told_behind(row, pattern, start) {
-            return;
+            return Outcome::Nothing;
         }
-        let Some(looked) = self.tried.of(row) else { return };
+        let Some(looked) = self.tried.of(row) else { return Outcome::Nothing };
         if looked.grown.contains(&tried_at(start)) {
-            return self.again.passed(row, &looked.grown);
+            return Outcome::Covered;
         }
         if looked.place == tried_at(start) {
-            return;
+            return Outcome::Nothing;
         }
         looked.place = tried_at(start);
         let matcher = pattern.matcher();
         // WHY: what cannot begin here cannot with more text either, so a stream need not wait for it.
         let rest = self.bytes.get(start..).filter(|rest| !pattern.named && !rest.is_empty());
         if rest.is_some_and(|rest| matcher.is_some_and(|matcher| !matcher.begins.fit(rest))) {
-            return;
+            return Outcome::Nothing;
         }
         let run_end = self.run_end(start);
         let end = match pattern.row.reach {
@@ -57,7 +65,8 @@ impl Scan<'_, '_> {
         self.leave_open(start, far);
         let Some(matcher) = matcher else {
             // A row that cannot look is a refusal, not a pass.
-            return self.report(row, pattern, start..end.min(self.bytes.len()), (1.0, Some(Action::Refuse)));
+            self.report(row, pattern, start..end.min(self.bytes.len()), (1.0, Some(Action::Refuse)));
+            return Outcome::Unsure;
         };
         let stop = end.max(far.min(start + 2 * REACH));
         let here = self.blocks.of(start..stop);
@@ -66,22 +75,24 @@ impl Scan<'_, '_> {
                 || (pattern.letters > 0 && here.count(b'a', b'z') < pattern.letters)
         };
         if here.is_some_and(lacks) {
-            return;
+            return Outcome::Nothing;
         }
         let bytes = self.bytes;
-        let Some(from) = (if pattern.named { self.after_name(start) } else { Some(start) }) else { return };
+        let Some(from) = (if pattern.named { self.after_name(start) } else { Some(start) }) else {
+            return Outcome::Nothing;
+        };
         if pattern.named && self.is_name_again(pattern, from) {
-            return;
+            return Outcome::Nothing;
         }
-        let Some(slice) = bytes.get(from..end.min(bytes.len())) else { return };
+        let Some(slice) = bytes.get(from..end.min(bytes.len())) else { return Outcome::Nothing };
         #[cfg(test)]
         super::work::add(slice.len());
         let direct = pattern.matched(matcher, slice).map(|(first, last)| (from + first, from + last));
         let broken = pattern.row.reach == 0 && far > end;
         let joined = if broken { self.joined((pattern, matcher), start, run_end, far) } else { None };
-        let Some((from, mut to)) = joined.or(direct) else { return };
+        let Some((from, mut to)) = joined.or(direct) else { return Outcome::Nothing };
         if !pattern.row.behind.is_empty() && !self.is_told_behind(row, pattern, start, to) {
-            return;
+            return Outcome::Nothing;
         }
         if pattern.row.grow || self.is_cut(pattern, from..to) {
             let rest = self.bytes.get(to..).unwrap_or_default();
@@ -93,15 +104,14 @@ impl Scan<'_, '_> {
         }
         if !pattern.row.block.is_empty() {
             to = self.block_end(pattern.row.block.as_bytes(), start, to);
-            self.again.far();
         }
-        self.again.looked(row, start);
-        if to > end.min(run_end) {
-            self.again.grew(row, start..to);
+        let covers = (to > end.min(run_end)).then_some(to);
+        if let Some(to) = covers {
             self.grow(row, start..to);
         }
         let from = if pattern.family == Family::Personal { self.with_bracket(from, to) } else { from };
         self.report(row, pattern, from..to, (confidence, None));
+        if pattern.row.block.is_empty() { Outcome::Found { from, to, covers } } else { Outcome::Unsure }
     }
 
     /// Notes that the row's last finding covers a place.
@@ -183,7 +193,6 @@ impl Scan<'_, '_> {
         place: Range<usize>,
         (confidence, forced): (f32, Option<Action>),
     ) {
-        self.again.found(row, &place, (confidence, forced));
         let row = usize::from(row);
         let (Some(kind), Some(rule)) = (self.leaks.kinds.get(row), self.leaks.rules.get(row)) else { return };
         let (from, to) = self.piece.view.back(place.start, place.end);
@@ -217,8 +226,9 @@ impl Scan<'_, '_> {
             return end;
         }
         self.leave_open(start, start + LONGEST_BLOCK);
-        let plain =
-            |byte: &u8| is_key_byte(*byte) || matches!(byte, b'\n' | b'\r' | b'\\' | b':' | b',' | b' ');
+        let plain = |byte: &u8| {
+            is_key_byte(*byte) || matches!(byte, b'\n' | b'\r' | b'\\' | b':' | b',' | b' ' | b'>')
+        };
         let length = text.iter().take_while(|byte| plain(byte)).count();
         body + text.get(..length).unwrap_or_default().trim_ascii_end().len()
     }

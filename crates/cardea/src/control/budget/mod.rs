@@ -445,7 +445,7 @@ mod tests {
         db.migrate().await.unwrap();
         let clock: SharedClock = ManualClock::at(Timestamp(1_800_000_000_000));
         let observe = Observe::new(db.clone(), Arc::clone(&clock), Prices::default());
-        let vault = Vault::new(db.clone(), observe.clone(), root, Arc::clone(&clock));
+        let vault = Vault::new(db.clone(), observe.clone(), root, Arc::clone(&clock)).await;
         let shared = Arc::new(Memory::new(MemoryConfig::default(), Arc::clone(&clock)));
         let neighbours = Neighbours { db, shared, observe, vault, clock, jobs: Jobs::new() };
         let rate = Rate { burst: 100, refill: 100, per: Millis::from_secs(60) };

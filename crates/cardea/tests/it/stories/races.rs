@@ -227,7 +227,7 @@ async fn read(file: &std::path::Path, bytes: &[u8], config: &Config) -> Result<S
     let log: Result<Vec<(i64, Vec<u8>)>, _> =
         db.rows("SELECT seq, body FROM audit ORDER BY node, seq", Vec::new()).await;
     let observe = Observe::new(db.clone(), clock.clone(), Prices::default());
-    let opened = Vault::new(db.clone(), observe, root, clock).open(&TENANT.into(), "s").await;
+    let opened = Vault::new(db.clone(), observe, root, clock).await.open(&TENANT.into(), "s").await;
     db.close().await;
     verified.map_err(|error| error.to_string())?;
     let opened = opened.map_err(words)?.map(|secret| String::from_utf8_lossy(&secret).into_owned());

@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use cardea::turn::NODE_LEASE;
+use cardea::{flow::resume_one, turn::NODE_LEASE};
 use cardea_core::time::Millis;
 use cardea_store::Commit;
-use cardea_testkit::{World, model::Act};
+use cardea_testkit::{World, model::Act, world::Node};
 use serde_json::json;
 
 use super::undo::{reserve, states, warehouse};
@@ -17,11 +17,17 @@ permit (principal in Role::"support", action, resource in Server::"demo");
 forbid (principal, action == Action::"demo__charge", resource) unless { context has approval };
 "#;
 
-/// Lets the world's own node seem dead for a moment, until the other one has taken over and asked the model.
-async fn is_taken_over(world: &World, asked: usize) {
+/// Lets the world's own node seem dead once it has asked the model so often, until the other one has taken over.
+async fn is_taken_over(world: &World, second: &Node, asked: usize) {
     while world.model().seen().len() < asked {
+        tokio::task::yield_now().await;
+    }
+    let sql = "SELECT id FROM turns WHERE node = 'second'";
+    while world.app.db.row::<(String,)>(sql, Vec::new()).await.unwrap().is_none() {
         world.clock.advance(Millis(NODE_LEASE.0 + 1_000));
-        tokio::time::sleep(Duration::from_millis(1_300)).await;
+        for free in second.app.turns.free(9).await.unwrap() {
+            drop(resume_one(&second.app, &free).await);
+        }
     }
 }
 
@@ -35,7 +41,7 @@ async fn who_waits_at_a_frozen_node_gets_the_receipt_of_the_node_that_went_on() 
     let world = World::with_model([pay, slow(), Act::say("It is paid, says the second node.")]).await;
     let second = world.node("second").await;
     let ann = world.user("support");
-    let (asked, ()) = tokio::join!(ann.asks("Refund it, please."), is_taken_over(&world, 3));
+    let (asked, ()) = tokio::join!(ann.asks("Refund it, please."), is_taken_over(&world, &second, 2));
     let receipt = asked.reply.expect(200).body;
     assert_eq!(receipt["answer"], "It is paid, says the second node.", "{receipt}");
     assert_eq!(receipt["tools"][0]["state"], "done", "{receipt}");
@@ -49,7 +55,8 @@ async fn a_stream_at_a_frozen_node_ends_with_the_answer_of_the_node_that_went_on
     let second = world.node("second").await;
     let ann = world.user("support");
     let body = json!({ "model": "agent/scripted", "stream": true, "messages": [{ "role": "user", "content": "Well?" }] });
-    let (reply, ()) = tokio::join!(ann.post("/v1/chat/completions", &body), is_taken_over(&world, 2));
+    let (reply, ()) =
+        tokio::join!(ann.post("/v1/chat/completions", &body), is_taken_over(&world, &second, 1));
     let text = reply.expect(200).text;
     assert!(text.contains("says the second node.") && text.contains("[DONE]"), "{text}");
     assert!(text.contains("\"finish_reason\":\"stop\"") && !text.contains("error"), "{text}");
@@ -64,10 +71,7 @@ async fn the_events_of_a_turn_that_goes_on_at_another_node_are_told_here_as_well
     let (ann, sue) = (world.user("support"), world.user("supervisor"));
     let turn = ann.asks("Refund it, please.").await;
     let there = second.holder(ann.token());
-    let (events, ()) = tokio::join!(there.follows(turn.turn(), None), async {
-        tokio::time::sleep(Duration::from_millis(1_500)).await; // the stream is quiet by then
-        sue.approves(&turn).await;
-    });
+    let events = there.follows_until(turn.turn(), "turn.waiting", sue.approves(&turn)).await;
     assert_eq!(events.last().map(|event| event.kind.as_str()), Some("turn.ended"), "{events:?}");
     second.app.stop().await;
 }
@@ -119,9 +123,7 @@ async fn a_quiet_stream_ends_with_the_credential_of_its_reader() {
     let world = World::with_model([pay]).await;
     let ann = world.user("support");
     let turn = ann.asks("Refund it, please.").await;
-    let (events, ()) = tokio::join!(ann.follows(turn.turn(), None), async {
-        tokio::time::sleep(Duration::from_millis(500)).await; // the stream is quiet by then
-        world.clock.advance(Millis::from_secs(13 * 3_600));
-    });
+    let expires = async { world.clock.advance(Millis::from_secs(13 * 3_600)) };
+    let events = ann.follows_until(turn.turn(), "turn.waiting", expires).await;
     assert_eq!(events.last().map(|event| event.kind.as_str()), Some("turn.waiting"), "{events:?}");
 }

@@ -147,6 +147,21 @@ async fn an_answer_that_is_no_result_is_told_as_what_it_is() {
 }
 
 #[tokio::test]
+async fn the_status_with_which_a_server_refuses_a_connection_stands_in_the_audit_log() {
+    for (status, is_newest) in [(401, false), (403, false), (503, false), (503, true)] {
+        let server = Turncoat::start(tools()).await;
+        let server = if is_newest { server.newest() } else { server };
+        let world = world(&server, &["pay"]).await;
+        server.refuses(status);
+        let receipt = world.user("support").asks("Pay.").await.answers("Well.").await;
+        assert_eq!((told(&receipt).0, server.calls().len()), ("failed", 0), "{receipt}");
+        let audit = world.audit().await;
+        let ended = audit.entries.iter().find(|entry| entry["event"] == "step.ended").unwrap();
+        assert_eq!(ended["detail"]["status"], status, "{ended}");
+    }
+}
+
+#[tokio::test]
 async fn a_scope_that_a_server_wants_is_named() {
     let acts = [
         Act::call(
