@@ -17,7 +17,7 @@ HEADS, HIDDEN, EPOCHS = {"prompt": 3, "document": 1}, {"prompt": 64, "document":
 # Between these shares of harmless held-out texts the classifier is unsure.
 UNSURE = {"prompt": (0.90, 0.9995), "document": (0.75, 0.9995)}
 # What the look adds, as a share of what its head says.
-SHARE = {"prompt": 0.75, "document": 0.5}
+SHARE = {"prompt": 0.75, "document": 1.0}
 # A source of harmless texts counts by its size to this power for the lines that the engine is given, of prompts each alike.
 # Three quarters of those are of two sources, and what people ask on any day is in the small ones; of the records two thirds
 # are manuals, but of one source there are three texts only.
@@ -26,7 +26,7 @@ LINED = {"prompt": 0.0, "document": 0.3}
 # them at full weight, with which its false alarms among them are fewer.
 WORK = 0.2
 # What our own texts count beside a source of their size.
-OWN = {"prompt": {"own": 2.0, "written": 1.0}, "document": {"own": 2.0, "written": 1.0}}
+OWN = {"prompt": {"own": 2.0, "written": 1.0}, "document": {"own": 2.0, "written": 2.0}}
 
 
 # Texts of our own: filled by grammars, and written one by one. They count for no line and no mean.
