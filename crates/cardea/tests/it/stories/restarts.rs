@@ -2,7 +2,7 @@
 
 use cardea::{
     app::App,
-    flow::{Request, delete, erase, resume_one},
+    flow::{Request, RevokeRequest, delete, erase, resume_one, revoke},
     observe::Trace,
     turn::Free,
 };
@@ -150,6 +150,10 @@ async fn unended(app: &App, tool: &str) -> Free {
                 WHERE id IN (SELECT conversation FROM turns WHERE ended_at IS NULL)";
     let left = Commit::new().run(sql, args![tool]).run(talk, args![tool]);
     app.db.commit(left).await.unwrap();
+    open_turn(app).await
+}
+
+async fn open_turn(app: &App) -> Free {
     let sql = "SELECT id, agent FROM turns WHERE ended_at IS NULL";
     let (id, agent): (TurnId, AgentName) = app.db.row(sql, args![]).await.unwrap().unwrap();
     Free { id, agent }
@@ -262,4 +266,35 @@ async fn a_write_that_a_crash_cut_off_makes_old_what_it_may_have_changed_though_
 #[tokio::test]
 async fn what_was_being_taken_back_as_a_process_ended_makes_old_what_it_may_have_changed() {
     assert_eq!(looks_again(BEING_TAKEN_BACK, async |_, _| ()).await, "unknown");
+}
+
+#[tokio::test]
+async fn what_was_masked_while_its_conversation_was_deleted_goes_with_the_turn_whoever_ends_it() {
+    for revoked in [false, true] {
+        let acts = [Act::call("demo__letters", json!({ "to": "ann" })), Act::say("One.")];
+        let plan = World::plan().model(acts).connector(Service::start().await, LETTERS).policies(POLICIES);
+        let world = plan.start().await;
+        let letters = json!(["charged to 5500 0055 5555 5559"]);
+        world.service().says("GET /letters/ann", [Say::Json(200, letters)]);
+        let (app, ann) = (&world.app, world.user("support"));
+        let turn = ann.asks("What letters are there for Ann?").await;
+        drop(turn.answers("One.").await);
+        // The conversation is deleted during the call. Its outcome is written after that, and then the process ends.
+        let copy = "CREATE TABLE kept AS SELECT * FROM secrets WHERE name LIKE 'placeholders/%'";
+        app.db.commit(Commit::new().run(copy, args![])).await.unwrap();
+        let free = unended(app, "demo__letters").await;
+        let request = Request { caller: caller(app, &ann).await, trace: Trace::default() };
+        delete(app, &request, turn.conversation().parse().unwrap()).await.unwrap();
+        let again = "INSERT INTO secrets SELECT * FROM kept";
+        app.db.commit(Commit::new().run(again, args![])).await.unwrap();
+        let kept = "SELECT COUNT(*) FROM secrets WHERE name LIKE 'placeholders/%'";
+        assert_eq!(app.db.row(kept, args![]).await.unwrap(), Some((1_i64,)), "revoked: {revoked}");
+        if revoked {
+            drop(revoke(app, &request, RevokeRequest::default()).await.unwrap());
+        }
+        resume_one(app, &free).await.unwrap();
+        let ended = "SELECT code FROM turns WHERE ended_at IS NOT NULL";
+        assert!(app.db.row::<(String,)>(ended, args![]).await.unwrap().is_some(), "revoked: {revoked}");
+        assert_eq!(app.db.row(kept, args![]).await.unwrap(), Some((0_i64,)), "revoked: {revoked}");
+    }
 }
