@@ -620,6 +620,25 @@ async fn a_large_place_gets_an_index_of_its_own(url: &str, clock: &Arc<ManualClo
     tokio::select! { () = work => {}, _ = connection => {} }
 }
 
+/// A backup reads the tables, and an index is built, for as long as either takes.
+async fn whoever_starts_while_others_hold_the_table_waits_for_none_of_them(case: &Case<'_>, url: &str) {
+    let (mut client, connection) = tokio_postgres::connect(url, tokio_postgres::NoTls).await.unwrap();
+    let work = async {
+        let record = case.record("kept", &[]).await;
+        case.put(place(50), key(1), record.clone()).await;
+        for held in ["ACCESS SHARE", "SHARE UPDATE EXCLUSIVE"] {
+            let holds = client.transaction().await.unwrap();
+            holds.batch_execute(&format!("LOCK TABLE cardea_cache IN {held} MODE")).await.unwrap();
+            let new = PostgresCache::new(url, None, BYTES, PER_PLACE, case.clock.clone()).unwrap();
+            let new = new.patient(PATIENT);
+            assert_eq!(new.get(&place(50), &key(1)).await, Ok(Some(record.clone())), "{held}");
+            assert_eq!(new.put(&place(50), &key(1), record.clone()).await, Ok(()), "{held}");
+            holds.rollback().await.unwrap();
+        }
+    };
+    tokio::select! { () = work => {}, _ = connection => {} }
+}
+
 /// A crash empties tables without a log, and leaves the count as it was.
 async fn a_server_that_crashed_makes_nothing_fresh_that_was_cleared(case: &Case<'_>, url: &str) {
     let (client, connection) = tokio_postgres::connect(url, tokio_postgres::NoTls).await.unwrap();
@@ -666,6 +685,7 @@ async fn postgres_contract(server: &Server, vectors: bool) {
     if vectors {
         a_large_place_gets_an_index_of_its_own(&place_of.url, &clock).await;
     }
+    whoever_starts_while_others_hold_the_table_waits_for_none_of_them(&case, &place_of.url).await;
     let second = open();
     let record = case.record("ours", &["shared"]).await;
     case.put(place(31), key(1), record).await;

@@ -41,6 +41,15 @@ const THOROUGH: Duration = Duration::from_secs(5);
 /// Number of puts after which records are tidied up.
 const TIDY: u64 = 64;
 
+/// Whether there are all tables, the extension, and the column that needs it.
+const THERE: &str = "SELECT to_regclass('cardea_cache') IS NOT NULL AND to_regclass('cardea_cache_put') IS NOT NULL \
+    AND to_regclass('cardea_cache_marks') IS NOT NULL AND to_regclass('cardea_cache_clock') IS NOT NULL, \
+    EXISTS (SELECT 1 FROM pg_extension WHERE extname = 'vector'), \
+    EXISTS (SELECT 1 FROM pg_attribute WHERE attrelid = to_regclass('cardea_cache') AND attname = 'vec' \
+    AND NOT attisdropped)";
+/// Begins each change of them. Two nodes that start at once must not both create them. What waits for a lock on a table
+/// lets nobody past, so it does not wait for long.
+const ALONE: &str = "SELECT pg_advisory_xact_lock(7230114); SET LOCAL lock_timeout = 200;";
 const TABLES: &str = "
 CREATE UNLOGGED TABLE IF NOT EXISTS cardea_cache (
     place BYTEA NOT NULL, key BYTEA NOT NULL, until BIGINT NOT NULL, asked_at BIGINT NOT NULL,
@@ -162,25 +171,25 @@ impl PostgresCache {
     }
 
     /// Creates the tables; returns whether the server compares vectors.
+    ///
+    /// INVARIANT: what exists is not created again. `IF NOT EXISTS` locks the table before it looks, and so waits for a
+    /// backup or for an index that is being built, and all other nodes behind it.
     async fn prepare(&self, session: &Session) -> Result<bool, Away> {
-        // WHY: two nodes that start at once must not both create them.
-        let script = format!("SELECT pg_advisory_xact_lock(7230114); {TABLES}");
-        session.script(&script).await.map_err(|fault| told(&fault))?;
+        let [tables, vectors, column] = there(session).await?;
+        if tables && vectors && column {
+            return Ok(true);
+        }
+        if !tables {
+            session.script(&format!("{ALONE} {TABLES}")).await.map_err(|fault| told(&fault))?;
+        }
         // Without the right or the files the extension is missing, and vectors are compared here.
         let _absent = session.script("CREATE EXTENSION IF NOT EXISTS vector").await;
-        let there = "SELECT COUNT(*) FROM pg_extension WHERE extname = 'vector'";
-        let count: i64 = session
-            .query(there, &[])
-            .await
-            .map_err(|fault| told(&fault))?
-            .first()
-            .map_or(0, |row| row.get(0));
-        if count > 0 {
-            let add = "SELECT pg_advisory_xact_lock(7230114);
-                ALTER TABLE cardea_cache ADD COLUMN IF NOT EXISTS vec vector(384)";
-            session.script(add).await.map_err(|fault| told(&fault))?;
+        let [_, vectors, column] = there(session).await?;
+        if vectors && !column {
+            let add = format!("{ALONE} ALTER TABLE cardea_cache ADD COLUMN IF NOT EXISTS vec vector(384)");
+            session.script(&add).await.map_err(|fault| told(&fault))?;
         }
-        Ok(count > 0)
+        Ok(vectors)
     }
 
     async fn rows(&self, sql: &str, args: Args<'_>) -> Result<Vec<Row>, Away> {
@@ -348,6 +357,12 @@ impl PostgresCache {
         let tags: Vec<&[u8]> = tags.iter().map(|tag| tag.0.as_slice()).collect();
         self.rows(MARK, &[&tags, &self.clock.now().0]).await.map(drop)
     }
+}
+
+/// Returns whether there are the tables, the extension, and the column that needs it.
+async fn there(session: &Session) -> Result<[bool; 3], Away> {
+    let rows = session.query(THERE, &[]).await.map_err(|fault| told(&fault))?;
+    Ok(rows.first().map_or([false; 3], |row| [0, 1, 2].map(|at| row.get(at))))
 }
 
 /// Builds the index of a place, unless an index is being built already. An invalid index is dropped first.
