@@ -5,7 +5,7 @@
 //! vectors of the place are read and compared here.
 
 use std::{
-    collections::HashSet,
+    collections::HashMap,
     sync::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicU64, Ordering},
@@ -16,7 +16,7 @@ use std::{
 use cardea_core::{
     canonical::hex,
     secret::{ExposeSecret, SecretString},
-    time::SharedClock,
+    time::{Millis, SharedClock, Timestamp},
 };
 use cardea_embed::{Partition, Vector};
 use futures::FutureExt;
@@ -33,6 +33,9 @@ use crate::db::{
 const LARGE: i64 = 20_000;
 /// Limit of such indexes, of all nodes.
 const INDEXES: i64 = 32;
+/// Pause after a build of an index that left none, doubled after each, up to [`RARELY`].
+const AGAIN: Millis = Millis::from_secs(600);
+const RARELY: Millis = Millis::from_secs(24 * 3_600);
 /// Prefix of their names; the first twelve bytes of the place follow.
 const INDEX: &str = "cardea_cache_hnsw_";
 /// Time limit of a removal, which visits every record, unless the patience of a question is longer. The server
@@ -91,13 +94,33 @@ pub struct PostgresCache {
     above: i64,
     /// Whether the server has the extension; determined when the tables are created.
     vectors: AsyncMutex<Option<bool>>,
-    large: Mutex<HashSet<Place>>,
+    large: Mutex<HashMap<Place, Tries>>,
     puts: AtomicU64,
 }
 
 impl std::fmt::Debug for PostgresCache {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("PostgresCache").field("limits", &self.limits).finish_non_exhaustive()
+    }
+}
+
+/// When the index of a large place may be built, and the pause after that.
+struct Tries {
+    next: Timestamp,
+    pause: Millis,
+}
+
+impl Tries {
+    const NONE: Self = Self { next: Timestamp(0), pause: AGAIN };
+
+    /// Returns whether the index may be built now, and notes that it is.
+    fn begin(&mut self, now: Timestamp) -> bool {
+        let due = now >= self.next;
+        if due {
+            let pause = Millis(self.pause.0.saturating_mul(2).min(RARELY.0));
+            *self = Self { next: now.plus(self.pause), pause };
+        }
+        due
     }
 }
 
@@ -220,7 +243,7 @@ impl PostgresCache {
         let now = self.clock.now().0;
         let count = i64::try_from(count).unwrap_or(i64::MAX);
         let rows = if vectors {
-            let large = self.large.lock().unwrap_or_else(PoisonError::into_inner).contains(place);
+            let large = self.large.lock().unwrap_or_else(PoisonError::into_inner).contains_key(place);
             // The planner uses an index of one place only if the place is in the text; it is a digest made here.
             let here = if large {
                 format!("place = '\\x{place}'::bytea AND $1::bytea IS NOT NULL")
@@ -321,22 +344,31 @@ impl PostgresCache {
         let name = format!("{INDEX}{}", hex(place.0.get(..12).unwrap_or_default()));
         let sql = "SELECT COUNT(*), COUNT(*) FILTER (WHERE c.relname = $2), \
             COUNT(*) FILTER (WHERE c.relname = $2 AND i.indisvalid), \
-            (SELECT COUNT(*) FROM cardea_cache WHERE place = $3 AND vec IS NOT NULL) \
+            (SELECT COUNT(*) FROM cardea_cache WHERE place = $3 AND vec IS NOT NULL), \
+            EXISTS (SELECT 1 FROM pg_locks l JOIN pg_database d ON d.oid = l.database \
+                WHERE l.locktype = 'advisory' AND l.objid = 7230116 AND d.datname = current_database()) \
             FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid \
             WHERE i.indrelid = 'cardea_cache'::regclass AND c.relname LIKE $1";
         let rows = self.rows(sql, &[&format!("{INDEX}%"), &name, &place.0.as_slice()]).await?;
-        let (all, here, whole, vectors): (i64, i64, i64, i64) =
-            rows.first().map_or((0, 0, 0, 0), |row| (row.get(0), row.get(1), row.get(2), row.get(3)));
+        let Some(row) = rows.first() else { return Ok(()) };
+        let [all, here, whole, vectors] = [0, 1, 2, 3].map(|at| row.get::<_, i64>(at));
+        let building: bool = row.get(4);
         let wanted = vectors > self.above && (here > 0 || all < INDEXES);
-        {
+        // WHY a pause: what the server lacks for an index it lacks for a while, and a build costs it a core.
+        let due = {
             let mut large = self.large.lock().unwrap_or_else(PoisonError::into_inner);
             if wanted {
-                large.insert(*place)
+                let tries = large.entry(*place).or_insert(Tries::NONE);
+                if whole > 0 {
+                    *tries = Tries::NONE;
+                }
+                whole == 0 && !building && tries.begin(self.clock.now())
             } else {
-                large.remove(place)
-            };
-        }
-        if wanted && whole == 0 {
+                large.remove(place);
+                false
+            }
+        };
+        if due {
             let place = *place;
             self.link.later("cache-index", async move |session| make(&session, &name, &place).await);
         }
