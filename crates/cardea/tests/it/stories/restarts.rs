@@ -2,18 +2,23 @@
 
 use cardea::{
     app::App,
+    control::{Answer, Choice},
     flow::{Request, RevokeRequest, delete, erase, resume_one, revoke},
     observe::Trace,
     turn::Free,
 };
-use cardea_auth::{Caller, Credentials};
-use cardea_core::id::{AgentName, ConversationId, TurnId};
+use cardea_auth::{Caller, Credentials, VerifiedClaims};
+use cardea_core::{
+    Code,
+    id::{AgentName, ApprovalId, ConversationId, TurnId},
+    time::Millis,
+};
 use cardea_store::{Commit, args};
 use cardea_testkit::{
     World,
     chaos::Weather,
     model::Act,
-    world::{SECRET, Say, Service, TENANT, User},
+    world::{Plan, SECRET, Say, Service, TENANT, User},
 };
 use serde_json::{Value, json};
 use tokio::task::JoinSet;
@@ -297,4 +302,61 @@ async fn what_was_masked_while_its_conversation_was_deleted_goes_with_the_turn_w
         assert!(app.db.row::<(String,)>(ended, args![]).await.unwrap().is_some(), "revoked: {revoked}");
         assert_eq!(app.db.row(kept, args![]).await.unwrap(), Some((0_i64,)), "revoked: {revoked}");
     }
+}
+
+/// A world in which a person has so long to let this server reserve a lamp, and whose process has ended meanwhile.
+async fn asked_to_reserve(plan: Plan, server: &str, within: &str) -> (World, ApprovalId) {
+    let tool = format!("{server}__reserve");
+    let acts = [Act::call(&tool, json!({ "item": "lamp" })), Act::say("It is reserved.")];
+    let policies =
+        format!("{SUPPORT_WORKS_THERE}{ASK}").replace("charge\"", "reserve\"").replace("own", server);
+    let plan = plan.model(acts).policies(&policies).set("CARDEA_POLICIES__APPROVAL", within);
+    let world = plan.start().await;
+    let turn = world.user("support").asks("Reserve the lamp.").await;
+    turn.waits_for_approval(&tool).await;
+    world.app.stop().await;
+    let approval = turn.approval().parse().unwrap();
+    (world, approval)
+}
+
+async fn approves(app: &App, approval: ApprovalId) {
+    let sue = VerifiedClaims::new(TENANT, "sue").role("supervisor").scope("read");
+    let (sue, answer) = (app.auth.embedded(sue).unwrap(), Answer { choice: Choice::Approve, comment: "" });
+    drop(app.control.decide(&sue, approval, answer, None).await.unwrap());
+}
+
+#[tokio::test]
+async fn what_was_approved_in_time_is_done_though_its_turn_goes_on_only_after_that_time() {
+    let plan = World::plan().connector(Service::start().await, WAREHOUSE);
+    let (world, approval) = asked_to_reserve(plan, "demo", "1min").await;
+    world.service().says("POST /reservations", [Say::Json(201, json!({ "id": "a1" }))]);
+    let second = takes_its_place(&world, |config| config).await;
+    world.clock.advance(Millis::from_secs(45));
+    approves(&second, approval).await;
+    world.clock.advance(Millis::from_secs(30));
+    resume_one(&second, &open_turn(&second).await).await.unwrap();
+    let (state, receipt) = ends(&second).await;
+    assert_eq!((state.as_str(), states(&receipt)), ("answered", vec!["done"]), "{receipt}");
+    assert_eq!(world.service().lines(), ["POST /reservations"]);
+    second.stop().await;
+}
+
+#[tokio::test]
+async fn a_turn_waits_three_days_for_its_server_from_when_it_was_approved() {
+    const DAY: u64 = 24 * 3_600;
+    let plan = World::plan().tools(bookkeeper(&Books::default()));
+    let (world, approval) = asked_to_reserve(plan, "own", "7d").await;
+    let (second, _proxy, _jobs) = without_its_server(&world).await;
+    drop(second.action.refresh().await.unwrap_err()); // it is away
+    world.clock.advance(Millis::from_secs(4 * DAY));
+    approves(&second, approval).await;
+    let free = open_turn(&second).await;
+    for _day in 0..3 {
+        let waits = resume_one(&second, &free).await.unwrap_err();
+        assert_eq!(waits.code(), Code::UpstreamSilent);
+        world.clock.advance(Millis::from_secs(DAY));
+    }
+    resume_one(&second, &free).await.unwrap();
+    assert_eq!(ends(&second).await.0, "answered", "not for ever");
+    second.stop().await;
 }
