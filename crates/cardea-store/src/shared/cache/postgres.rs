@@ -4,6 +4,8 @@
 //! the order within it is exact; a place of more than [`LARGE`] records gets an HNSW index of its own). Without it the
 //! vectors of the place are read and compared here.
 
+mod index;
+
 use std::{
     collections::HashMap,
     sync::{
@@ -16,13 +18,14 @@ use std::{
 use cardea_core::{
     canonical::hex,
     secret::{ExposeSecret, SecretString},
-    time::{Millis, SharedClock, Timestamp},
+    time::SharedClock,
 };
 use cardea_embed::{Partition, Vector};
 use futures::FutureExt;
 use tokio::sync::Mutex as AsyncMutex;
 use tokio_postgres::{Row, types::ToSql};
 
+use self::index::{Tries, make};
 use super::{Answer, Away, CacheStore, Held, Key, LONGEST, PATIENCE, Place, Record, Tag, wire::Wire};
 use crate::db::{
     address::Address,
@@ -33,9 +36,6 @@ use crate::db::{
 const LARGE: i64 = 20_000;
 /// Limit of such indexes, of all nodes.
 const INDEXES: i64 = 32;
-/// Pause after a build of an index that left none, doubled after each, up to [`RARELY`].
-const AGAIN: Millis = Millis::from_secs(600);
-const RARELY: Millis = Millis::from_secs(24 * 3_600);
 /// Prefix of their names; the first twelve bytes of the place follow.
 const INDEX: &str = "cardea_cache_hnsw_";
 /// Time limit of a removal, which visits every record, unless the patience of a question is longer. The server
@@ -101,26 +101,6 @@ pub struct PostgresCache {
 impl std::fmt::Debug for PostgresCache {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("PostgresCache").field("limits", &self.limits).finish_non_exhaustive()
-    }
-}
-
-/// When the index of a large place may be built, and the pause after that.
-struct Tries {
-    next: Timestamp,
-    pause: Millis,
-}
-
-impl Tries {
-    const NONE: Self = Self { next: Timestamp(0), pause: AGAIN };
-
-    /// Returns whether the index may be built now, and notes that it is.
-    fn begin(&mut self, now: Timestamp) -> bool {
-        let due = now >= self.next;
-        if due {
-            let pause = Millis(self.pause.0.saturating_mul(2).min(RARELY.0));
-            *self = Self { next: now.plus(self.pause), pause };
-        }
-        due
     }
 }
 
@@ -395,28 +375,6 @@ impl PostgresCache {
 async fn there(session: &Session) -> Result<[bool; 3], Away> {
     let rows = session.query(THERE, &[]).await.map_err(|fault| told(&fault))?;
     Ok(rows.first().map_or([false; 3], |row| [0, 1, 2].map(|at| row.get(at))))
-}
-
-/// Builds the index of a place, unless an index is being built already. An invalid index is dropped first.
-async fn make(session: &Session, name: &str, place: &Place) -> Result<(), Fault> {
-    session.script("SET statement_timeout = 0").await?;
-    // WHY try: a statement that waits for a lock holds a snapshot, and building an index waits for all older snapshots.
-    let alone = session.query("SELECT pg_try_advisory_lock(7230116)", &[]).await?;
-    if !alone.first().is_some_and(|row| row.get(0)) {
-        return Ok(());
-    }
-    // INVARIANT: while the lock is held, an invalid index is not being built: building it was interrupted.
-    let cut = "SELECT 1 FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid \
-        WHERE i.indrelid = 'cardea_cache'::regclass AND c.relname = $1 AND NOT i.indisvalid";
-    if !session.query(cut, &[&name]).await?.is_empty() {
-        session.script(&format!("DROP INDEX CONCURRENTLY IF EXISTS {name}")).await?;
-    }
-    // WHY concurrently, and so as a statement of its own: otherwise no one could write until it is built.
-    let make = format!(
-        "CREATE INDEX CONCURRENTLY IF NOT EXISTS {name} ON cardea_cache USING hnsw (vec vector_cosine_ops) \
-         WHERE place = '\\x{place}'::bytea"
-    );
-    session.script(&make).await
 }
 
 fn told(fault: &Fault) -> Away {
