@@ -108,7 +108,6 @@ impl Context {
 
     /// Returns the rows that destroy the placeholders of a conversation that was deleted meanwhile, for the turn's last
     /// commit.
-    #[must_use]
     pub fn forget_if_deleted(&self, owner: &Principal, conversation: Option<ConversationId>) -> Commit {
         let Some(id) = conversation else { return Commit::new() };
         let sql = "DELETE FROM secrets WHERE tenant = $1 AND name = $2 AND EXISTS \
