@@ -2,6 +2,10 @@
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use futures::{
+    FutureExt as _,
+    future::{BoxFuture, Shared},
+};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 /// For each seat, so many calls may wait for their users beside it. What they hold in memory is bounded so.
@@ -30,11 +34,7 @@ pub(crate) struct Taken {
 
 /// Where one call sits.
 #[derive(Default)]
-pub(crate) struct Seat {
-    place: Mutex<Place>,
-    /// Held while the call waits for a seat. INVARIANT: a call takes one seat, however many answers it waited for at once.
-    back: tokio::sync::Mutex<()>,
-}
+pub(crate) struct Seat(Arc<Mutex<Place>>);
 
 #[derive(Default)]
 enum Place {
@@ -43,8 +43,12 @@ enum Place {
     Nowhere,
     In(Taken),
     /// Beside the seats, waiting for its user.
-    Beside(Room),
+    Beside(Room, Option<Back>),
 }
+
+/// Waits for a seat, and sits there. INVARIANT: a call takes one seat, however many answers it waited for at once, so
+/// all of them share one place in the line. Each moves it on: a handler may poll only one of its questions.
+type Back = Shared<BoxFuture<'static, ()>>;
 
 impl Seat {
     /// Sits here until the guard is dropped, wherever it is by then.
@@ -57,10 +61,9 @@ impl Seat {
     pub(crate) async fn left_for<T>(&self, answer: impl Future<Output = T>) -> T {
         let _beside = Beside { seat: self, _place: self.leave() };
         let answer = answer.await;
-        let _back = self.back.lock().await;
-        if let Some(room) = self.left() {
-            // WHY no limit of its own: the user has answered. The call's time and its client end the wait.
-            self.sit(room.seats.clone().acquire_owned().await.ok());
+        // WHY no limit of its own: the user has answered. The call's time and its client end the wait.
+        while let Some(back) = self.back() {
+            back.await; // the call may have left again for another question
         }
         answer
     }
@@ -69,26 +72,36 @@ impl Seat {
         let mut place = self.place();
         let Place::In(Taken { room, .. }) = &*place else { return None };
         let beside = room.waiting.clone().try_acquire_owned().ok()?;
-        *place = Place::Beside(room.clone()); // and its seat is free
+        *place = Place::Beside(room.clone(), None); // and its seat is free
         Some(beside)
     }
 
-    fn left(&self) -> Option<Room> {
-        match &*self.place() {
-            Place::Beside(room) => Some(room.clone()),
-            Place::In(_) | Place::Nowhere => None,
-        }
+    /// Returns the way back to a seat, if the call is beside them.
+    fn back(&self) -> Option<Back> {
+        let mut place = self.place();
+        let Place::Beside(room, back) = &mut *place else { return None };
+        let (seat, seats) = (Arc::downgrade(&self.0), room.seats.clone());
+        let sits = async move {
+            let taken = seats.acquire_owned().await.ok();
+            if let Some(seat) = seat.upgrade() {
+                Self(seat).sit(taken);
+            }
+        };
+        Some(back.get_or_insert_with(|| sits.boxed().shared()).clone())
     }
 
     fn sit(&self, seat: Option<OwnedSemaphorePermit>) {
         let mut place = self.place();
-        if let (Place::Beside(room), Some(seat)) = (&*place, seat) {
-            *place = Place::In(Taken { room: room.clone(), _seat: seat });
+        if let Place::Beside(room, _) = &*place {
+            *place = match seat {
+                Some(seat) => Place::In(Taken { room: room.clone(), _seat: seat }),
+                None => Place::Nowhere,
+            };
         }
     }
 
     fn place(&self) -> MutexGuard<'_, Place> {
-        self.place.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -108,8 +121,12 @@ struct Beside<'a> {
 impl Drop for Beside<'_> {
     /// A handler that waits no longer goes on at once: in a seat, if one is free.
     fn drop(&mut self) {
-        if let Some(room) = self.seat.left() {
-            self.seat.sit(room.seats.try_acquire_owned().ok());
+        let room = match &*self.seat.place() {
+            Place::Beside(room, _) => room.clone(),
+            Place::In(_) | Place::Nowhere => return,
+        };
+        if let Ok(seat) = room.seats.try_acquire_owned() {
+            self.seat.sit(Some(seat));
         }
     }
 }
@@ -184,6 +201,28 @@ mod tests {
         assert!(both.as_mut().now_or_never().is_none(), "all seats are taken");
         drop(other);
         assert_eq!(both.as_mut().now_or_never(), Some((Ok(1), Ok(2))));
+        assert_eq!(room.seats.available_permits(), 0, "the call has one seat");
+    }
+
+    #[test]
+    fn an_answer_that_comes_after_another_sits_though_nobody_polls_that_one() {
+        let (room, seat) = (Room::new(1), Seat::default());
+        let _sitting = seat.take(taken(&room));
+        let (first, one) = tokio::sync::oneshot::channel::<u8>();
+        let (second, two) = tokio::sync::oneshot::channel::<u8>();
+        let mut one = Box::pin(seat.left_for(one));
+        assert!(one.as_mut().now_or_never().is_none());
+        let other = taken(&room);
+        first.send(1).unwrap();
+        assert!(one.as_mut().now_or_never().is_none(), "all seats are taken");
+        let mut two = Box::pin(seat.left_for(two));
+        assert!(two.as_mut().now_or_never().is_none());
+        second.send(2).unwrap();
+        assert!(two.as_mut().now_or_never().is_none(), "all seats are taken");
+        drop(other);
+        assert_eq!(two.as_mut().now_or_never(), Some(Ok(2)));
+        assert_eq!(room.seats.available_permits(), 0);
+        assert_eq!(one.as_mut().now_or_never(), Some(Ok(1)));
         assert_eq!(room.seats.available_permits(), 0, "the call has one seat");
     }
 }

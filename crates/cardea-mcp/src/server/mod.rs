@@ -248,8 +248,8 @@ impl Server {
     }
 
     /// Sets how long a client may take to send the head of a request, and then its body; and how long a connection is
-    /// kept that is idle, or whose client does not accept data. 75 seconds by default; a proxy in front should close
-    /// idle connections earlier. At most a day.
+    /// kept that is idle, or whose client does not accept data: a short time cuts off large answers on slow lines. 75
+    /// seconds by default; a proxy in front should close idle connections earlier. At most a day.
     #[must_use]
     pub fn read_within(mut self, time: Millis) -> Self {
         self.read_within = Millis(time.0.clamp(1, DAY.0));

@@ -588,7 +588,8 @@ async fn a_large_place_gets_an_index_of_its_own(url: &str, clock: &Arc<ManualClo
         while client.query_one(whole, &[]).await.unwrap().get::<_, i64>(0) == 0 {
             assert!(start.elapsed() < PATIENT, "no index");
         }
-        // What is left of one whose making was cut off.
+        // What is left of one whose making was cut off. It is not made again at once.
+        clock.advance(Millis::from_secs(600));
         let cut = "UPDATE pg_index SET indisvalid = false \
             WHERE indexrelid = 'cardea_cache_hnsw_282828282828282828282828'::regclass";
         client.execute(cut, &[]).await.unwrap();
@@ -616,6 +617,57 @@ async fn a_large_place_gets_an_index_of_its_own(url: &str, clock: &Arc<ManualClo
             case.put(place(41), key(n), record).await;
             assert!(start.elapsed() < PATIENT, "the index stays");
         }
+    };
+    tokio::select! { () = work => {}, _ = connection => {} }
+}
+
+/// A backup reads the tables, and an index is built, for as long as either takes.
+async fn whoever_starts_while_others_hold_the_table_waits_for_none_of_them(case: &Case<'_>, url: &str) {
+    let (mut client, connection) = tokio_postgres::connect(url, tokio_postgres::NoTls).await.unwrap();
+    let work = async {
+        let record = case.record("kept", &[]).await;
+        case.put(place(50), key(1), record.clone()).await;
+        for held in ["ACCESS SHARE", "SHARE UPDATE EXCLUSIVE"] {
+            let holds = client.transaction().await.unwrap();
+            holds.batch_execute(&format!("LOCK TABLE cardea_cache IN {held} MODE")).await.unwrap();
+            let new = PostgresCache::new(url, None, BYTES, PER_PLACE, case.clock.clone()).unwrap();
+            let new = new.patient(PATIENT);
+            assert_eq!(new.get(&place(50), &key(1)).await, Ok(Some(record.clone())), "{held}");
+            assert_eq!(new.put(&place(50), &key(1), record.clone()).await, Ok(()), "{held}");
+            holds.rollback().await.unwrap();
+        }
+    };
+    tokio::select! { () = work => {}, _ = connection => {} }
+}
+
+/// Whatever the server lacks for an index, it lacks it for a while.
+async fn an_index_that_cannot_be_built_is_tried_again_only_later(url: &str, clock: &Arc<ManualClock>) {
+    let store = PostgresCache::new(url, None, 64 << 20, 1_000, clock.clone()).unwrap();
+    let store = store.patient(PATIENT).index_above(10);
+    let case = Case { store: &store, clock: clock.clone() };
+    let (client, connection) = tokio_postgres::connect(url, tokio_postgres::NoTls).await.unwrap();
+    let tries =
+        async || -> i64 { client.query_one("SELECT last_value FROM tries", &[]).await.unwrap().get(0) };
+    let work = async {
+        let refuses = "CREATE SEQUENCE tries MINVALUE 0; SELECT nextval('tries');
+            CREATE FUNCTION refuses() RETURNS event_trigger LANGUAGE plpgsql AS $$ BEGIN
+              PERFORM nextval('tries'); RAISE EXCEPTION 'no space left on device'; END $$;
+            CREATE EVENT TRIGGER refuses ON ddl_command_start WHEN TAG IN ('CREATE INDEX') EXECUTE FUNCTION refuses()";
+        client.batch_execute(refuses).await.unwrap();
+        for tried in [1, 2, 2] {
+            for n in 0..256_u16 {
+                let mut record = case.record("large", &[]).await;
+                record.vector = Some(towards(0.0));
+                case.put(place(42), key(n.to_be_bytes()[1]), record).await;
+            }
+            let start = Instant::now();
+            while tries().await < tried {
+                assert!(start.elapsed() < PATIENT, "not tried again");
+            }
+            assert_eq!(tries().await, tried);
+            clock.advance(Millis::from_secs(600));
+        }
+        client.batch_execute("DROP EVENT TRIGGER refuses").await.unwrap();
     };
     tokio::select! { () = work => {}, _ = connection => {} }
 }
@@ -665,7 +717,9 @@ async fn postgres_contract(server: &Server, vectors: bool) {
     }
     if vectors {
         a_large_place_gets_an_index_of_its_own(&place_of.url, &clock).await;
+        an_index_that_cannot_be_built_is_tried_again_only_later(&place_of.url, &clock).await;
     }
+    whoever_starts_while_others_hold_the_table_waits_for_none_of_them(&case, &place_of.url).await;
     let second = open();
     let record = case.record("ours", &["shared"]).await;
     case.put(place(31), key(1), record).await;

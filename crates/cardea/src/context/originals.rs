@@ -106,18 +106,13 @@ impl Context {
         Ok(unchanged.and(self.keeping(who, Some(conversation), placeholders, Destroyed::Void).await?))
     }
 
-    /// Does the same for the turn's last commit: nothing is kept for a conversation that was deleted meanwhile.
-    pub async fn last_placeholders(
-        &self,
-        who: &Principal,
-        conversation: Option<ConversationId>,
-        placeholders: &Placeholders,
-    ) -> Commit {
-        let rows = self.keep_placeholders(who, conversation, placeholders).await;
-        let Some(id) = conversation.filter(|_| placeholders.any()) else { return rows };
+    /// Returns the rows that destroy the placeholders of a conversation that was deleted meanwhile, for the turn's last
+    /// commit.
+    pub fn forget_if_deleted(&self, owner: &Principal, conversation: Option<ConversationId>) -> Commit {
+        let Some(id) = conversation else { return Commit::new() };
         let sql = "DELETE FROM secrets WHERE tenant = $1 AND name = $2 AND EXISTS \
                    (SELECT 1 FROM conversations WHERE id = $3 AND deleted_at IS NOT NULL)";
-        rows.run(sql, args![&who.tenant, secret_of(id), id])
+        Commit::new().run(sql, args![&owner.tenant, secret_of(id), id])
     }
 
     /// Returns the rows that destroy the placeholders, for the commit that deletes the conversation.

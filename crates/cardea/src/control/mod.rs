@@ -29,7 +29,7 @@ use cardea_store::{Db, Jobs, Shared, shared::Rate};
 
 pub use self::{
     admit::{Admission, Listening},
-    approval::{Answer, Approval, ApprovalState, CallContext, Choice},
+    approval::{Answer, Approval, ApprovalState, CallContext, Choice, PATIENCE},
     budget::{Account, Budget, Estimate, Spent, Sum},
     guard::{Found, OutputWindow, Placeholders, Refused, Screened, Words, with_encoder},
     permit::{Permission, Permit, Ruling},

@@ -39,9 +39,14 @@ pub(super) async fn finish(
     let closing = trace.stage("close");
     let (tokens, cost_micros) = turn.unpaid();
     turn.note(app.control.bill(&admitted, Estimate { tokens, cost_micros })); // the budget pays for what was used
-    let placeholders =
-        app.context.last_placeholders(turn.principal(), turn.conversation(), turn.placeholders()).await;
-    turn.note(placeholders);
+    let (owner, talk, placeholders) = (turn.principal(), turn.conversation(), turn.placeholders());
+    let mut kept = app.context.keep_placeholders(owner, talk, placeholders).await;
+    // WHY also after a failure: a turn that was stopped with its conversation may be ended by another process, which has
+    // not loaded the placeholders.
+    if placeholders.any() || turn.failure().is_some() {
+        kept = kept.and(app.context.forget_if_deleted(owner, talk));
+    }
+    turn.note(kept);
     let receipt = match end.into() {
         End::Waiting(waiting) => app.turns.sleep(turn, waiting.start(), waiting.approval).await?,
         End::Over(ending) => app.turns.close(turn, ending).await?, // message, cost, audit: one commit

@@ -1,6 +1,6 @@
 //! Resumes turns: after a crash, after a person's decision, or from a node that is gone.
 
-use cardea_core::{Code, Error, Result, Retry, id::ToolName, saga::Way, time::Millis};
+use cardea_core::{Code, Error, Result, Retry, id::ToolName, saga::Way, time::Timestamp};
 
 use super::{
     Outlet,
@@ -13,13 +13,10 @@ use super::{
 use crate::{
     app::App,
     context::cache::Reuse,
-    control::Admission,
+    control::{Admission, PATIENCE},
     observe::{RequestEvent, Work},
     turn::{Ending, Failure, Free, Kind, Limits, Step, Turn},
 };
-
-/// How long after its start a turn waits for the server of its call to return.
-const PATIENCE: Millis = Millis::from_secs(3 * 24 * 3_600);
 
 /// How often a turn is taken up without any progress being written.
 const TRIES: i64 = 5;
@@ -42,8 +39,7 @@ pub async fn resume_one(app: &App, free: &Free) -> Result<()> {
         caller => caller,
     };
     let works = agent.is_ok() && caller.is_ok() && does_more(open.turn());
-    let patient = app.clock.now() < open.turn().started_at().plus(PATIENCE);
-    if works && patient {
+    if works && is_patient(app, open.turn()).await? {
         if awaits_a_server(app, open.turn()) {
             return Err(Error::new(Code::UpstreamSilent)); // tried again soon
         }
@@ -94,6 +90,13 @@ pub async fn resume_one(app: &App, free: &Free) -> Result<()> {
     let mut outlet = Outlet::new(app.control.window(agent.spec.guard.as_deref(), turn.placeholders())?, None);
     let (outlet, reuse) = (&mut outlet, Reuse::Allowed); // the client's own choice is not stored
     settle(Run::chat(app, &caller, &agent), Open { turn, admitted, outlet, reuse }).await.map(drop)
+}
+
+/// Returns whether the turn waits for what is away: not for ever, but anew after each decision of a person.
+async fn is_patient(app: &App, turn: &Turn) -> Result<bool> {
+    let recent = |at: Timestamp| app.clock.now() < at.plus(PATIENCE);
+    Ok(recent(turn.started_at())
+        || app.control.last_decision(turn.principal(), turn.id()).await?.is_some_and(recent))
 }
 
 /// Returns false for a turn that only has to be closed: a check, or a stopped turn with nothing to compensate.

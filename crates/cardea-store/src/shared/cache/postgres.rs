@@ -4,8 +4,10 @@
 //! the order within it is exact; a place of more than [`LARGE`] records gets an HNSW index of its own). Without it the
 //! vectors of the place are read and compared here.
 
+mod index;
+
 use std::{
-    collections::HashSet,
+    collections::HashMap,
     sync::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicU64, Ordering},
@@ -23,6 +25,7 @@ use futures::FutureExt;
 use tokio::sync::Mutex as AsyncMutex;
 use tokio_postgres::{Row, types::ToSql};
 
+use self::index::{Tries, make};
 use super::{Answer, Away, CacheStore, Held, Key, LONGEST, PATIENCE, Place, Record, Tag, wire::Wire};
 use crate::db::{
     address::Address,
@@ -41,6 +44,15 @@ const THOROUGH: Duration = Duration::from_secs(5);
 /// Number of puts after which records are tidied up.
 const TIDY: u64 = 64;
 
+/// Whether there are all tables, the extension, and the column that needs it.
+const THERE: &str = "SELECT to_regclass('cardea_cache') IS NOT NULL AND to_regclass('cardea_cache_put') IS NOT NULL \
+    AND to_regclass('cardea_cache_marks') IS NOT NULL AND to_regclass('cardea_cache_clock') IS NOT NULL, \
+    EXISTS (SELECT 1 FROM pg_extension WHERE extname = 'vector'), \
+    EXISTS (SELECT 1 FROM pg_attribute WHERE attrelid = to_regclass('cardea_cache') AND attname = 'vec' \
+    AND NOT attisdropped)";
+/// Begins each change of them. Two nodes that start at once must not both create them. What waits for a lock on a table
+/// lets nobody past, so it does not wait for long.
+const ALONE: &str = "SELECT pg_advisory_xact_lock(7230114); SET LOCAL lock_timeout = 200;";
 const TABLES: &str = "
 CREATE UNLOGGED TABLE IF NOT EXISTS cardea_cache (
     place BYTEA NOT NULL, key BYTEA NOT NULL, until BIGINT NOT NULL, asked_at BIGINT NOT NULL,
@@ -82,7 +94,7 @@ pub struct PostgresCache {
     above: i64,
     /// Whether the server has the extension; determined when the tables are created.
     vectors: AsyncMutex<Option<bool>>,
-    large: Mutex<HashSet<Place>>,
+    large: Mutex<HashMap<Place, Tries>>,
     puts: AtomicU64,
 }
 
@@ -162,25 +174,25 @@ impl PostgresCache {
     }
 
     /// Creates the tables; returns whether the server compares vectors.
+    ///
+    /// INVARIANT: what exists is not created again. `IF NOT EXISTS` locks the table before it looks, and so waits for a
+    /// backup or for an index that is being built, and all other nodes behind it.
     async fn prepare(&self, session: &Session) -> Result<bool, Away> {
-        // WHY: two nodes that start at once must not both create them.
-        let script = format!("SELECT pg_advisory_xact_lock(7230114); {TABLES}");
-        session.script(&script).await.map_err(|fault| told(&fault))?;
+        let [tables, vectors, column] = there(session).await?;
+        if tables && vectors && column {
+            return Ok(true);
+        }
+        if !tables {
+            session.script(&format!("{ALONE} {TABLES}")).await.map_err(|fault| told(&fault))?;
+        }
         // Without the right or the files the extension is missing, and vectors are compared here.
         let _absent = session.script("CREATE EXTENSION IF NOT EXISTS vector").await;
-        let there = "SELECT COUNT(*) FROM pg_extension WHERE extname = 'vector'";
-        let count: i64 = session
-            .query(there, &[])
-            .await
-            .map_err(|fault| told(&fault))?
-            .first()
-            .map_or(0, |row| row.get(0));
-        if count > 0 {
-            let add = "SELECT pg_advisory_xact_lock(7230114);
-                ALTER TABLE cardea_cache ADD COLUMN IF NOT EXISTS vec vector(384)";
-            session.script(add).await.map_err(|fault| told(&fault))?;
+        let [_, vectors, column] = there(session).await?;
+        if vectors && !column {
+            let add = format!("{ALONE} ALTER TABLE cardea_cache ADD COLUMN IF NOT EXISTS vec vector(384)");
+            session.script(&add).await.map_err(|fault| told(&fault))?;
         }
-        Ok(count > 0)
+        Ok(vectors)
     }
 
     async fn rows(&self, sql: &str, args: Args<'_>) -> Result<Vec<Row>, Away> {
@@ -211,7 +223,7 @@ impl PostgresCache {
         let now = self.clock.now().0;
         let count = i64::try_from(count).unwrap_or(i64::MAX);
         let rows = if vectors {
-            let large = self.large.lock().unwrap_or_else(PoisonError::into_inner).contains(place);
+            let large = self.large.lock().unwrap_or_else(PoisonError::into_inner).contains_key(place);
             // The planner uses an index of one place only if the place is in the text; it is a digest made here.
             let here = if large {
                 format!("place = '\\x{place}'::bytea AND $1::bytea IS NOT NULL")
@@ -312,22 +324,31 @@ impl PostgresCache {
         let name = format!("{INDEX}{}", hex(place.0.get(..12).unwrap_or_default()));
         let sql = "SELECT COUNT(*), COUNT(*) FILTER (WHERE c.relname = $2), \
             COUNT(*) FILTER (WHERE c.relname = $2 AND i.indisvalid), \
-            (SELECT COUNT(*) FROM cardea_cache WHERE place = $3 AND vec IS NOT NULL) \
+            (SELECT COUNT(*) FROM cardea_cache WHERE place = $3 AND vec IS NOT NULL), \
+            EXISTS (SELECT 1 FROM pg_locks l JOIN pg_database d ON d.oid = l.database \
+                WHERE l.locktype = 'advisory' AND l.objid = 7230116 AND d.datname = current_database()) \
             FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid \
             WHERE i.indrelid = 'cardea_cache'::regclass AND c.relname LIKE $1";
         let rows = self.rows(sql, &[&format!("{INDEX}%"), &name, &place.0.as_slice()]).await?;
-        let (all, here, whole, vectors): (i64, i64, i64, i64) =
-            rows.first().map_or((0, 0, 0, 0), |row| (row.get(0), row.get(1), row.get(2), row.get(3)));
+        let Some(row) = rows.first() else { return Ok(()) };
+        let [all, here, whole, vectors] = [0, 1, 2, 3].map(|at| row.get::<_, i64>(at));
+        let building: bool = row.get(4);
         let wanted = vectors > self.above && (here > 0 || all < INDEXES);
-        {
+        // WHY a pause: what the server lacks for an index it lacks for a while, and a build costs it a core.
+        let due = {
             let mut large = self.large.lock().unwrap_or_else(PoisonError::into_inner);
             if wanted {
-                large.insert(*place)
+                let tries = large.entry(*place).or_insert(Tries::NONE);
+                if whole > 0 {
+                    *tries = Tries::NONE;
+                }
+                whole == 0 && !building && tries.begin(self.clock.now())
             } else {
-                large.remove(place)
-            };
-        }
-        if wanted && whole == 0 {
+                large.remove(place);
+                false
+            }
+        };
+        if due {
             let place = *place;
             self.link.later("cache-index", async move |session| make(&session, &name, &place).await);
         }
@@ -350,26 +371,10 @@ impl PostgresCache {
     }
 }
 
-/// Builds the index of a place, unless an index is being built already. An invalid index is dropped first.
-async fn make(session: &Session, name: &str, place: &Place) -> Result<(), Fault> {
-    session.script("SET statement_timeout = 0").await?;
-    // WHY try: a statement that waits for a lock holds a snapshot, and building an index waits for all older snapshots.
-    let alone = session.query("SELECT pg_try_advisory_lock(7230116)", &[]).await?;
-    if !alone.first().is_some_and(|row| row.get(0)) {
-        return Ok(());
-    }
-    // INVARIANT: while the lock is held, an invalid index is not being built: building it was interrupted.
-    let cut = "SELECT 1 FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid \
-        WHERE i.indrelid = 'cardea_cache'::regclass AND c.relname = $1 AND NOT i.indisvalid";
-    if !session.query(cut, &[&name]).await?.is_empty() {
-        session.script(&format!("DROP INDEX CONCURRENTLY IF EXISTS {name}")).await?;
-    }
-    // WHY concurrently, and so as a statement of its own: otherwise no one could write until it is built.
-    let make = format!(
-        "CREATE INDEX CONCURRENTLY IF NOT EXISTS {name} ON cardea_cache USING hnsw (vec vector_cosine_ops) \
-         WHERE place = '\\x{place}'::bytea"
-    );
-    session.script(&make).await
+/// Returns whether there are the tables, the extension, and the column that needs it.
+async fn there(session: &Session) -> Result<[bool; 3], Away> {
+    let rows = session.query(THERE, &[]).await.map_err(|fault| told(&fault))?;
+    Ok(rows.first().map_or([false; 3], |row| [0, 1, 2].map(|at| row.get(at))))
 }
 
 fn told(fault: &Fault) -> Away {

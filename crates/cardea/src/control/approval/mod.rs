@@ -13,7 +13,7 @@ use cardea_core::{
     canonical::Bounds,
     id::{ApprovalId, TurnId},
     principal::Principal,
-    time::Timestamp,
+    time::{Millis, Timestamp},
     tool::{ToolCall, ToolSpec},
 };
 use cardea_store::{Commit, FromRow, Row, RowError, args, shared::Listener};
@@ -31,6 +31,10 @@ const LISTED: Bounds = Bounds { text: 1_024, whole: 8_192, depth: 8 };
 
 /// Number of a caller's roles that are matched in the database. For a caller with more roles, everything is read.
 const ROLES_LISTED: usize = 16;
+
+/// How long a turn waits for what it needs, such as the server of its call: after its start, and after each decision
+/// about one of its calls. An approval can be used for as long.
+pub const PATIENCE: Millis = Millis::from_secs(3 * 24 * 3_600);
 
 /// Limit of calls of one user that wait for approval at once.
 const MOST_OPEN: u32 = 100;
@@ -98,7 +102,7 @@ pub struct Approval {
     pub state: ApprovalState,
     /// Time of the request.
     pub created_at: Timestamp,
-    /// Time until which it can be decided, and used.
+    /// Time until which it can be decided.
     pub expires_at: Timestamp,
     /// The person who decided.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -271,7 +275,7 @@ impl Control {
         if approval.digest != digest || approval.owner != caller.key() {
             return Ok(Standing::None);
         }
-        let late = self.now() > approval.expires_at;
+        let late = approval.proof.decided_at.is_none_or(|at| self.now() > at.plus(PATIENCE));
         if approval.ran_out {
             return Ok(Standing::Expired(id));
         }
@@ -289,6 +293,18 @@ impl Control {
             }
             _ => Standing::Refused(TOO_LATE.to_owned()),
         })
+    }
+
+    /// Returns when a call of this turn was last decided about, or its time to be decided ended.
+    ///
+    /// # Errors
+    /// Store errors.
+    pub async fn last_decision(&self, owner: &Principal, turn: TurnId) -> Result<Option<Timestamp>> {
+        let sql = "SELECT MAX(COALESCE(decided_at, expires_at)) FROM approvals WHERE turn = $1 AND tenant = $2 \
+                   AND COALESCE(decided_at, expires_at) <= $3";
+        let last: Option<(Option<Timestamp>,)> =
+            self.inner.db.row(sql, args![turn, &owner.tenant, self.now()]).await?;
+        Ok(last.and_then(|(at,)| at))
     }
 
     pub(super) async fn load_approval(&self, caller: &Caller, id: ApprovalId) -> Result<Option<Approval>> {

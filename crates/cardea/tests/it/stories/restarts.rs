@@ -2,18 +2,23 @@
 
 use cardea::{
     app::App,
-    flow::{Request, delete, erase, resume_one},
+    control::{Answer, Choice},
+    flow::{Request, RevokeRequest, delete, erase, resume_one, revoke},
     observe::Trace,
     turn::Free,
 };
-use cardea_auth::{Caller, Credentials};
-use cardea_core::id::{AgentName, ConversationId, TurnId};
+use cardea_auth::{Caller, Credentials, VerifiedClaims};
+use cardea_core::{
+    Code,
+    id::{AgentName, ApprovalId, ConversationId, TurnId},
+    time::Millis,
+};
 use cardea_store::{Commit, args};
 use cardea_testkit::{
     World,
     chaos::Weather,
     model::Act,
-    world::{SECRET, Say, Service, TENANT, User},
+    world::{Plan, SECRET, Say, Service, TENANT, User},
 };
 use serde_json::{Value, json};
 use tokio::task::JoinSet;
@@ -150,6 +155,10 @@ async fn unended(app: &App, tool: &str) -> Free {
                 WHERE id IN (SELECT conversation FROM turns WHERE ended_at IS NULL)";
     let left = Commit::new().run(sql, args![tool]).run(talk, args![tool]);
     app.db.commit(left).await.unwrap();
+    open_turn(app).await
+}
+
+async fn open_turn(app: &App) -> Free {
     let sql = "SELECT id, agent FROM turns WHERE ended_at IS NULL";
     let (id, agent): (TurnId, AgentName) = app.db.row(sql, args![]).await.unwrap().unwrap();
     Free { id, agent }
@@ -262,4 +271,92 @@ async fn a_write_that_a_crash_cut_off_makes_old_what_it_may_have_changed_though_
 #[tokio::test]
 async fn what_was_being_taken_back_as_a_process_ended_makes_old_what_it_may_have_changed() {
     assert_eq!(looks_again(BEING_TAKEN_BACK, async |_, _| ()).await, "unknown");
+}
+
+#[tokio::test]
+async fn what_was_masked_while_its_conversation_was_deleted_goes_with_the_turn_whoever_ends_it() {
+    for revoked in [false, true] {
+        let acts = [Act::call("demo__letters", json!({ "to": "ann" })), Act::say("One.")];
+        let plan = World::plan().model(acts).connector(Service::start().await, LETTERS).policies(POLICIES);
+        let world = plan.start().await;
+        let letters = json!(["charged to 5500 0055 5555 5559"]);
+        world.service().says("GET /letters/ann", [Say::Json(200, letters)]);
+        let (app, ann) = (&world.app, world.user("support"));
+        let turn = ann.asks("What letters are there for Ann?").await;
+        drop(turn.answers("One.").await);
+        // The conversation is deleted during the call. Its outcome is written after that, and then the process ends.
+        let copy = "CREATE TABLE kept AS SELECT * FROM secrets WHERE name LIKE 'placeholders/%'";
+        app.db.commit(Commit::new().run(copy, args![])).await.unwrap();
+        let free = unended(app, "demo__letters").await;
+        let request = Request { caller: caller(app, &ann).await, trace: Trace::default() };
+        delete(app, &request, turn.conversation().parse().unwrap()).await.unwrap();
+        let again = "INSERT INTO secrets SELECT * FROM kept";
+        app.db.commit(Commit::new().run(again, args![])).await.unwrap();
+        let kept = "SELECT COUNT(*) FROM secrets WHERE name LIKE 'placeholders/%'";
+        assert_eq!(app.db.row(kept, args![]).await.unwrap(), Some((1_i64,)), "revoked: {revoked}");
+        if revoked {
+            drop(revoke(app, &request, RevokeRequest::default()).await.unwrap());
+        }
+        resume_one(app, &free).await.unwrap();
+        let ended = "SELECT code FROM turns WHERE ended_at IS NOT NULL";
+        assert!(app.db.row::<(String,)>(ended, args![]).await.unwrap().is_some(), "revoked: {revoked}");
+        assert_eq!(app.db.row(kept, args![]).await.unwrap(), Some((0_i64,)), "revoked: {revoked}");
+    }
+}
+
+/// A world in which a person has so long to let this server reserve a lamp, and whose process has ended meanwhile.
+async fn asked_to_reserve(plan: Plan, server: &str, within: &str) -> (World, ApprovalId) {
+    let tool = format!("{server}__reserve");
+    let acts = [Act::call(&tool, json!({ "item": "lamp" })), Act::say("It is reserved.")];
+    let policies =
+        format!("{SUPPORT_WORKS_THERE}{ASK}").replace("charge\"", "reserve\"").replace("own", server);
+    let plan = plan.model(acts).policies(&policies).set("CARDEA_POLICIES__APPROVAL", within);
+    let world = plan.start().await;
+    let turn = world.user("support").asks("Reserve the lamp.").await;
+    turn.waits_for_approval(&tool).await;
+    world.app.stop().await;
+    let approval = turn.approval().parse().unwrap();
+    (world, approval)
+}
+
+async fn approves(app: &App, approval: ApprovalId) {
+    let sue = VerifiedClaims::new(TENANT, "sue").role("supervisor").scope("read");
+    let (sue, answer) = (app.auth.embedded(sue).unwrap(), Answer { choice: Choice::Approve, comment: "" });
+    drop(app.control.decide(&sue, approval, answer, None).await.unwrap());
+}
+
+#[tokio::test]
+async fn what_was_approved_in_time_is_done_though_its_turn_goes_on_only_after_that_time() {
+    let plan = World::plan().connector(Service::start().await, WAREHOUSE);
+    let (world, approval) = asked_to_reserve(plan, "demo", "1min").await;
+    world.service().says("POST /reservations", [Say::Json(201, json!({ "id": "a1" }))]);
+    let second = takes_its_place(&world, |config| config).await;
+    world.clock.advance(Millis::from_secs(45));
+    approves(&second, approval).await;
+    world.clock.advance(Millis::from_secs(30));
+    resume_one(&second, &open_turn(&second).await).await.unwrap();
+    let (state, receipt) = ends(&second).await;
+    assert_eq!((state.as_str(), states(&receipt)), ("answered", vec!["done"]), "{receipt}");
+    assert_eq!(world.service().lines(), ["POST /reservations"]);
+    second.stop().await;
+}
+
+#[tokio::test]
+async fn a_turn_waits_three_days_for_its_server_from_when_it_was_approved() {
+    const DAY: u64 = 24 * 3_600;
+    let plan = World::plan().tools(bookkeeper(&Books::default()));
+    let (world, approval) = asked_to_reserve(plan, "own", "7d").await;
+    let (second, _proxy, _jobs) = without_its_server(&world).await;
+    drop(second.action.refresh().await.unwrap_err()); // it is away
+    world.clock.advance(Millis::from_secs(4 * DAY));
+    approves(&second, approval).await;
+    let free = open_turn(&second).await;
+    for _day in 0..3 {
+        let waits = resume_one(&second, &free).await.unwrap_err();
+        assert_eq!(waits.code(), Code::UpstreamSilent);
+        world.clock.advance(Millis::from_secs(DAY));
+    }
+    resume_one(&second, &free).await.unwrap();
+    assert_eq!(ends(&second).await.0, "answered", "not for ever");
+    second.stop().await;
 }
