@@ -84,7 +84,10 @@ impl People {
     /// Remembers the present folder. If its id is missing or different later, no key is created or reported as
     /// missing. If the id cannot be read now, or not in time, no folder is accepted until the next start.
     pub(super) async fn hold(&mut self) {
-        self.known = self.ask(Self::id).await.unwrap_or_else(|_| Some(String::new()));
+        self.known = self.ask(Self::id).await.unwrap_or_else(|error| {
+            tracing::error!(error.cause = %error, "no key of a person is used until the next start: their folder cannot be read");
+            Some(String::new())
+        });
     }
 
     /// Runs work with the keys outside the threads that serve requests.
