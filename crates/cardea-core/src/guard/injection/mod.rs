@@ -52,7 +52,7 @@ const SUFFIX: f32 = 0.72;
 /// What invisible signs in the middle of a word are worth: as much as a style that hides a text.
 const INVISIBLE: f32 = 0.8;
 
-/// Windows of a record that the encoder is shown. The strongest one is the instruction in six of ten attacks only.
+/// Windows of a record that the encoder is shown: the strongest one is often not the instruction.
 const LOOKS: usize = 3;
 
 /// What came of judging a text.
