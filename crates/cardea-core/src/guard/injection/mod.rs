@@ -119,6 +119,7 @@ impl Injection {
     /// Other ways to read a text in which such words were seen; rules look for orders there as well.
     pub(super) fn readings(&self, view: &View<'_>, turns: &[Turn]) -> Vec<View<'static>> {
         let mut others = reading::of(view, turns);
+        others.extend(layout::of(view, turns));
         others.extend(parted::of(view, self.model.lexicon()));
         others
     }

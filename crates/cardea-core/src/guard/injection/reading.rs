@@ -1,12 +1,9 @@
 //! Other ways to read a whole text, for orders only: letters that signs stand for, letters moved by thirteen places,
 //! words written from right to left. A text is turned only where a word in it says that it was.
 
-use super::{
-    super::{
-        normalize::View,
-        stretch::{LEET, Stretch},
-    },
-    layout,
+use super::super::{
+    normalize::View,
+    stretch::{LEET, Stretch},
 };
 
 /// Fewest words in leetspeak before the text is read as such.
@@ -106,8 +103,7 @@ pub(in super::super) const TELLING: [(Turn, &[&str]); 5] = [
 pub(super) fn of(view: &View<'_>, turns: &[Turn]) -> Vec<View<'static>> {
     let moved = (turns.contains(&Turn::Moved) && !turns.contains(&Turn::Told)).then(|| rot13(view)).flatten();
     let reversed = turns.contains(&Turn::Reversed).then(|| from_the_end(view)).flatten();
-    let laid_out = layout::of(view, turns);
-    unleet(view).into_iter().chain(moved).chain(reversed).chain(laid_out).collect()
+    unleet(view).into_iter().chain(moved).chain(reversed).collect()
 }
 
 /// Where the byte of a view came from.
