@@ -401,11 +401,12 @@ def part_here(surface):
     """What the files here hold for one surface."""
     weights, head, golden = (HERE / "weights.bin").read_bytes(), (HERE / "second.bin").read_bytes(), (HERE / "golden.jsonl").read_text("utf-8")
     first, last = surface == "prompt", surface == "document"
-    size, half = SIZE["prompt"] + (1 << CONCEPT_BITS), (len(head) - 8) // 2
+    size, units = SIZE["prompt"] + (1 << CONCEPT_BITS), struct.unpack_from("<I", head, 4)[0]
+    end = 4 + 28 + second.WIDE * 8 + units * (12 + second.WIDE)
     body = weights[56 : 56 + size] if first else weights[56 + size : -4]
     lines = [one for one in map(json.loads, golden.split("\n")[:-1]) if one["untrusted"] == last]
     figures = json.loads((HERE / "figures.json").read_text())[surface]
-    return weights[8 + 24 * last : 32 + 24 * last], body, head[4 + half * last : 4 + half + half * last], figures, lines
+    return weights[8 + 24 * last : 32 + 24 * last], body, head[4:end] if first else head[end:-4], figures, lines
 
 
 def main():
