@@ -203,7 +203,7 @@ impl<'e> Eval<'e> {
     }
 
     fn orders(&mut self, row: &Row, attack: bool) {
-        let data = matches!(row.kind.as_str(), "indirect" | "tool_benign" | "tool_hard_benign");
+        let data = row.kind == "indirect" || row.kind.starts_with("tool_");
         let surface = if data { Surface::ToolResult } else { Surface::User };
         let hit = self.flags(row, surface, Family::Injection);
         let side = if data { "documents" } else { "prompts" };
@@ -388,6 +388,23 @@ mod tests {
         assert_eq!(figures["all/prompts"].recall, Rate { hits: 1, of: 1 });
         let (low, high) = Rate { hits: 90, of: 100 }.interval();
         assert!((low - 0.826).abs() < 0.001 && (high - 0.945).abs() < 0.001, "{low} {high}");
+    }
+
+    #[test]
+    fn rows_named_after_a_tool_are_measured_as_records() {
+        let engine = engine();
+        let mut eval = Eval::new(&engine);
+        for kind in ["indirect", "tool_benign", "tool_hard_benign", "tool_mail", "tool_"] {
+            eval.add(&format!(r#"{{"text": "The meeting is at ten.", "label": 0, "kind": "{kind}"}}"#))
+                .unwrap();
+        }
+        for kind in ["", "direct", "hard_benign", "tool", "toolbox"] {
+            eval.add(&format!(r#"{{"text": "When is the meeting?", "label": 0, "kind": "{kind}"}}"#))
+                .unwrap();
+        }
+        let figures = eval.figures();
+        let of = |group: &str| figures.get(group).map_or(0, |figures| figures.flagged.of);
+        assert_eq!((of("all/documents"), of("all/prompts")), (5, 5));
     }
 
     #[test]
