@@ -2,7 +2,7 @@
 
 use std::future::Future;
 
-use cardea_net::NetError;
+use cardea_net::{NetError, Streaming};
 use http::Method;
 use serde_json::{Value, json};
 
@@ -115,19 +115,30 @@ impl User {
     /// Follows a turn, does this once an event of this kind has come, and returns all events to the end.
     pub async fn follows_until(&self, turn: &str, kind: &str, then: impl Future<Output = ()>) -> Vec<Event> {
         let path = format!("/api/v1/turns/{turn}/events");
+        let stream = self.opens(Method::GET, &path, String::new()).await;
+        let ((), text) = reads_until(stream, &format!("event: {kind}\n"), then).await;
+        events(&text)
+    }
+
+    /// Sends a message to the world's agent over the OpenAI route, does this once these words of the streamed answer
+    /// have come, and reads the stream to its end. Returns what was done.
+    pub async fn chats_until<T>(&self, text: &str, words: &str, then: impl Future<Output = T>) -> T {
+        let message = json!({ "role": "user", "content": text });
+        let body = json!({ "model": format!("agent/{}", self.agent), "stream": true, "messages": [message] });
+        let stream = self.opens(Method::POST, "/v1/chat/completions", body.to_string()).await;
+        reads_until(stream, words, then).await.0
+    }
+
+    async fn opens(&self, method: Method, path: &str, body: String) -> Streaming {
         let headers = headers(self.token.as_deref(), &[]);
-        let opened = self.wire.open(Method::GET, &path, headers, Vec::new()).await;
-        let mut stream = opened.expect("a stream of events");
-        let (mut bytes, mut then) = (Vec::new(), Some(then));
-        while let Some(piece) = stream.chunk().await.expect("the stream ends in order") {
-            bytes.extend_from_slice(&piece);
-            let has_come = || String::from_utf8_lossy(&bytes).contains(&format!("event: {kind}\n"));
-            if then.is_some() && has_come() {
-                then.take().expect("what is to be done").await;
-            }
-        }
-        assert!(then.is_none(), "no `{kind}` has come");
-        events(&String::from_utf8_lossy(&bytes))
+        self.wire.open(method, path, headers, body.into_bytes()).await.expect("a stream of events")
+    }
+
+    /// Follows a turn to its end and returns the receipt.
+    pub async fn receipt_of(&self, turn: &str) -> Value {
+        let events = self.follows(turn, None).await;
+        let ended = events.iter().rev().find(|event| event.kind == "turn.ended");
+        ended.unwrap_or_else(|| panic!("the turn has no end: {events:?}")).json()
     }
 
     /// Connects to `/mcp` with rmcp's own client, with the older or the newer protocol.
@@ -137,6 +148,21 @@ impl User {
     pub async fn mcp(&self, older: bool) -> Result<McpClient, String> {
         mcp::connect(&self.wire, self.token.as_deref(), older).await
     }
+}
+
+/// Reads a stream to its end, and does this once it contains these words. Returns what was done, and the stream's text.
+async fn reads_until<T>(mut stream: Streaming, words: &str, then: impl Future<Output = T>) -> (T, String) {
+    let (mut bytes, mut then, mut done) = (Vec::new(), Some(then), None);
+    while let Some(piece) = stream.chunk().await.expect("the stream ends in order") {
+        bytes.extend_from_slice(&piece);
+        if String::from_utf8_lossy(&bytes).contains(words)
+            && let Some(then) = then.take()
+        {
+            done = Some(then.await);
+        }
+    }
+    let text = String::from_utf8_lossy(&bytes).into_owned();
+    (done.unwrap_or_else(|| panic!("no `{words}` has come: {text}")), text)
 }
 
 /// A question, and its state.
@@ -188,8 +214,6 @@ impl Asked {
     /// Follows it to its end and returns the receipt.
     pub async fn ends(&self) -> Value {
         assert!(self.reply.status < 300, "{}", self.reply.text);
-        let events = self.user.follows(self.turn(), None).await;
-        let ended = events.iter().rev().find(|event| event.kind == "turn.ended");
-        ended.unwrap_or_else(|| panic!("the turn has no end: {events:?}")).json()
+        self.user.receipt_of(self.turn()).await
     }
 }

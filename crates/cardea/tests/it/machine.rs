@@ -49,16 +49,19 @@ pub(crate) async fn working(seed: u64, command: impl FnOnce(&House) -> Command) 
     (crowd, server)
 }
 
-/// Waits until so many more refunds stand in the shop's ledger: work is being done.
+/// Waits until so many more refunds stand in the shop's ledger: work is being done. It looks after each answer that a
+/// person got.
 pub(crate) async fn work_is_done(crowd: &Crowd, more: usize) {
+    let mut answered = crowd.answered.subscribe();
     let before = crowd.house.shop().paid().await.len();
-    let start = Instant::now();
-    while crowd.house.shop().paid().await.len() < before + more {
-        if start.elapsed() > PATIENCE {
-            let log = std::fs::read_to_string(crowd.house.log_file()).unwrap_or_default();
-            panic!("nothing goes on:\n{}", log.lines().rev().take(8).collect::<Vec<_>>().join("\n"));
+    let done = async {
+        while crowd.house.shop().paid().await.len() < before + more {
+            answered.changed().await.expect("the crowd is there");
         }
-        tokio::time::sleep(Duration::from_millis(20)).await;
+    };
+    if tokio::time::timeout(PATIENCE, done).await.is_err() {
+        let log = std::fs::read_to_string(crowd.house.log_file()).unwrap_or_default();
+        panic!("nothing goes on:\n{}", log.lines().rev().take(8).collect::<Vec<_>>().join("\n"));
     }
 }
 
@@ -257,7 +260,7 @@ async fn a_wall_clock_that_jumps_under_load_breaks_nothing_and_lets_no_old_token
     }
     for seconds in [3_600, 60, 7_200, 3_600, 600] {
         machine.set(Wrong::Clock, seconds).unwrap();
-        tokio::time::sleep(Duration::from_millis(1_500)).await;
+        tokio::time::sleep(Duration::from_millis(1_500)).await; // so long the clock is wrong; nothing is waited for
     }
     machine.set(Wrong::Clock, 0).unwrap();
     work_is_done(&crowd, 3).await;
@@ -341,7 +344,7 @@ async fn a_server_without_descriptors_does_not_spin_and_is_back_when_there_are_s
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
     let before = used(server.id()).unwrap().cpu_ms;
-    tokio::time::sleep(Duration::from_secs(2)).await;
+    tokio::time::sleep(Duration::from_secs(2)).await; // the time over which its work is measured
     let spent = used(server.id()).unwrap().cpu_ms - before;
     assert!(spent < 600, "{spent} ms of work in 2 s, for nothing");
     drop(held);

@@ -89,13 +89,20 @@ pub(crate) struct Client {
     at: usize,
     dice: Dice,
     up: watch::Receiver<u64>,
+    answered: watch::Sender<u64>,
     asked: u64,
     saw: Saw,
 }
 
 impl Client {
-    pub(crate) fn new(name: &'static str, doors: Vec<Door>, dice: Dice, up: watch::Receiver<u64>) -> Self {
-        Self { name, doors, at: 0, dice, up, asked: 0, saw: Saw::default() }
+    pub(crate) fn new(
+        name: &'static str,
+        doors: Vec<Door>,
+        dice: Dice,
+        up: watch::Receiver<u64>,
+        answered: watch::Sender<u64>,
+    ) -> Self {
+        Self { name, doors, at: 0, dice, up, answered, asked: 0, saw: Saw::default() }
     }
 
     /// Whoever it is, at the door that is tried now.
@@ -156,6 +163,7 @@ impl Client {
                 }
                 Ok(reply) => {
                     self.saw.answered += 1;
+                    self.answered.send_modify(|all| *all += 1);
                     return reply;
                 }
                 Err(_) => {

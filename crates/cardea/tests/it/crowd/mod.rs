@@ -117,6 +117,8 @@ pub(crate) struct Crowd {
     pub(crate) warehouse: Keeper,
     /// Counts the starts of a server: people who wait for one hear of it.
     pub(crate) up: watch::Sender<u64>,
+    /// Counts the requests of people that were answered.
+    pub(crate) answered: watch::Sender<u64>,
     stop: Arc<AtomicBool>,
     clients: JoinSet<Saw>,
     _model: FakeModel,
@@ -155,9 +157,10 @@ impl Crowd {
             database,
         };
         let house = House::build(Path::new(env!("CARGO_BIN_EXE_cardea")), inside, PEOPLE).await;
-        let (up, _) = watch::channel(0);
+        let (up, answered) = (watch::Sender::new(0), watch::Sender::new(0));
         let stop = Arc::new(AtomicBool::new(false));
-        Self { house: Arc::new(house), warehouse, up, stop, clients: JoinSet::new(), _model: model }
+        let (house, clients) = (Arc::new(house), JoinSet::new());
+        Self { house, warehouse, up, answered, stop, clients, _model: model }
     }
 
     /// Lets the people begin, at these doors; they wait for the first start of a server.
@@ -169,7 +172,7 @@ impl Crowd {
             };
             let doors = nodes.iter().map(door).collect();
             let dice = Dice::seeded(seed + 1_000 * at as u64);
-            let client = Client::new(name, doors, dice, self.up.subscribe());
+            let client = Client::new(name, doors, dice, self.up.subscribe(), self.answered.clone());
             self.clients.spawn(client.go_on(Arc::clone(&self.stop)));
         }
     }

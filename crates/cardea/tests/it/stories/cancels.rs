@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use cardea_testkit::{World, model::Act};
+use cardea_testkit::{World, model::Act, world::User};
 use serde_json::{Value, json};
 
 use super::{
@@ -18,12 +18,21 @@ pub(super) async fn running(world: &World) -> String {
     id
 }
 
-/// Waits until the model has been asked so often, and its words are on their way.
-pub(super) async fn the_model_writes(world: &World, asked: usize) {
-    while world.model().seen().len() < asked {
-        tokio::task::yield_now().await;
-    }
-    tokio::time::sleep(Duration::from_millis(100)).await; // until they are read: nothing tells of that before the end
+/// A model that says these words and many more, and then nothing. Some of them leave the window.
+pub(super) fn begins(words: &str) -> Act {
+    Act::SilentAfter(format!("{words}. {}", "A long story. ".repeat(100)))
+}
+
+/// Asks, has somebody stop the turn once the model's words come, and returns the receipt.
+async fn interrupted(world: &World, ann: &User, stops: &User, question: &str) -> Value {
+    let stop = async {
+        let id = running(world).await;
+        drop(stops.post(&format!("/api/v1/turns/{id}/cancel"), &json!({})).await.expect(202));
+        id
+    };
+    let chat = ann.chats_until(question, "story", stop);
+    let id = tokio::time::timeout(Duration::from_secs(20), chat).await.expect("nobody waits for the model");
+    ann.receipt_of(&id).await
 }
 
 #[tokio::test]
@@ -89,19 +98,9 @@ async fn a_turn_that_runs_ends_before_its_next_step() {
 
 #[tokio::test]
 async fn a_model_that_writes_its_last_words_is_interrupted_and_what_was_done_is_taken_back() {
-    let acts = [reserve("book"), Act::SilentAfter("I have reserved the book and now I".to_owned())];
-    let world = warehouse(POLICIES, acts).await;
+    let world = warehouse(POLICIES, [reserve("book"), begins("I have reserved the book and now I")]).await;
     let ann = world.user("support");
-    let stop = async {
-        the_model_writes(&world, 2).await;
-        let id = running(&world).await;
-        ann.post(&format!("/api/v1/turns/{id}/cancel"), &json!({})).await
-    };
-    let both = async { tokio::join!(ann.asks("Reserve a book."), stop) };
-    let (turn, stopped) =
-        tokio::time::timeout(Duration::from_secs(20), both).await.expect("nobody waits for the model");
-    drop(stopped.expect(202));
-    let receipt = turn.ends().await;
+    let receipt = interrupted(&world, &ann, &ann, "Reserve a book.").await;
     assert_eq!(
         (&receipt["status"], &receipt["error"]["code"]),
         (&json!("unwound"), &json!("cancelled")),
@@ -116,18 +115,9 @@ async fn a_model_that_writes_its_last_words_is_interrupted_and_what_was_done_is_
 
 #[tokio::test]
 async fn what_another_node_was_told_to_stop_is_interrupted_here() {
-    let world = World::with_model([Act::SilentAfter("Once upon a time".to_owned())]).await;
+    let world = World::with_model([begins("Once upon a time")]).await;
     let other = world.node("second").await;
     let ann = world.user("support");
-    let there = other.holder(ann.token());
-    let stop = async {
-        the_model_writes(&world, 1).await;
-        let id = running(&world).await;
-        there.post(&format!("/api/v1/turns/{id}/cancel"), &json!({})).await
-    };
-    let both = async { tokio::join!(ann.asks("Tell me a story."), stop) };
-    let (turn, stopped) =
-        tokio::time::timeout(Duration::from_secs(20), both).await.expect("within the next look");
-    drop(stopped.expect(202));
-    assert_eq!(turn.ends().await["error"]["code"], "cancelled");
+    let receipt = interrupted(&world, &ann, &other.holder(ann.token()), "Tell me a story.").await;
+    assert_eq!(receipt["error"]["code"], "cancelled");
 }

@@ -7,7 +7,7 @@ use cardea_testkit::{World, model::Act, world::Say};
 use serde_json::json;
 
 use super::{
-    cancels::{running, the_model_writes},
+    cancels::{begins, running},
     limits::slow,
     providers::ponders,
     undo::{POLICIES, reserve, warehouse},
@@ -131,18 +131,15 @@ async fn a_turn_that_runs_does_nothing_more_once_its_conversation_is_deleted() {
 
 #[tokio::test]
 async fn what_a_turn_has_done_is_taken_back_when_its_conversation_is_deleted() {
-    let acts = [reserve("book"), Act::SilentAfter("I have reserved".to_owned())];
-    let world = warehouse(POLICIES, acts).await;
+    let world = warehouse(POLICIES, [reserve("book"), begins("I have reserved")]).await;
     let ann = world.user("support");
     let delete = async {
-        the_model_writes(&world, 2).await;
         let sql = "SELECT conversation FROM turns WHERE id = $1";
         let (id,): (String,) = world.app.db.row(sql, args![running(&world).await]).await.unwrap().unwrap();
         ann.delete(&format!("/api/v1/conversations/{id}")).await
     };
-    let (turn, deleted) = tokio::join!(ann.asks("Reserve a book."), delete);
-    drop(deleted.expect(204));
-    assert_eq!((turn.reply.at("/status"), turn.reply.at("/error/code")), ("unwound", "cancelled"));
+    drop(ann.chats_until("Reserve a book.", "story", delete).await.expect(204));
+    assert_eq!(ended(&world).await, pair("unwound", "cancelled"));
     assert_eq!(world.service().came("DELETE /reservations/a1").len(), 1);
     assert_eq!(left(&world).await, Vec::<String>::new());
 }
