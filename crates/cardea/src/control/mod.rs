@@ -31,7 +31,7 @@ pub use self::{
     admit::{Admission, Listening},
     approval::{Answer, Approval, ApprovalState, CallContext, Choice, PATIENCE},
     budget::{Account, Budget, Estimate, Spent, Sum},
-    guard::{Found, OutputWindow, Placeholders, Refused, Screened, Words, with_encoder},
+    guard::{Found, OutputWindow, Placeholders, Refused, Screen, Screened, Words, with_encoder},
     permit::{Permission, Permit, Ruling},
     policy::{
         Adopted, File, LeftOut, Watch, adopted, adopted_text, files, is_policy_file, load, text, unread,

@@ -66,7 +66,7 @@ pub(super) async fn answer(
             turn.from_cache(layer(hit.layer)); // cache: exact, then semantic
             turn.taint_with(CACHE); // the cache is itself a source of taint
             hit.taint.iter().for_each(|source| turn.taint_with(source)); // and keeps the taint of the turn that made it
-            let text = app.control.screen_output(run.guard(), turn.placeholders(), &hit.text)?; // today's guardrails
+            let text = run.screen(turn.placeholders()).output(&hit.text)?; // today's guardrails
             turn.taint_with_all(text.taint());
             recheck(run, turn, query, &hit, history); // a sample, to measure errors
             outlet.replay(&text).await;

@@ -33,7 +33,6 @@ pub(super) async fn begin_turn(run: Run<'_>, trace: &Trace, message: &ChatReques
 /// then.
 async fn once(run: Run<'_>, trace: &Trace, message: &ChatRequest) -> Result<Begun> {
     let Run { app, caller, agent, .. } = run;
-    let guard = run.guard();
     let finding = app.context.find(caller, &agent.name, message.conversation);
     let mut talk = trace.time("conversation", finding).await?; // yours, or not found
     let asker = Asker { principal: caller, agent, trace };
@@ -49,9 +48,8 @@ async fn once(run: Run<'_>, trace: &Trace, message: &ChatRequest) -> Result<Begu
         Before::Failed(_) | Before::None => {}
     }
     let placeholders = app.context.placeholders(talk.as_ref()).await?; // what `[CARD_1]` means here
-    let who = run.requester_before(trace.request());
-    let screening =
-        app.control.audit_refusal(who, || app.control.screen_input(guard, &placeholders, &message.text));
+    let (who, screen) = (run.requester_before(trace.request()), run.screen(&placeholders));
+    let screening = app.control.audit_refusal(who, || screen.input(&message.text));
     let screened = trace.time("guard", screening).await; // guard input
     trace.note(|event| event.findings = placeholders.found());
     let prompt = screened?;
@@ -60,7 +58,7 @@ async fn once(run: Run<'_>, trace: &Trace, message: &ChatRequest) -> Result<Begu
         Some(talk) => (talk.id, None),
         None => {
             // The screened message gives a new conversation its title.
-            let title = app.control.audit_refusal(who, || app.control.screen_title(guard, &prompt)).await?;
+            let title = app.control.audit_refusal(who, || screen.title(&prompt)).await?;
             (app.context.create(&mut opening, caller, &agent.name, &title).id, Some(title))
         }
     };

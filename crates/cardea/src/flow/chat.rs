@@ -58,7 +58,7 @@ async fn ask(app: &App, request: &Request, message: ChatRequest, client: Option<
         }
     };
     let (trail, trace) = (turn.trail(), turn.trace().clone());
-    let window = app.control.window(run.guard(), turn.placeholders())?;
+    let window = run.screen(turn.placeholders()).window()?;
     let mut outlet = Outlet::new(window, client); // text leaves only through the guard window
     let open = Open { turn, admitted, outlet: &mut outlet, reuse: message.reuse };
     match settle(run, open).await {

@@ -23,7 +23,7 @@ use super::{
 use crate::{
     app::App,
     context::cache::{Lookup, NewAnswer, Reuse},
-    control::{Placeholders, Refused, Requester, Screened},
+    control::{Placeholders, Refused, Requester, Screen, Screened},
     turn::CacheUse,
 };
 
@@ -78,7 +78,8 @@ pub async fn complete(
         }
     }
     let placeholders = Placeholders::default();
-    let done = ask(app, request, wish, &placeholders, client).await;
+    let screen = app.control.screen(None, &placeholders);
+    let done = ask(app, request, wish, screen, client).await;
     trace.note(|event| event.findings = placeholders.found());
     trace.note_error(&done); // even if the response's status was already sent
     done
@@ -89,7 +90,7 @@ async fn ask(
     app: &App,
     request: &Request,
     wish: CompleteRequest,
-    placeholders: &Placeholders,
+    screen: Screen<'_>,
     client: Option<Stream>,
 ) -> Result<Completed> {
     let (Request { caller, trace }, CompleteRequest { mut prompt, reuse }) = (request, wish);
@@ -107,18 +108,18 @@ async fn ask(
     });
     // Guard input, for the whole transcript: all of it comes from the client.
     let screening = app.control.audit_refusal(who, || {
-        prompt.messages.iter_mut().try_for_each(|message| screen(app, placeholders, message))?;
-        screen_words(app, placeholders, &mut prompt)?;
-        screen_names(app, placeholders, &prompt)
+        prompt.messages.iter_mut().try_for_each(|message| screen_message(screen, message))?;
+        screen_words(app, screen, &mut prompt)?;
+        screen_names(screen, &prompt)
     });
     trace.time("guard", screening).await?;
     // Text leaves only through the guard window.
-    let mut outlet = Outlet::new(app.control.window(None, placeholders)?, client).only_read();
+    let mut outlet = Outlet::new(screen.window()?, client).only_read();
     let model = app.models.identity(&prompt.model);
     let query = app.context.cache().query_bare(caller, &prompt, model, reuse);
     let _flight = match app.context.cache().look(&query).await {
         Lookup::Hit(hit) => {
-            let text = app.control.screen_output(None, placeholders, &hit.text)?; // today's guardrails
+            let text = screen.output(&hit.text)?; // today's guardrails
             outlet.replay(&text).await;
             let usage = Usage::default();
             app.control.settle(admitted, usage, 0);
@@ -143,9 +144,9 @@ async fn ask(
     app.control.settle(admitted, usage, cost_micros); // the budget pays for what was used, even on failure
     let Next { mut calls, thoughts, finish, refused, .. } = next?;
     let text = outlet.finish().await?; // guard output; there is no turn to taint
-    calls.iter_mut().try_for_each(|call| screen_asked(app, placeholders, &prompt, call))?; // the calls it asks for, too
+    calls.iter_mut().try_for_each(|call| screen_asked(screen, &prompt, call))?; // the calls it asks for, too
     // Thoughts that the guardrails refuse are dropped: they are no part of the answer.
-    let thoughts = app.control.screen_output(None, placeholders, &thoughts);
+    let thoughts = screen.output(&thoughts);
     let thoughts = thoughts.map(|screened| screened.into_inner()).unwrap_or_default();
     trace.note(|event| event.ending = Some(finish.name()));
     if calls.is_empty() && finish == Finish::Stop && !stand_in && !refused {
@@ -164,21 +165,19 @@ async fn ask(
 }
 
 /// Screens the client's tools, names, stop sequences and answer format: the model reads them like everything else.
-fn screen_words(app: &App, placeholders: &Placeholders, prompt: &mut Prompt) -> Result<(), Refused> {
+fn screen_words(app: &App, screen: Screen<'_>, prompt: &mut Prompt) -> Result<(), Refused> {
     let json = |value: &mut Value| {
-        app.control
-            .screen_json(None, placeholders, value.take(), Surface::ToolDescription)
-            .map(|screened| *value = screened)
+        screen.json(value.take(), Surface::ToolDescription).map(|screened| *value = screened)
     };
     for tool in &mut prompt.tools {
         tool.description = app.control.screen_description(&tool.description)?.into_inner();
         json(&mut tool.input_schema)?;
     }
     for name in prompt.demands.names.values_mut() {
-        *name = app.control.screen_input(None, placeholders, name)?.into_inner();
+        *name = screen.input(name)?.into_inner();
     }
     for stop in &mut prompt.sampling.stop {
-        *stop = app.control.screen_input(None, placeholders, stop)?.into_inner();
+        *stop = screen.input(stop)?.into_inner();
     }
     match &mut prompt.demands.format {
         AnswerFormat::JsonSchema { schema, .. } => json(schema),
@@ -188,7 +187,7 @@ fn screen_words(app: &App, placeholders: &Placeholders, prompt: &mut Prompt) -> 
 
 /// Screens names of functions and formats, and ids of calls. They are matched by their exact text and so cannot be
 /// masked.
-fn screen_names(app: &App, placeholders: &Placeholders, prompt: &Prompt) -> Result<(), Refused> {
+fn screen_names(screen: Screen<'_>, prompt: &Prompt) -> Result<(), Refused> {
     let mut all: BTreeSet<&str> = prompt.tools.iter().map(|tool| tool.name.as_str()).collect();
     all.extend(prompt.demands.strict.iter().map(ToolName::as_str));
     if let ToolChoice::Named(name) = &prompt.demands.tool_choice {
@@ -206,36 +205,26 @@ fn screen_names(app: &App, placeholders: &Placeholders, prompt: &Prompt) -> Resu
             Message::System { .. } | Message::User { .. } => {}
         }
     }
-    all.into_iter().try_for_each(|name| app.control.screen_name(None, placeholders, name))
+    all.into_iter().try_for_each(|name| screen.name(name))
 }
 
 /// Screens a call that the model asks for: its arguments, its id and its name. A name that the client offered was
 /// screened with the offer.
-fn screen_asked(
-    app: &App,
-    placeholders: &Placeholders,
-    prompt: &Prompt,
-    call: &mut ToolCall,
-) -> Result<(), Refused> {
-    let said = |text: &str| app.control.screen_output(None, placeholders, text).map(Screened::into_inner);
+fn screen_asked(screen: Screen<'_>, prompt: &Prompt, call: &mut ToolCall) -> Result<(), Refused> {
+    let said = |text: &str| screen.output(text).map(Screened::into_inner);
     if !prompt.tools.iter().any(|tool| tool.name.as_str() == call.name) {
         call.name = said(&call.name)?;
     }
     call.id = said(&call.id)?;
-    screen_call(app, placeholders, call, Surface::Output)
+    screen_call(screen, call, Surface::Output)
 }
 
 /// Screens the arguments of a call in a transcript or in the model's answer. If nothing is masked, the original text is
 /// kept.
-fn screen_call(
-    app: &App,
-    placeholders: &Placeholders,
-    call: &mut ToolCall,
-    surface: Surface,
-) -> Result<(), Refused> {
+fn screen_call(screen: Screen<'_>, call: &mut ToolCall, surface: Surface) -> Result<(), Refused> {
     if let Some(text) = call.written.take() {
         let every = written::read(&text).map_or_else(|| Value::from(text.as_str()), |written| written.every);
-        let screened = app.control.screen_json(None, placeholders, every.clone(), surface)?;
+        let screened = screen.json(every.clone(), surface)?;
         if screened == every {
             call.written = Some(text);
             return Ok(());
@@ -245,7 +234,7 @@ fn screen_call(
         }
     }
     let arguments = Value::Object(std::mem::take(&mut call.arguments));
-    match app.control.screen_json(None, placeholders, arguments, surface)? {
+    match screen.json(arguments, surface)? {
         Value::Object(screened) => call.arguments = screened,
         other => drop(call.arguments.insert("withheld".to_owned(), other)),
     }
@@ -253,25 +242,23 @@ fn screen_call(
 }
 
 /// Screens one message in place.
-fn screen(app: &App, placeholders: &Placeholders, message: &mut Message) -> Result<(), Refused> {
+fn screen_message(screen: Screen<'_>, message: &mut Message) -> Result<(), Refused> {
     match message {
         Message::System { text } | Message::User { text } => {
-            let screened = app.control.screen_input(None, placeholders, text)?.into_inner();
+            let screened = screen.input(text)?.into_inner();
             *text = screened;
         }
         Message::Assistant { text, calls, thoughts } => {
-            let screened = app.control.screen_output(None, placeholders, text)?.into_inner();
+            let screened = screen.output(text)?.into_inner();
             *text = screened;
             if let Some(Thoughts { text, .. }) = thoughts {
-                let screened = app.control.screen_output(None, placeholders, text)?.into_inner();
+                let screened = screen.output(text)?.into_inner();
                 *text = screened;
             }
-            calls
-                .iter_mut()
-                .try_for_each(|call| screen_call(app, placeholders, call, Surface::ToolResult))?;
+            calls.iter_mut().try_for_each(|call| screen_call(screen, call, Surface::ToolResult))?;
         }
         Message::Tool { text, .. } => {
-            let screened = app.control.screen_tool_text(None, placeholders, text)?.into_inner();
+            let screened = screen.tool_text(text)?.into_inner();
             *text = screened;
         }
     }

@@ -81,12 +81,12 @@ pub(super) async fn converse(
         }
         let cut = cut.filter(|_| told);
         if !calls.is_empty() && !words.trim().is_empty() {
-            let words = app.control.screen_output(run.guard(), turn.placeholders(), &words)?;
+            let words = run.screen(turn.placeholders()).output(&words)?;
             turn.says(words); // the model is shown them again beside its calls
         }
         // Some models need their own thoughts back. Thoughts that the guardrails refuse are dropped.
         if !thoughts.is_empty()
-            && let Ok(thoughts) = app.control.screen_output(run.guard(), turn.placeholders(), &thoughts)
+            && let Ok(thoughts) = run.screen(turn.placeholders()).output(&thoughts)
         {
             turn.thinks(model, thoughts);
         }

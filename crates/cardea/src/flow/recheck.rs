@@ -71,8 +71,8 @@ async fn check_anew(app: &App, agent: &Arc<Agent>, check: Check) -> Result<()> {
     let question = Question::check(asker, check.prompt, check.taint);
     let Begun::Fresh(turn) = app.turns.begin(question).await? else { return Ok(()) };
     let mut turn = turn.checking(check.conversation); // the conversation that its text belongs to
-    let mut outlet = Outlet::new(app.control.window(agent.spec.guard.as_deref(), turn.placeholders())?, None);
     let run = Run::chat(app, &caller, agent);
+    let mut outlet = Outlet::new(run.screen(turn.placeholders()).window()?, None);
     let mut tools = visible(run);
     tools.tools.retain(|tool| !tool.effect().changes_things());
     let catalog = Arc::clone(&tools.catalog);

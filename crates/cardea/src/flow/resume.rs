@@ -87,9 +87,10 @@ pub async fn resume_one(app: &App, free: &Free) -> Result<()> {
     if turn.kind() == Kind::Call {
         return mcp::go_on(Run::mcp(app, &caller, &agent), admitted, turn).await;
     }
-    let mut outlet = Outlet::new(app.control.window(agent.spec.guard.as_deref(), turn.placeholders())?, None);
+    let run = Run::chat(app, &caller, &agent);
+    let mut outlet = Outlet::new(run.screen(turn.placeholders()).window()?, None);
     let (outlet, reuse) = (&mut outlet, Reuse::Allowed); // the client's own choice is not stored
-    settle(Run::chat(app, &caller, &agent), Open { turn, admitted, outlet, reuse }).await.map(drop)
+    settle(run, Open { turn, admitted, outlet, reuse }).await.map(drop)
 }
 
 /// Returns whether the turn waits for what is away: not for ever, but anew after each decision of a person.

@@ -9,7 +9,11 @@ use cardea_core::{
     policy::Via,
 };
 
-use crate::{app::App, control::Requester, turn::Turn};
+use crate::{
+    app::App,
+    control::{Placeholders, Requester, Screen},
+    turn::Turn,
+};
 
 /// An agent at work for a caller. Each step of a turn is decided and run with it.
 #[derive(Clone, Copy)]
@@ -38,6 +42,11 @@ impl<'a> Run<'a> {
     /// Returns the agent's guardrail profile. `None` stands for the installation's.
     pub(crate) fn guard(&self) -> Option<&'a str> {
         self.agent.spec.guard.as_deref()
+    }
+
+    /// Returns the agent's guardrails, with these placeholders.
+    pub(super) fn screen(&self, names: &'a Placeholders) -> Screen<'a> {
+        self.app.control.screen(self.guard(), names)
     }
 
     /// Returns the requester in a turn.

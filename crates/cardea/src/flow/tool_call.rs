@@ -21,7 +21,7 @@ use crate::{
     action::{Acted, Job, Selected, Tool, Within},
     app::App,
     context::cache::ToolUse,
-    control::{CallContext, Control, Permission, Permit, Refused, Ruling, Screened},
+    control::{CallContext, Control, Permission, Permit, Placeholders, Refused, Ruling, Screened},
     observe::{OTHER, Ruled, Seen},
     turn::{Kind, Start, Step, Turn},
 };
@@ -139,7 +139,7 @@ pub(super) async fn tool_call(
     let Acted { outcome, way } = perform(run, turn, permit, &tool, &step).await; // cache, or broker with retries
     app.context.cache().clear_tags(&caller.tenant, &tool.clears(&step.call().arguments)).await; // writes
     // untrusted text: screened, tainted
-    let screened = app.control.screen_result(run.guard(), turn.placeholders(), outcome);
+    let screened = run.screen(turn.placeholders()).result(outcome);
     let step = step.taken_back_by(way); // the undo call is fixed now, from the full result
     let placeholders = app.context.keep_placeholders(caller, turn.conversation(), turn.placeholders()).await;
     turn.note(placeholders);
@@ -268,7 +268,7 @@ pub(super) fn called(app: &App, turn: &Turn, step: &Step) {
 /// Screens the arguments of a call. Refused arguments are removed from it: the call is not made, so they are not
 /// needed.
 fn screen(run: Run<'_>, call: &mut ToolCall) -> Result<Vec<String>, Refused> {
-    let screened = run.app.control.screen_arguments(run.guard(), call);
+    let screened = run.screen(&Placeholders::default()).arguments(call);
     if let Err(refused) = &screened {
         call.arguments = refused.withheld();
     }

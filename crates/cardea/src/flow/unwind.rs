@@ -62,10 +62,8 @@ async fn undo(run: Run<'_>, turn: &mut Turn, step: Step) -> Result<Step> {
         let end = kept("what takes it back is gone".to_owned());
         return app.turns.undone(turn, step, end).await;
     };
-    let guard = run.guard();
-    let arguments = Value::Object(call.arguments.clone());
-    let screening =
-        || app.control.screen_json(guard, &Placeholders::default(), arguments, Surface::ToolArguments);
+    let (arguments, names) = (Value::Object(call.arguments.clone()), Placeholders::default());
+    let screening = || run.screen(&names).json(arguments, Surface::ToolArguments);
     if let Err(error) = tool.check(&call).and_then(|()| Ok(screening()?)) {
         let end = kept(error.public());
         return app.turns.undone(turn, step, end).await; // masked values are sent as they are
@@ -108,7 +106,7 @@ async fn undo(run: Run<'_>, turn: &mut Turn, step: Step) -> Result<Step> {
     app.observe.tool_took(tool.name(), &outcome, span.so_far());
     drop(span);
     app.context.cache().clear_tags(&caller.tenant, &tool.clears(&call.arguments)).await; // entries that it outdates
-    let outcome = app.control.screen_result(guard, turn.placeholders(), outcome); // users and the log see it
+    let outcome = run.screen(turn.placeholders()).result(outcome); // users and the log see it
     app.turns.undone(turn, step, outcome).await // journal, audit: even if it failed
 }
 

@@ -21,7 +21,7 @@ use cardea_core::{
 pub use self::{
     placeholders::Placeholders,
     reader::with_encoder,
-    screen::{Screened, Words},
+    screen::{Screen, Screened, Words},
     seen::{Found, Refused},
     window::OutputWindow,
 };

@@ -195,54 +195,19 @@ pub(super) fn failed<T>(
 /// Limit of characters that may become a title.
 const TITLE: usize = 400;
 
+/// The guardrails of one profile, with the placeholders of one conversation. Made by [`Control::screen`].
+#[derive(Debug, Clone, Copy)]
+pub struct Screen<'a> {
+    pub(super) control: &'a Control,
+    pub(super) profile: Option<&'a str>,
+    pub(super) names: &'a Placeholders,
+}
+
 impl Control {
-    fn scan(
-        &self,
-        profile: Option<&str>,
-        names: &Placeholders,
-        text: &str,
-        surface: Surface,
-    ) -> Result<Scan<String>, Refused> {
-        let engine = self.guard(profile, surface)?;
-        let verdict = late_or(|late| {
-            names.scan(|masks| engine.scan_until(text, surface, masks, late).map(Verdict::into_owned))
-        });
-        let Some(verdict) = verdict else {
-            return failed(&self.inner.observe, &engine, text.to_owned(), surface);
-        };
-        let seen = tell(&self.inner.observe, names, surface, &verdict.findings);
-        let passed = verdict.text.into_owned();
-        Ok(Scan { action: verdict.action, surface, seen, passed, taint: verdict.taint })
-    }
-
-    fn scan_value(
-        &self,
-        profile: Option<&str>,
-        names: &Placeholders,
-        value: Value,
-        surface: Surface,
-    ) -> Result<Scan<Value>, Refused> {
-        let engine = self.guard(profile, surface)?;
-        let verdict =
-            late_or(|late| names.scan(|masks| engine.scan_value_until(&value, surface, masks, late)));
-        let Some(verdict) = verdict else { return failed(&self.inner.observe, &engine, value, surface) };
-        let seen = tell(&self.inner.observe, names, surface, &verdict.findings);
-        let passed = verdict.masked.unwrap_or(value);
-        Ok(Scan { action: verdict.action, surface, seen, passed, taint: verdict.taint })
-    }
-
-    fn guard(&self, profile: Option<&str>, surface: Surface) -> Result<Engine, Refused> {
-        self.inner.guards.engine(profile).map_err(|error| Refused::new(error, surface))
-    }
-
-    fn text(
-        &self,
-        profile: Option<&str>,
-        names: &Placeholders,
-        text: &str,
-        surface: Surface,
-    ) -> Result<Screened<String>, Refused> {
-        self.scan(profile, names, text, surface)?.allowed()
+    /// Returns the guardrails of a profile; `None` stands for the installation's.
+    #[must_use]
+    pub const fn screen<'a>(&'a self, profile: Option<&'a str>, names: &'a Placeholders) -> Screen<'a> {
+        Screen { control: self, profile, names }
     }
 
     /// Runs a screening and returns its result. A refusal first goes into the audit log: the caller, the surface, the
@@ -264,86 +229,26 @@ impl Control {
         }
     }
 
-    /// Screens what a user wrote.
-    ///
-    /// # Errors
-    /// `guard_refused`, naming the kinds that were found and never the values.
-    pub fn screen_input(
-        &self,
-        profile: Option<&str>,
-        names: &Placeholders,
-        text: &str,
-    ) -> Result<Screened<String>, Refused> {
-        self.text(profile, names, text, Surface::User)
-    }
-
-    /// Screens a name given by a client. It is not masked, since a masked name would not be found again.
-    ///
-    /// # Errors
-    /// As [`Control::screen_input`], also for what would be masked.
-    pub fn screen_name(
-        &self,
-        profile: Option<&str>,
-        names: &Placeholders,
-        text: &str,
-    ) -> Result<(), Refused> {
-        self.scan(profile, names, text, Surface::User)?.whole().map(drop)
-    }
-
-    /// Screens a whole answer: one from a cache, or one that a client sends along.
-    ///
-    /// # Errors
-    /// As [`Control::screen_input`].
-    pub fn screen_output(
-        &self,
-        profile: Option<&str>,
-        names: &Placeholders,
-        text: &str,
-    ) -> Result<Screened<String>, Refused> {
-        self.text(profile, names, text, Surface::Output)
-    }
-
-    /// Screens a tool's text that a client sends along.
-    ///
-    /// # Errors
-    /// As [`Control::screen_input`].
-    pub fn screen_tool_text(
-        &self,
-        profile: Option<&str>,
-        names: &Placeholders,
-        text: &str,
-    ) -> Result<Screened<String>, Refused> {
-        self.text(profile, names, text, Surface::ToolResult)
-    }
-
-    /// Screens the words that a conversation is named after. Titles appear in lists and logs.
-    ///
-    /// # Errors
-    /// As [`Control::screen_input`].
-    pub fn screen_title(&self, profile: Option<&str>, text: &str) -> Result<Screened<String>, Refused> {
-        let first: String = text.chars().take(TITLE).collect();
-        self.text(profile, &Placeholders::default(), &first, Surface::Title)
-    }
-
     /// Screens the description of a tool, before the tool can be offered to any model.
     ///
     /// # Errors
-    /// As [`Control::screen_input`]: such a tool is not imported.
+    /// As [`Screen::input`]: such a tool is not imported.
     pub fn screen_description(&self, text: &str) -> Result<Screened<String>, Refused> {
-        self.text(None, &Placeholders::default(), text, Surface::ToolDescription)
+        self.screen(None, &Placeholders::default()).text(text, Surface::ToolDescription)
     }
 
     /// Screens the definition of a tool, before the tool can be offered to any model. Texts are masked but names never
     /// are: a tool whose arguments had other names could not be called.
     ///
     /// # Errors
-    /// As [`Control::screen_input`]: such a tool is not imported.
+    /// As [`Screen::input`]: such a tool is not imported.
     pub fn screen_tool(&self, words: Words) -> Result<Screened<Words>, Refused> {
         let Words { description, schema } = words;
         let whole = self.screen_description(&schema.to_string())?; // an instruction can be spread over several texts
         let names = Placeholders::default();
-        let said = self.text(None, &names, &description, Surface::ToolDescription)?;
-        let scan = self.scan_value(None, &names, schema.clone(), Surface::ToolDescription)?;
+        let screen = self.screen(None, &names);
+        let said = screen.text(&description, Surface::ToolDescription)?;
+        let scan = screen.scan_value(schema.clone(), Surface::ToolDescription)?;
         if !same_names(&schema, &scan.passed) {
             return Err(Refused::of(scan.surface, &scan.seen, |action| action != Action::Pass));
         }
@@ -352,36 +257,101 @@ impl Control {
         let value = Words { description: said.value, schema: masked.value };
         Ok(Screened { value, taint, found: Found::default() })
     }
+}
+
+impl Screen<'_> {
+    fn scan(&self, text: &str, surface: Surface) -> Result<Scan<String>, Refused> {
+        let (engine, observe) = (self.engine(surface)?, &self.control.inner.observe);
+        let verdict = late_or(|late| {
+            self.names.scan(|masks| engine.scan_until(text, surface, masks, late).map(Verdict::into_owned))
+        });
+        let Some(verdict) = verdict else { return failed(observe, &engine, text.to_owned(), surface) };
+        let seen = tell(observe, self.names, surface, &verdict.findings);
+        let passed = verdict.text.into_owned();
+        Ok(Scan { action: verdict.action, surface, seen, passed, taint: verdict.taint })
+    }
+
+    fn scan_value(&self, value: Value, surface: Surface) -> Result<Scan<Value>, Refused> {
+        let (engine, observe) = (self.engine(surface)?, &self.control.inner.observe);
+        let verdict =
+            late_or(|late| self.names.scan(|masks| engine.scan_value_until(&value, surface, masks, late)));
+        let Some(verdict) = verdict else { return failed(observe, &engine, value, surface) };
+        let seen = tell(observe, self.names, surface, &verdict.findings);
+        let passed = verdict.masked.unwrap_or(value);
+        Ok(Scan { action: verdict.action, surface, seen, passed, taint: verdict.taint })
+    }
+
+    fn engine(&self, surface: Surface) -> Result<Engine, Refused> {
+        self.control.inner.guards.engine(self.profile).map_err(|error| Refused::new(error, surface))
+    }
+
+    fn text(&self, text: &str, surface: Surface) -> Result<Screened<String>, Refused> {
+        self.scan(text, surface)?.allowed()
+    }
+
+    /// Screens what a user wrote.
+    ///
+    /// # Errors
+    /// `guard_refused`, naming the kinds that were found and never the values.
+    pub fn input(&self, text: &str) -> Result<Screened<String>, Refused> {
+        self.text(text, Surface::User)
+    }
+
+    /// Screens a name given by a client. It is not masked, since a masked name would not be found again.
+    ///
+    /// # Errors
+    /// As [`Screen::input`], also for what would be masked.
+    pub fn name(&self, text: &str) -> Result<(), Refused> {
+        self.scan(text, Surface::User)?.whole().map(drop)
+    }
+
+    /// Screens a whole answer: one from a cache, or one that a client sends along.
+    ///
+    /// # Errors
+    /// As [`Screen::input`].
+    pub fn output(&self, text: &str) -> Result<Screened<String>, Refused> {
+        self.text(text, Surface::Output)
+    }
+
+    /// Screens a tool's text that a client sends along.
+    ///
+    /// # Errors
+    /// As [`Screen::input`].
+    pub fn tool_text(&self, text: &str) -> Result<Screened<String>, Refused> {
+        self.text(text, Surface::ToolResult)
+    }
+
+    /// Screens the words that a conversation is named after. Titles appear in lists and logs, so their placeholders are
+    /// not those of the conversation.
+    ///
+    /// # Errors
+    /// As [`Screen::input`].
+    pub fn title(&self, text: &str) -> Result<Screened<String>, Refused> {
+        let first: String = text.chars().take(TITLE).collect();
+        Screen { names: &Placeholders::default(), ..*self }.text(&first, Surface::Title)
+    }
 
     /// Screens the arguments of a call on their way out and returns the sources of untrusted text. They are not
     /// masked, since that would make another call: a call whose arguments contain what a rule masks is refused.
     ///
     /// # Errors
-    /// As [`Control::screen_input`], also for what would be masked.
-    pub fn screen_arguments(&self, profile: Option<&str>, call: &ToolCall) -> Result<Vec<String>, Refused> {
+    /// As [`Screen::input`], also for what would be masked.
+    pub fn arguments(&self, call: &ToolCall) -> Result<Vec<String>, Refused> {
         let value = Value::Object(call.arguments.clone());
-        let scan = self.scan_value(profile, &Placeholders::default(), value, Surface::ToolArguments)?;
-        scan.whole().map(|screened| screened.taint)
+        self.scan_value(value, Surface::ToolArguments)?.whole().map(|screened| screened.taint)
     }
 
     /// Screens the result of a tool. The work is done, so a refusal withholds the text and not the outcome.
     #[must_use]
-    pub fn screen_result(
-        &self,
-        profile: Option<&str>,
-        names: &Placeholders,
-        outcome: Outcome,
-    ) -> Screened<Outcome> {
+    pub fn result(&self, outcome: Outcome) -> Screened<Outcome> {
         let mut taint = vec![Surface::ToolResult.name().to_owned()];
         let value = match outcome {
-            Outcome::Done { result } => {
-                Outcome::Done { result: self.value(profile, names, result, &mut taint) }
-            }
+            Outcome::Done { result } => Outcome::Done { result: self.value(result, &mut taint) },
             Outcome::Failed { reason, status } => {
-                Outcome::Failed { reason: self.line(profile, names, &reason, &mut taint), status }
+                Outcome::Failed { reason: self.line(&reason, &mut taint), status }
             }
             Outcome::Unknown { reason, status } => {
-                Outcome::Unknown { reason: self.line(profile, names, &reason, &mut taint), status }
+                Outcome::Unknown { reason: self.line(&reason, &mut taint), status }
             }
         };
         taint.sort();
@@ -389,14 +359,8 @@ impl Control {
         Screened { value, taint, found: Found::default() }
     }
 
-    fn line(
-        &self,
-        profile: Option<&str>,
-        names: &Placeholders,
-        text: &str,
-        taint: &mut Vec<String>,
-    ) -> String {
-        match self.scan(profile, names, text, Surface::ToolResult) {
+    fn line(&self, text: &str, taint: &mut Vec<String>) -> String {
+        match self.scan(text, Surface::ToolResult) {
             Ok(scan) if scan.action != Action::Refuse => {
                 taint.extend(scan.words());
                 scan.passed
@@ -409,14 +373,8 @@ impl Control {
     }
 
     /// Screens a JSON value. A refusal withholds all of it.
-    fn value(
-        &self,
-        profile: Option<&str>,
-        names: &Placeholders,
-        value: Value,
-        taint: &mut Vec<String>,
-    ) -> Value {
-        match self.scan_value(profile, names, value, Surface::ToolResult) {
+    fn value(&self, value: Value, taint: &mut Vec<String>) -> Value {
+        match self.scan_value(value, Surface::ToolResult) {
             Ok(scan) if scan.action == Action::Refuse => {
                 taint.push(SUSPICIOUS.to_owned());
                 Value::Object(withheld(&kinds(&scan.seen, is_refusal)))
@@ -435,14 +393,8 @@ impl Control {
     /// Screens JSON that a client or a model has written: arguments of calls, descriptions and schemas of tools.
     ///
     /// # Errors
-    /// As [`Control::screen_input`].
-    pub fn screen_json(
-        &self,
-        profile: Option<&str>,
-        names: &Placeholders,
-        value: Value,
-        surface: Surface,
-    ) -> Result<Value, Refused> {
-        self.scan_value(profile, names, value, surface)?.allowed().map(Screened::into_inner)
+    /// As [`Screen::input`].
+    pub fn json(&self, value: Value, surface: Surface) -> Result<Value, Refused> {
+        self.scan_value(value, surface)?.allowed().map(Screened::into_inner)
     }
 }

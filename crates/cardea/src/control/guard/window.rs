@@ -9,11 +9,11 @@ use cardea_core::{
 };
 
 use super::{
-    LATEST, Placeholders, Screened,
+    LATEST, Placeholders, Screen, Screened,
     seen::{is_refusal, kinds, refused, tell, tell_of_failure},
     watched,
 };
-use crate::{control::Control, observe::Observe};
+use crate::observe::Observe;
 
 /// The guard window of one answer. Text leaves it only screened.
 pub struct OutputWindow {
@@ -28,14 +28,14 @@ pub struct OutputWindow {
     pub(super) latest: Duration,
 }
 
-impl Control {
+impl Screen<'_> {
     /// Creates a window through which an answer is streamed.
     ///
     /// # Errors
     /// `misconfigured` if the profile does not exist.
-    pub fn window(&self, profile: Option<&str>, names: &Placeholders) -> Result<OutputWindow> {
-        let engine = self.inner.guards.engine(profile)?;
-        Ok(OutputWindow::new(&engine, names, &self.inner.observe))
+    pub fn window(&self) -> Result<OutputWindow> {
+        let inner = &self.control.inner;
+        Ok(OutputWindow::new(&inner.guards.engine(self.profile)?, self.names, &inner.observe))
     }
 }
 

@@ -81,11 +81,12 @@ async fn a_key_that_begins_a_line_of_the_arguments_does_not_leave_the_house() {
 #[tokio::test]
 async fn what_a_model_says_and_what_a_tool_gives_at_the_same_time_never_share_a_placeholder() {
     let world = World::start().await;
-    let (control, names) = (&world.app.control, Placeholders::default());
-    let mut window = control.window(None, &names).unwrap();
+    let names = Placeholders::default();
+    let screen = world.app.control.screen(None, &names);
+    let mut window = screen.window().unwrap();
     let mut said = window.push("I see the card ").unwrap();
     let told = Outcome::Done { result: json!({ "card": "5500 0055 5555 5559" }) };
-    let told = control.screen_result(None, &names, told).into_inner();
+    let told = screen.result(told).into_inner();
     said += &window.push(CARD).unwrap();
     said += &window.push(" here, and it is a good one. ").unwrap();
     said += &window.finish().unwrap().0;
