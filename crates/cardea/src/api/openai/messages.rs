@@ -1,7 +1,7 @@
-//! The transcript as clients send it, read into Cardea's own messages.
+//! Reads the transcript that a client sends into Cardea's message types.
 //!
-//! Nothing of it is passed over in silence: a result without its call, a call without its result or a message without
-//! words would reach the model as another conversation than the client has in mind, so it is refused by its place.
+//! Nothing is dropped silently. A tool result without its call, a call without its result, and a message without text
+//! would change the conversation that the model sees. Such a transcript is refused, and the error names the member.
 
 use cardea_core::{
     Code, Error, Result,
@@ -10,7 +10,7 @@ use cardea_core::{
 };
 use serde::{Deserialize, de::IgnoredAny};
 
-/// One message as clients send it.
+/// One message of the request.
 #[derive(Debug, Clone, Deserialize)]
 pub(crate) struct InMessage {
     role: String,
@@ -52,22 +52,22 @@ struct InFunction {
     arguments: String,
 }
 
-/// A request that is wrong at this member.
+/// Returns a `bad_request` error for this member of the request.
 pub(super) fn bad(member: impl Into<String>, detail: impl Into<String>) -> Error {
     Error::new(Code::BadRequest).member(member).detail(detail)
 }
 
-/// A message that is wrong at this member.
+/// Returns a `bad_request` error for this member of the message with the index `at`.
 pub(super) fn wrong(at: usize, member: &str, says: impl std::fmt::Display) -> Error {
     let place = format!("messages[{at}].{member}");
     let detail = format!("`{place}` {says}.");
     bad(place, detail)
 }
 
-/// The messages of a transcript, and that each call has its result and each result its call.
+/// Reads all messages, and checks that each call has one result and each result has a call.
 ///
 /// # Errors
-/// `bad_request` names the message that cannot be used.
+/// `bad_request` with the message that cannot be used.
 pub(super) fn transcript(messages: &[InMessage]) -> Result<Vec<Message>> {
     let read: Vec<Message> =
         messages.iter().enumerate().map(|(at, message)| message.read(at)).collect::<Result<_>>()?;
@@ -80,7 +80,8 @@ pub(super) fn transcript(messages: &[InMessage]) -> Result<Vec<Message>> {
     Ok(read)
 }
 
-/// As all providers want it: right after an assistant's calls come their results, one for each.
+/// Checks the order that all providers require: the results of an assistant message's calls follow it directly, one for
+/// each call.
 fn answered(messages: &[Message]) -> Result<()> {
     let mut open: Vec<&str> = Vec::new();
     let mut asked = 0;
@@ -111,7 +112,7 @@ fn answered(messages: &[Message]) -> Result<()> {
     unanswered(asked, &open)
 }
 
-/// The beginning of a client's word, for messages.
+/// Shortens a client's text to 64 characters, for error messages.
 pub(super) fn short(word: &str) -> String {
     word.chars().take(64).collect()
 }
@@ -135,10 +136,10 @@ impl InMessage {
         }
     }
 
-    /// The message in Cardea's own type.
+    /// Converts the message to Cardea's type.
     ///
     /// # Errors
-    /// `bad_request` names the member that cannot be used.
+    /// `bad_request` with the member that cannot be used.
     pub(super) fn read(&self, at: usize) -> Result<Message> {
         let text = self.text(at)?;
         if self.function_call.is_some() {
@@ -148,7 +149,7 @@ impl InMessage {
             "system" | "developer" => Ok(Message::System { text }),
             "user" => Ok(Message::User { text }),
             "assistant" => {
-                // What it said instead of an answer was said all the same.
+                // A refusal stands in for the text of an assistant message that has none.
                 let refusal = self.refusal.as_ref().filter(|_| text.is_empty());
                 let text = refusal.cloned().unwrap_or(text);
                 let calls = self.tool_calls.iter().map(InCall::read).collect();
@@ -174,15 +175,15 @@ impl InMessage {
         }
     }
 
-    /// True of what tells a model how to be.
+    /// Returns whether this is a `system` or `developer` message.
     pub(super) fn instructs(&self) -> bool {
         matches!(self.role.as_str(), "system" | "developer")
     }
 
-    /// The name of who speaks, if it is said. A tool's is known by its call.
+    /// Returns the speaker's name, if there is one. A tool message has none: its call id identifies the tool.
     ///
     /// # Errors
-    /// `bad_request` if it is none that OpenAI's format has.
+    /// `bad_request` if the name is not valid in OpenAI's format.
     pub(super) fn speaker(&self, at: usize) -> Result<Option<String>> {
         let Some(name) = self.name.as_ref().filter(|name| self.role != "tool" && !name.is_empty()) else {
             return Ok(None);
@@ -194,10 +195,10 @@ impl InMessage {
         Ok(Some(name.clone()))
     }
 
-    /// What the user says with it.
+    /// Returns the text of a user message.
     ///
     /// # Errors
-    /// `bad_request` if it is not the user's, or is empty.
+    /// `bad_request` if it is not a user message, or is empty.
     pub(super) fn users_text(&self, at: usize) -> Result<String> {
         match self.read(at)? {
             Message::User { text } if !text.trim().is_empty() => Ok(text),
@@ -212,14 +213,14 @@ impl InMessage {
 }
 
 impl InCall {
-    /// Its arguments are whatever the model has written, which need not be JSON.
+    /// Reads the call. The arguments are the model's text, which need not be JSON.
     fn read(&self) -> ToolCall {
         let InFunction { name, arguments } = &self.function;
         ToolCall::read_any(self.id.clone(), name.clone(), arguments)
     }
 }
 
-/// A member that may be `null`, which says the same as leaving it out.
+/// Deserializes a member that may be `null`; `null` means the same as leaving it out.
 pub(super) fn or_default<'de, D, T>(from: D) -> std::result::Result<T, D::Error>
 where
     D: serde::Deserializer<'de>,

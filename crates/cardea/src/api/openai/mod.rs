@@ -1,7 +1,7 @@
-//! The OpenAI wire format for `/v1/chat/completions` and `/v1/models`, as values.
+//! Types of the OpenAI wire format: `/v1/chat/completions` and `/v1/models`.
 //!
-//! Shapes follow the public API reference: `chat.completion`, `chat.completion.chunk` and `list` of `model`. Errors stand
-//! beside, in `problem`.
+//! The objects follow OpenAI's public API reference: `chat.completion`, `chat.completion.chunk`, and `list` of `model`.
+//! The error object is in `problem`.
 
 mod messages;
 mod request;
@@ -13,14 +13,14 @@ use serde_json::{Value, json};
 pub(crate) use request::{Completion, rest};
 pub(crate) use response::{Answer, Envelope, Said};
 
-/// `GET /v1/models`.
+/// Returns the body of `GET /v1/models`.
 #[must_use]
 pub(crate) fn models(names: &[String], now: Timestamp) -> Value {
     let models: Vec<Value> = names.iter().map(|name| model(name, now)).collect();
     json!({ "object": "list", "data": models })
 }
 
-/// `GET /v1/models/{model}`.
+/// Returns the body of `GET /v1/models/{model}`.
 #[must_use]
 pub(crate) fn model(name: &str, now: Timestamp) -> Value {
     json!({ "id": name, "object": "model", "created": now.secs(), "owned_by": "cardea" })

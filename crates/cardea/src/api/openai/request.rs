@@ -1,7 +1,8 @@
-//! What clients ask for: the body of `POST /v1/chat/completions`.
+//! The body of `POST /v1/chat/completions`.
 //!
-//! A member that says nothing of the answer (`user`, `metadata`, `store`, …) is accepted and ignored, as clients expect.
-//! A member that would change what the answer is, and is not kept to, is refused by name; so is one that nobody knows.
+//! Members that do not affect the answer (`user`, `metadata`, `store`, …) are accepted and ignored, as clients expect.
+//! A member that would change the answer and is not supported is refused, and the error names it. So is an unknown
+//! member.
 
 use std::collections::BTreeMap;
 
@@ -21,49 +22,49 @@ use crate::api::headers::CONVERSATION;
 /// The body of `POST /v1/chat/completions`.
 #[derive(Debug, Clone, Deserialize)]
 pub(crate) struct Completion {
-    /// A provider's model, or `agent/NAME`.
+    /// A model alias, or `agent/NAME`.
     pub model: String,
     /// The transcript, oldest first.
     pub messages: Vec<InMessage>,
-    /// Send the answer in pieces.
+    /// Whether to stream the answer.
     #[serde(default, deserialize_with = "or_default")]
     pub stream: bool,
-    /// Of which only `include_usage` is known.
+    /// Only `include_usage` is supported.
     #[serde(default, deserialize_with = "or_default")]
     pub stream_options: StreamOptions,
-    /// Tools of the client (bare completions only: an agent brings its own).
+    /// Tools of the client, for bare completions only: an agent has its own tools.
     #[serde(default, deserialize_with = "or_default")]
     pub tools: Vec<InTool>,
-    /// 0 to 2.
+    /// Sampling temperature, 0 to 2.
     pub temperature: Option<f64>,
-    /// 0 to 1.
+    /// Nucleus sampling, 0 to 1.
     pub top_p: Option<f64>,
-    /// Most tokens to write (older name).
+    /// Limit of output tokens (older name).
     pub max_tokens: Option<u32>,
-    /// Most tokens to write.
+    /// Limit of output tokens.
     pub max_completion_tokens: Option<u32>,
-    /// One text or several.
+    /// Stop sequences: a string or a list of strings.
     #[serde(default)]
     pub stop: Stop,
-    /// For providers that can repeat themselves.
+    /// Seed, for providers that support one.
     pub seed: Option<i64>,
-    /// −2 to 2.
+    /// Frequency penalty, −2 to 2.
     pub frequency_penalty: Option<f64>,
-    /// −2 to 2.
+    /// Presence penalty, −2 to 2.
     pub presence_penalty: Option<f64>,
-    /// For reasoning models.
+    /// Effort of reasoning models.
     pub reasoning_effort: Option<ReasoningEffort>,
-    /// How many words to make.
+    /// Verbosity of the answer.
     pub verbosity: Option<Verbosity>,
     /// `auto`, `none`, `required`, or one function.
     #[serde(default)]
     pub tool_choice: InChoice,
-    /// Several calls in one answer.
+    /// Whether one answer may contain several calls.
     pub parallel_tool_calls: Option<bool>,
-    /// What the text of the answer must be.
+    /// Format of the answer's text.
     #[serde(default, deserialize_with = "or_default")]
     pub response_format: InFormat,
-    /// What else came. Most of it may be ignored; some would change what the answer means.
+    /// All other members. Most are ignored; the rest are refused, since they would change the answer.
     #[serde(flatten)]
     pub more: Map<String, Value>,
 }
@@ -72,21 +73,21 @@ pub(crate) struct Completion {
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(untagged, expecting = "expected a word or a function")]
 pub(crate) enum InChoice {
-    /// Not given.
+    /// Absent.
     #[default]
     Absent,
-    /// One of the words.
+    /// `auto`, `none` or `required`.
     Word(String),
-    /// This function.
+    /// One function.
     Function {
-        /// Which.
+        /// The function.
         function: InNamed,
     },
-    /// Something else.
+    /// Any other value, which is refused.
     Other(IgnoredAny),
 }
 
-/// A name.
+/// An object with a name.
 #[derive(Debug, Clone, Deserialize)]
 pub(crate) struct InNamed {
     name: String,
@@ -96,14 +97,14 @@ pub(crate) struct InNamed {
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
 pub(crate) enum InFormat {
-    /// Anything.
+    /// Plain text.
     #[default]
     Text,
     /// A JSON object.
     JsonObject,
-    /// JSON of this schema.
+    /// JSON that conforms to a schema.
     JsonSchema {
-        /// Which.
+        /// The schema and its name.
         json_schema: InSchema,
     },
 }
@@ -117,7 +118,8 @@ pub(crate) struct InSchema {
     strict: Option<bool>,
 }
 
-/// Members that would change what an answer means, the value at which they mean nothing, and why they are not taken.
+/// Members that would change the answer: name, the JSON value that is accepted because it changes nothing, and the
+/// reason for the refusal.
 const NOT_TAKEN: [(&str, &str, &str); 9] = [
     ("n", "1", "one answer is given; ask again for another"),
     ("logprobs", "false", "the guardrails screen text, not tokens"),
@@ -130,7 +132,7 @@ const NOT_TAKEN: [(&str, &str, &str); 9] = [
     ("function_call", "\"none\"", "use `tool_choice`"),
 ];
 
-/// Members that say nothing of what the answer is: who asks, how it is billed, what the provider may keep.
+/// Members that do not affect the answer, such as those for accounting and for storage at the provider.
 const IGNORED: [&str; 8] = [
     "user",
     "metadata",
@@ -145,21 +147,21 @@ const IGNORED: [&str; 8] = [
 /// `stream_options`.
 #[derive(Debug, Clone, Copy, Default, Deserialize)]
 pub(crate) struct StreamOptions {
-    /// Send a last chunk with the usage.
+    /// Whether to send a last chunk with the usage.
     #[serde(default, deserialize_with = "or_default")]
     pub include_usage: bool,
 }
 
-/// `stop`: one text or several.
+/// `stop`: a string or a list of strings.
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(untagged, expecting = "expected a text or a list of texts")]
 pub(crate) enum Stop {
-    /// Not given.
+    /// Absent.
     #[default]
     None,
-    /// One text.
+    /// One string.
     One(String),
-    /// Several texts.
+    /// Several strings.
     Many(Vec<String>),
 }
 
@@ -180,16 +182,16 @@ struct InDefinition {
 }
 
 impl Completion {
-    /// The agent's name if the model is `agent/NAME`.
+    /// Returns the agent's name if the model is `agent/NAME`.
     #[must_use]
     pub(crate) fn agent(&self) -> Option<&str> {
         self.model.strip_prefix("agent/")
     }
 
-    /// How the model should write.
+    /// Returns the sampling parameters.
     ///
     /// # Errors
-    /// `bad_request` names the member that is out of range.
+    /// `bad_request` with the member that is out of range.
     pub(crate) fn sampling(&self) -> Result<Sampling> {
         let within = |name: &str, value: Option<f64>, (least, most): (f64, f64)| match value {
             Some(value) if !(least..=most).contains(&value) => {
@@ -221,10 +223,10 @@ impl Completion {
         })
     }
 
-    /// What the client demands of the answer.
+    /// Returns the client's requirements for the answer. No member that would change the answer is ignored.
     ///
     /// # Errors
-    /// `bad_request` names the member that cannot be kept to. None is passed over that would change what an answer is.
+    /// `bad_request` with the member that is not supported.
     pub(crate) fn demands(&self) -> Result<Demands> {
         self.taken()?;
         let format = match &self.response_format {
@@ -253,7 +255,7 @@ impl Completion {
         })
     }
 
-    /// Who speaks, where the client says it.
+    /// Returns the speakers' names that the client gave, by message index.
     fn names(&self) -> Result<BTreeMap<usize, String>> {
         let named = |(at, message): (usize, &InMessage)| {
             message.speaker(at).map(|name| Some((at, name?))).transpose()
@@ -266,7 +268,7 @@ impl Completion {
             InChoice::Absent => ToolChoice::Auto,
             InChoice::Function { function } => ToolChoice::Named(function.name.as_str().into()),
             InChoice::Word(word) if word == "auto" => ToolChoice::Auto,
-            // WHY: without tools it says nothing, and providers refuse it.
+            // WHY: it has no meaning without tools, and providers refuse it.
             InChoice::Word(word) if word == "none" && self.tools.is_empty() => ToolChoice::Auto,
             InChoice::Word(word) if word == "none" => ToolChoice::None,
             InChoice::Word(word) if word == "required" => ToolChoice::Required,
@@ -287,7 +289,7 @@ impl Completion {
         }
     }
 
-    /// Refuses members that are not kept to.
+    /// Refuses unsupported members.
     fn taken(&self) -> Result<()> {
         for (member, harmless, why) in NOT_TAKEN {
             let Some(value) = self.more.get(member).filter(|value| !value.is_null()) else { continue };
@@ -308,11 +310,11 @@ impl Completion {
         }
     }
 
-    /// Refuses what only a bare completion can have: an agent brings its own tools, its own instructions and its own way to
-    /// answer, and keeps the history itself.
+    /// Refuses members that only a bare completion can have. An agent has its own tools, instructions and answer
+    /// format, and keeps the history itself.
     ///
     /// # Errors
-    /// `bad_request` names the member.
+    /// `bad_request` with the member.
     pub(crate) fn fits_an_agent(&self) -> Result<()> {
         self.taken()?;
         let member = match self {
@@ -328,7 +330,7 @@ impl Completion {
         Err(bad(member, format!("`{member}` is not taken: {own}.")))
     }
 
-    /// Refuses whatever stands beside what the user says now: it would not be read.
+    /// Refuses all messages except the new one of the user: they would not be used.
     fn only_the_new_message(&self) -> Result<()> {
         if let Some(at) = self.messages.iter().position(InMessage::instructs) {
             return Err(wrong(at, "role", "is not taken: an agent has its own instructions"));
@@ -343,10 +345,10 @@ impl Completion {
         Ok(())
     }
 
-    /// The transcript in Cardea's own types.
+    /// Converts the transcript to Cardea's types.
     ///
     /// # Errors
-    /// `bad_request` names the message that cannot be used.
+    /// `bad_request` with the message that cannot be used.
     pub(crate) fn transcript(&self) -> Result<Vec<Message>> {
         if self.messages.is_empty() {
             return Err(bad("messages", "`messages` must not be empty."));
@@ -354,7 +356,7 @@ impl Completion {
         transcript(&self.messages)
     }
 
-    /// The tools that the client offers, as read-only specs: the client calls them, not Cardea.
+    /// Returns the specs of the client's tools. The client calls them, not Cardea, so they have the strictest effect.
     #[must_use]
     pub(crate) fn client_tools(&self) -> Vec<ToolSpec> {
         let spec = |tool: &InTool| ToolSpec {
@@ -371,10 +373,10 @@ impl Completion {
         self.tools.iter().map(spec).collect()
     }
 
-    /// What the user says in this request: the text of the last message, which must be the user's.
+    /// Returns the text of the last message, which must be a user message.
     ///
     /// # Errors
-    /// `bad_request` if the last message is not the user's, or is empty.
+    /// `bad_request` if the last message is not a user message, or is empty.
     pub(crate) fn last_user_text(&self) -> Result<String> {
         let at = self.messages.len().saturating_sub(1);
         let last = self.messages.last().ok_or_else(|| bad("messages", "`messages` must not be empty."))?;
@@ -382,8 +384,8 @@ impl Completion {
     }
 }
 
-/// Everything that a client sent in this body beside the model, its last words and how the answer is to be told, spelled
-/// one way; empty if there is nothing more.
+/// Returns the body as canonical JSON, without the model, the last message and the streaming options; empty if nothing
+/// else was sent.
 #[must_use]
 pub(crate) fn rest(body: &[u8]) -> String {
     let mut rest: Map<String, Value> = serde_json::from_slice(body).unwrap_or_default();

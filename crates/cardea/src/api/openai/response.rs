@@ -1,4 +1,4 @@
-//! What clients are told: `chat.completion`, its chunks and its usage.
+//! The answers: `chat.completion`, `chat.completion.chunk` and `usage`.
 
 use std::borrow::Cow;
 
@@ -46,7 +46,7 @@ const fn finish_reason(finish: Finish) -> &'static str {
     }
 }
 
-/// One of `tool_calls`.
+/// An element of `tool_calls`.
 #[derive(Debug, Serialize)]
 struct Called<'a> {
     index: usize,
@@ -55,7 +55,7 @@ struct Called<'a> {
     function: Function<'a>,
 }
 
-/// `function`: the arguments are JSON in a string.
+/// `function`. The arguments are a string that contains JSON.
 #[derive(Debug, Serialize)]
 struct Function<'a> {
     name: &'a str,
@@ -75,20 +75,20 @@ fn called(calls: &[ToolCall]) -> Vec<Called<'_>> {
         .collect()
 }
 
-/// `message`, of a whole answer.
+/// `message` of a complete answer.
 #[derive(Debug, Serialize)]
 struct Message<'a> {
     role: &'static str,
     content: Option<&'a str>,
     refusal: Option<&'a str>,
-    /// DeepSeek's word, whose models want it back with the calls.
+    /// DeepSeek's name for thoughts. Its models require them to be sent back with the calls.
     #[serde(skip_serializing_if = "str::is_empty")]
     reasoning_content: &'a str,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     tool_calls: Vec<Called<'a>>,
 }
 
-/// The one of `choices`, of a whole answer.
+/// The only element of `choices` in a complete answer.
 #[derive(Debug, Serialize)]
 struct Choice<'a> {
     index: u32,
@@ -97,7 +97,7 @@ struct Choice<'a> {
     finish_reason: &'static str,
 }
 
-/// `chat.completion`, with what Cardea adds.
+/// `chat.completion`, with Cardea's addition.
 #[derive(Debug, Serialize)]
 struct Whole<'a, M> {
     id: &'a str,
@@ -109,7 +109,7 @@ struct Whole<'a, M> {
     cardea: M,
 }
 
-/// `delta`: what a chunk adds to the message.
+/// `delta`: what a chunk appends to the message.
 #[derive(Debug, Default, Serialize)]
 struct Delta<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -124,7 +124,7 @@ struct Delta<'a> {
     tool_calls: Vec<Called<'a>>,
 }
 
-/// The one of `choices`, of a chunk.
+/// The only element of `choices` in a chunk.
 #[derive(Debug, Serialize)]
 struct Piece<'a> {
     index: u32,
@@ -133,7 +133,8 @@ struct Piece<'a> {
     finish_reason: Option<&'static str>,
 }
 
-/// `chat.completion.chunk`. The last one with a choice carries what Cardea adds, the one after it the usage.
+/// `chat.completion.chunk`. The last chunk that has a choice carries Cardea's addition; the chunk after it carries the
+/// usage.
 #[derive(Debug, Serialize)]
 struct Chunk<'a, M> {
     id: &'a str,
@@ -147,52 +148,52 @@ struct Chunk<'a, M> {
     cardea: Option<M>,
 }
 
-/// The words of an answer.
+/// The text of an answer.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Said<'a> {
-    /// What was asked for.
+    /// The answer.
     Answer(&'a str),
-    /// Why the model does not answer.
+    /// The model's refusal to answer.
     Refusal(&'a str),
 }
 
-/// A whole answer, and how it ended.
+/// A complete answer and its finish reason.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Answer<'a> {
-    /// The text of it.
+    /// The text.
     pub(crate) said: Said<'a>,
-    /// Tools that the client is asked to call.
+    /// The calls that the client is asked to make.
     pub(crate) tools: &'a [ToolCall],
-    /// What the model thought before it asked for them.
+    /// The model's thoughts before these calls.
     pub(crate) thoughts: &'a str,
     pub(crate) finish: Finish,
     pub(crate) usage: Usage,
 }
 
-/// What all objects of one answer have in common.
+/// The members that all objects of one answer share.
 #[derive(Debug, Clone)]
 pub(crate) struct Envelope {
     /// `chatcmpl-…`.
     id: String,
-    /// Seconds since 1970.
+    /// Seconds since the Unix epoch.
     created: i64,
-    /// The model as the client named it.
+    /// The model's name as in the request.
     model: String,
 }
 
-/// Objects of these types can always be written: they hold texts, numbers and lists of them.
+/// Serializes an object. This cannot fail: the types contain only strings, numbers and lists of them.
 fn written(object: &impl Serialize) -> String {
     serde_json::to_string(object).unwrap_or_default()
 }
 
 impl Envelope {
-    /// An envelope for the answer with this id.
+    /// Makes an envelope for the answer with this id.
     #[must_use]
     pub(crate) fn new(id: &str, now: Timestamp, model: &str) -> Self {
         Self { id: format!("chatcmpl-{id}"), created: now.secs(), model: model.to_owned() }
     }
 
-    /// The whole answer, `chat.completion`, as JSON. `more` stands under `cardea`.
+    /// Returns the complete answer (`chat.completion`) as JSON. `more` is the member `cardea`.
     #[must_use]
     pub(crate) fn whole(&self, answer: Answer<'_>, more: impl Serialize) -> String {
         let Answer { said, tools, thoughts, finish, usage } = answer;
@@ -231,38 +232,38 @@ impl Envelope {
         self.chunk(&[Piece { index: 0, delta, logprobs: None, finish_reason: None }], None, None::<()>)
     }
 
-    /// The first chunk: who speaks.
+    /// Returns the first chunk, which names the role.
     #[must_use]
     pub(crate) fn opening(&self) -> String {
         self.delta(Delta { role: Some("assistant"), content: Some(""), ..Delta::default() })
     }
 
-    /// A piece of text.
+    /// Returns a chunk with text.
     #[must_use]
     pub(crate) fn piece(&self, text: &str) -> String {
         self.delta(Delta { content: Some(text), ..Delta::default() })
     }
 
-    /// A piece of a refusal.
+    /// Returns a chunk with the text of a refusal.
     #[must_use]
     pub(crate) fn refusal(&self, text: &str) -> String {
         self.delta(Delta { refusal: Some(text), ..Delta::default() })
     }
 
-    /// Whole tool calls, and what was thought before them.
+    /// Returns a chunk with complete tool calls and the thoughts before them.
     #[must_use]
     pub(crate) fn tool_calls(&self, tools: &[ToolCall], thoughts: &str) -> String {
         self.delta(Delta { tool_calls: called(tools), reasoning_content: thoughts, ..Delta::default() })
     }
 
-    /// The last chunk with a choice; `more` stands under `cardea`.
+    /// Returns the last chunk that has a choice. `more` is the member `cardea`.
     #[must_use]
     pub(crate) fn closing(&self, finish: Finish, more: Option<impl Serialize>) -> String {
         let finish_reason = Some(finish_reason(finish));
         self.chunk(&[Piece { index: 0, delta: Delta::default(), logprobs: None, finish_reason }], None, more)
     }
 
-    /// The chunk with the usage and no choice, if the client asked for it.
+    /// Returns the chunk with the usage and no choice. It is sent if the client asked for it.
     #[must_use]
     pub(crate) fn usage_chunk(&self, used: Usage) -> String {
         self.chunk(&[], Some(used), None::<()>)
