@@ -1,19 +1,21 @@
-//! Guardrails: what a text contains, and what to do about it.
+//! Guardrails: detect what a text contains, and decide what to do about it.
 //!
-//! Promises: [`Engine::scan`] reads a text once, in time linear in its length whatever the text is, and says which
-//! personal data, credentials, orders to the model and unwanted words stand where. Findings carry type, place and rule,
-//! never the value. [`Window`] does the same for a stream: it holds back at most 256 bytes, unless a block such as a
-//! private key has begun, and the text that leaves it is the text that [`Engine::scan`] would have given for the whole.
-//! Patterns are rows of a reviewed table (`patterns/*.toml`), printed in `docs/guardrail-types.md`.
+//! [`Engine::scan`] reads a text once, in time linear in its length for any input. It finds personal data, credentials,
+//! instructions to the model, and unwanted content. A [`Finding`] holds the kind, the byte range and the rule, never
+//! the value. [`Window`] does the same for a stream. It holds back at most 256 bytes, unless a block such as a private
+//! key has begun, and its output is equal to the output of [`Engine::scan`] for the whole text. Patterns are rows of a
+//! reviewed table (`patterns/*.toml`), which `docs/guardrail-types.md` lists.
 //!
-//! Refuses: to decide alone. A [`Profile`] says which finding means pass, mask, warn or refuse on which [`Surface`].
-//! The room has no clock, starts no thread and has no encoder. A caller that wants to be safe from its own faults runs
-//! it inside `catch_unwind`, tells it when it is late ([`Engine::scan_until`]), and treats a panic or a miss as
-//! [`Engine::on_failure`] says: a refusal, unless the profile wrote another choice. A caller that has an encoder lends
-//! it ([`Engine::with_reader`]) for what the classifier is unsure of, and for topics.
+//! The engine does not decide alone. A [`Profile`] maps findings to an action (pass, mask, warn or refuse) for each
+//! [`Surface`].
 //!
-//! Called by `control::screen` at every crossing: user text, tool arguments and results, documents, memory, model
-//! output, cache hits, titles, tool descriptions.
+//! This module has no clock, thread or encoder. A caller that must survive a fault of the engine runs it inside
+//! `catch_unwind`, reports when the time is over ([`Engine::scan_until`]), and treats a panic or a missing verdict as
+//! [`Engine::on_failure`] states: as a refusal, unless the profile sets another choice. A caller that has an encoder
+//! passes it to [`Engine::with_reader`]; it is used for texts of which the classifier is unsure, and for topics.
+//!
+//! `control::Screen` calls it for every text that crosses a boundary: user text, tool arguments and results, documents,
+//! memory, model output, cache hits, titles, and tool descriptions.
 
 mod automaton;
 mod before;
@@ -70,7 +72,7 @@ pub use profile::{Allow, Deny, OnFailure, OnSilence, Profile, Rule, SecondLook, 
 pub use verdict::{Action, Family, Finding, Surface, Taint, ValueVerdict, Verdict};
 pub use window::{Finished, Window};
 
-/// A folded text with the source range of each of its bytes: for fuzzing the folder from outside, nothing else.
+/// Returns the normalized text with the source range of each of its bytes. For fuzzing only.
 #[doc(hidden)]
 #[must_use]
 pub fn fold_for_tests(text: &str) -> (String, Vec<(usize, usize)>) {
@@ -79,7 +81,7 @@ pub fn fold_for_tests(text: &str) -> (String, Vec<(usize, usize)>) {
     (view.text.into_owned(), sources)
 }
 
-/// What the injection classifier reads of a text: for the script that trains it, nothing else.
+/// Returns what the injection classifier reads of a text. For the training script only.
 ///
 /// # Errors
 /// If the pattern tables do not compile.
@@ -88,7 +90,7 @@ pub fn clues_for_training(text: &str, surface: Surface) -> crate::Result<detect:
     Ok(detect::Detectors::shared()?.clues(text, surface))
 }
 
-/// The guide's snippets run as tests.
+/// Runs the guide's code examples as tests.
 #[cfg(doctest)]
 #[doc = include_str!("../../../../docs/guide/guardrails.md")]
 struct Guide;

@@ -1,156 +1,158 @@
-//! What to do about which finding, where: a reviewed text per agent.
+//! Profiles: which action applies to which finding on which surface. Agents refer to them by name.
 //!
-//! Rules are read from top to bottom and the last one that fits decides, so a profile starts broad and ends narrow.
-//! Where no rule fits, the finding passes: a profile without rules is off, and says so by its shortness.
+//! Rules are evaluated from top to bottom. The last one that matches decides, so broad rules come first. A finding that
+//! no rule matches passes: a profile without rules does nothing.
 
 use serde::{Deserialize, Serialize};
 
 use super::verdict::{Action, Surface};
 use crate::{Code, Error, Result};
 
-/// What an agent's text is screened for, and what happens then.
+/// The guardrail profile of an agent.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Profile {
-    /// The name that agents use.
+    /// Name by which agents refer to it.
     pub name: String,
-    /// Why it is as it is, for people.
+    /// Reason for its choices, for reviewers.
     #[serde(default)]
     pub about: String,
-    /// What a detector that fails (panic, time-out, missing model) means.
+    /// Policy for a detector that fails (panic, timeout, missing model).
     #[serde(default)]
     pub on_failure: OnFailure,
-    /// Where the sentence encoder reads what the classifier is unsure of; nowhere if left out.
+    /// Surfaces on which the sentence encoder examines texts of which the classifier is unsure; none if absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub second_look: Option<SecondLook>,
-    /// Actions, broad ones first; the last rule that fits a finding decides.
+    /// Rules, broad ones first. The last rule that matches a finding decides.
     #[serde(default, rename = "rule")]
     pub rules: Vec<Rule>,
-    /// Phrases and patterns that this agent does not want.
+    /// Phrases and patterns that are not allowed.
     #[serde(default)]
     pub deny: Vec<Deny>,
-    /// Topics, told by example sentences, that this agent does not talk about, or that alone it talks about.
+    /// Topics, defined by example sentences, that the agent must not discuss, or to which it is limited.
     #[serde(default, rename = "topic", skip_serializing_if = "Vec::is_empty")]
     pub topics: Vec<Topic>,
-    /// Texts that are never a finding here, such as the company's own address.
+    /// Texts that are never findings, such as the company's own address.
     #[serde(default)]
     pub allow: Vec<Allow>,
 }
 
-/// What the caller does when screening itself fails.
+/// Action if the scan itself fails.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum OnFailure {
-    /// Nothing goes through. The default.
+    /// Refuse the text. The default.
     #[default]
     Refuse,
-    /// The text goes through, tainted. A written choice for data that is trusted anyway.
+    /// Pass the text, tainted. Only for data that is trusted anyway.
     Warn,
 }
 
-/// A second look, by the sentence encoder, at texts of which the classifier is unsure. It takes some milliseconds.
+/// Second look: the sentence encoder examines texts of which the classifier is unsure. It takes some milliseconds.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct SecondLook {
-    /// Surfaces that get one.
+    /// Surfaces to which it applies.
     pub surfaces: Vec<Surface>,
-    /// What it means that the encoder is missing or does not answer in time.
+    /// Action if the encoder is missing or does not answer in time.
     #[serde(default)]
     pub on_silence: OnSilence,
-    /// Why, for the reviewer.
+    /// Reason, for reviewers.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub reason: String,
 }
 
-/// What happens to a text that should have had a second look and did not get it.
+/// Action on a text that needed a second look and did not get it.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum OnSilence {
-    /// It does not go on. The default.
+    /// Refuse the text. The default.
     #[default]
     Refuse,
-    /// It goes on, marked.
+    /// Pass the text, with a warning.
     Warn,
-    /// What the classifier alone said counts.
+    /// Use the result of the classifier alone.
     FirstVerdict,
 }
 
-/// One line of a profile.
+/// A rule of a profile.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Rule {
     /// Families (`personal`, `credential`, `injection`, `content`), kinds (`card`), or `*`.
     pub kinds: Vec<String>,
-    /// Surfaces; all if left out.
+    /// Surfaces; all if absent.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub surfaces: Vec<Surface>,
-    /// What happens.
+    /// Action on the finding.
     pub action: Action,
-    /// Findings below this confidence are not reported. For `classifier`, see the guide for what a value costs.
+    /// Minimum confidence. Findings below it are not reported. For `classifier`, the guide lists the error rates by
+    /// threshold.
     #[serde(default = "half")]
     pub threshold: f32,
-    /// Why, for the reviewer.
+    /// Reason, for reviewers.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub reason: String,
 }
 
-/// Something that this agent does not want to read or say.
+/// A list of phrases, or a pattern, that is not allowed.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Deny {
-    /// The rule id in findings; the kind is `deny`.
+    /// Rule id in findings. The kind is `deny`.
     pub name: String,
-    /// Whole words; letter case, accents, and what is light between the words are ignored.
+    /// Phrases of whole words. Letter case, accents and light separators between the words are ignored.
     #[serde(default)]
     pub phrases: Vec<String>,
-    /// A regular expression, at most 200 bytes; letter case and accents are ignored. It is tried where words begin, runs in
-    /// linear time and matches at most 256 bytes.
+    /// Regular expression of at most 200 bytes. Letter case and accents are ignored. Matching starts at word starts,
+    /// takes linear time and covers at most 256 bytes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub regex: Option<String>,
-    /// Surfaces; all if left out.
+    /// Surfaces; all if absent.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub surfaces: Vec<Surface>,
-    /// What happens.
+    /// Action on the finding.
     pub action: Action,
 }
 
-/// A topic told by example sentences. The sentence encoder compares them with a text: some milliseconds for each text.
+/// A topic, defined by example sentences. The sentence encoder compares each text with them, which takes some
+/// milliseconds per text.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Topic {
-    /// The rule id in findings; the kind is `topic`.
+    /// Rule id in findings. The kind is `topic`.
     pub name: String,
-    /// Sentences about the topic, as people would write them; five to twenty serve best.
+    /// Sentences about the topic, as users would write them. Five to twenty work best.
     pub examples: Vec<String>,
-    /// Sentences near the topic that are not about it: what is nearer to these is not found.
+    /// Sentences close to the topic but not about it. A text that is closer to one of these is not a finding.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub unlike: Vec<String>,
-    /// How near a text must be to one of the examples: a cosine between 0 and 1.
+    /// Minimum similarity of a text to one of the examples: a cosine from 0 to 1.
     #[serde(default = "near")]
     pub near: f32,
-    /// True for a topic that is allowed: what is about no such topic is found, as `off_topic`.
+    /// True for an allowed topic: a text about none of the allowed topics is a finding of the kind `off_topic`.
     #[serde(default)]
     pub only: bool,
-    /// Surfaces; `user` if left out. Not `output`, which leaves in pieces.
+    /// Surfaces; `user` if absent. `output` is not possible, since answers are streamed in pieces.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub surfaces: Vec<Surface>,
-    /// What happens: `refuse`, `warn` or `pass`.
+    /// Action: `refuse`, `warn` or `pass`.
     pub action: Action,
-    /// What it means that the encoder is missing or does not answer in time.
+    /// Action if the encoder is missing or does not answer in time.
     #[serde(default)]
     pub on_silence: OnSilence,
 }
 
-/// Something that is no finding.
+/// Texts that are not findings.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Allow {
-    /// The kinds it applies to; all if left out.
+    /// Kinds to which it applies; all if absent.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub kinds: Vec<String>,
-    /// The exact texts.
+    /// The texts, compared exactly.
     pub texts: Vec<String>,
-    /// Why, for the reviewer.
+    /// Reason, for reviewers.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub reason: String,
 }
@@ -163,7 +165,7 @@ const fn near() -> f32 {
     0.4
 }
 
-/// The profiles that ship, with their text.
+/// Built-in profiles: name and TOML text.
 const BUILT_IN: [(&str, &str); 3] = [
     ("strict", include_str!("profiles/strict.toml")),
     ("standard", include_str!("profiles/standard.toml")),
@@ -171,15 +173,15 @@ const BUILT_IN: [(&str, &str); 3] = [
 ];
 
 impl Profile {
-    /// Names of the profiles that ship.
+    /// Returns the names of the built-in profiles.
     pub fn names() -> impl Iterator<Item = &'static str> {
         BUILT_IN.iter().map(|(name, _)| *name)
     }
 
-    /// A profile that ships, by name.
+    /// Returns a built-in profile by name.
     ///
     /// # Errors
-    /// [`Code::Misconfigured`] if there is none of this name; the detail names those there are.
+    /// [`Code::Misconfigured`] if there is no such profile; the detail lists the names.
     pub fn built_in(name: &str) -> Result<Self> {
         let Some((_, text)) = BUILT_IN.iter().find(|(known, _)| *known == name) else {
             let known: Vec<_> = Self::names().collect();
@@ -189,10 +191,10 @@ impl Profile {
         Self::parse(text)
     }
 
-    /// Reads a profile from its TOML text.
+    /// Parses a profile from TOML.
     ///
     /// # Errors
-    /// [`Code::Misconfigured`] with the place in the text.
+    /// [`Code::Misconfigured`] with the position in the text.
     pub fn parse(text: &str) -> Result<Self> {
         toml::from_str(text).map_err(|bad| {
             Error::new(Code::Misconfigured).detail(format!("The guard profile is not well formed: {bad}"))

@@ -1,33 +1,33 @@
-//! What the engine says about a text. Nothing here carries a value that was found.
+//! Results of a scan. No type here contains a value that was found.
 
 use std::{borrow::Cow, ops::Range, sync::Arc};
 
 use serde::{Deserialize, Serialize};
 
-/// Where a text stands when it is screened.
+/// The role of a text when it is screened.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Surface {
-    /// What the user wrote.
+    /// Text written by the user.
     User,
-    /// Arguments of a tool call, on their way out.
+    /// Arguments of a tool call, before the call is sent.
     ToolArguments,
-    /// What a tool returned.
+    /// Result of a tool call.
     ToolResult,
     /// A document given to the model.
     Document,
-    /// A remembered fact, before it is stored and after it is recalled.
+    /// A remembered fact, both before it is stored and after it is read.
     Memory,
-    /// What the model answers, streamed, whole or from a cache.
+    /// Answer of the model: streamed, complete, or from a cache.
     Output,
     /// The title of a conversation.
     Title,
-    /// The description of a tool, when it is imported.
+    /// Description of a tool, at import.
     ToolDescription,
 }
 
 impl Surface {
-    /// All surfaces, in the order of [`Surface::index`].
+    /// All surfaces, ordered by [`Surface::index`].
     pub const ALL: [Self; 8] = [
         Self::User,
         Self::ToolArguments,
@@ -39,13 +39,13 @@ impl Surface {
         Self::ToolDescription,
     ];
 
-    /// The place in tables that have one column for each surface.
+    /// Returns the index, for tables with one column per surface.
     #[must_use]
     pub const fn index(self) -> usize {
         self as usize
     }
 
-    /// The word in files, logs and metrics.
+    /// Returns the name used in files, logs and metrics.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
@@ -60,39 +60,39 @@ impl Surface {
         }
     }
 
-    /// True where somebody else than the user or the agent's author may have written the text.
+    /// Returns whether the author may be someone other than the user or the agent's author.
     #[must_use]
     pub const fn is_untrusted(self) -> bool {
         matches!(self, Self::ToolResult | Self::Document | Self::Memory | Self::ToolDescription)
     }
 }
 
-/// What to do with a text. Later is more severe; a verdict carries the most severe action of its findings.
+/// Action on a text, ordered by severity. A verdict has the most severe action of its findings.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Action {
-    /// Let it through unchanged.
+    /// Pass the text unchanged.
     #[default]
     Pass,
-    /// Put a typed placeholder in the place of the finding.
+    /// Replace the finding by a typed placeholder.
     Mask,
-    /// Let it through, annotated and tainted.
+    /// Pass the text, and taint it.
     Warn,
-    /// Do not let it through.
+    /// Refuse the text.
     Refuse,
 }
 
-/// The four families of findings. A profile may speak of a family or of one kind.
+/// Family of a kind. A rule of a profile names a family or a kind.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Family {
-    /// Data about a person.
+    /// Personal data.
     Personal,
-    /// A key, token or password.
+    /// Keys, tokens and passwords.
     Credential,
-    /// Text that tries to give the model orders.
+    /// Text that tries to instruct the model.
     Injection,
-    /// Text that the content policy does not want.
+    /// Text that the content policy forbids.
     Content,
 }
 
@@ -100,7 +100,7 @@ impl Family {
     /// All families.
     pub const ALL: [Self; 4] = [Self::Personal, Self::Credential, Self::Injection, Self::Content];
 
-    /// The word in files, logs and metrics.
+    /// Returns the name used in files, logs and metrics.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
@@ -112,70 +112,71 @@ impl Family {
     }
 }
 
-/// One thing that a detector saw. It carries where and what, never the value.
+/// One finding. It holds the kind and the place, never the value.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Finding {
-    /// The type, such as `card`, `github_token`, `override`.
+    /// Kind, such as `card`, `github_token` or `override`.
     pub kind: Arc<str>,
-    /// The family of the type.
+    /// Family of the kind.
     pub family: Family,
-    /// Byte range in the text that was given (for a stream: in the whole stream).
+    /// Byte range in the given text; for a stream, in the whole stream.
     pub span: Range<usize>,
-    /// 0 to 1.
+    /// Confidence, from 0 to 1.
     pub confidence: f32,
-    /// Which detector saw it: `pattern`, `decoded`, `rule`, `classifier`, `list`.
+    /// Detector: `pattern`, `decoded`, `rule`, `classifier` or `list`.
     pub detector: &'static str,
-    /// The id of the row or rule, for audit.
+    /// Id of the table row or rule, for the audit log.
     pub rule: Arc<str>,
-    /// What the profile does about it on this surface.
+    /// Action that the profile sets for it on this surface.
     pub action: Action,
 }
 
-/// Why a text must not steer writes: travels with the turn and is an attribute in policy.
+/// Reason why a text must not influence writes. It is kept with the turn, and policies can read it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Taint {
-    /// Where the text came in.
+    /// Surface on which the text arrived.
     pub source: Surface,
-    /// True if a detector saw something; false if the text is only of untrusted origin.
+    /// True if a detector found something; false if only the origin is untrusted.
     pub suspicious: bool,
-    /// Ids of the rules that fired, sorted, each once.
+    /// Ids of the rules that matched, sorted, without duplicates.
     pub rules: Vec<Arc<str>>,
 }
 
-/// The engine's answer about one text.
+/// Result of the scan of a text.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Verdict<'t> {
     /// The most severe action of all findings.
     pub action: Action,
-    /// What was seen with at least the profile's confidence, by position.
+    /// Findings with at least the confidence that the profile requires, by position.
     pub findings: Vec<Finding>,
-    /// The text with placeholders in it; the given text where nothing is masked. Not for use after a refusal.
+    /// The text with placeholders, or the given text if nothing is masked. Must not be used after a refusal.
     pub text: Cow<'t, str>,
-    /// Set for every text of untrusted origin, and for any text with a warning.
+    /// Present for every text of untrusted origin, and for every text with a warning.
     pub taint: Option<Taint>,
 }
 
-/// The engine's answer about JSON.
+/// Result of the scan of a JSON value.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ValueVerdict {
     /// The most severe action of all findings.
     pub action: Action,
-    /// What was seen with at least the profile's confidence. Places count in the value as detectors read it.
+    /// Findings with at least the confidence that the profile requires. Ranges refer to the text that is extracted from
+    /// the value for the detectors.
     pub findings: Vec<Finding>,
-    /// The value with placeholders in it, if anything is masked. Not for use after a refusal.
+    /// The value with placeholders, if anything is masked. Must not be used after a refusal.
     pub masked: Option<serde_json::Value>,
     /// As in [`Verdict::taint`].
     pub taint: Option<Taint>,
 }
 
 impl Verdict<'_> {
-    /// True if the text must not go on.
+    /// Returns whether the text must not be passed on.
     #[must_use]
     pub fn is_refusal(&self) -> bool {
         self.action == Action::Refuse
     }
 
-    /// The same verdict without a borrow of the text.
+    /// Returns the verdict without a borrow of the text.
     #[must_use]
     pub fn into_owned(self) -> Verdict<'static> {
         Verdict {
@@ -188,7 +189,7 @@ impl Verdict<'_> {
 }
 
 impl Taint {
-    /// The taint of a text with these findings.
+    /// Returns the taint of a text with these findings.
     pub(super) fn of(surface: Surface, findings: &[Finding]) -> Option<Self> {
         let alarming = findings.iter().filter(|finding| finding.action >= Action::Warn);
         let mut rules: Vec<_> = alarming.map(|finding| finding.rule.clone()).collect();

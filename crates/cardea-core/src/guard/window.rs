@@ -1,8 +1,8 @@
-//! Screening a stream: text leaves as soon as nothing that may still come can change it.
+//! Screens a stream. Text is released as soon as no further input can change the result for it.
 //!
-//! The window keeps the text that is not yet decided and a little of what was shown before it, and examines both
-//! together. A finding counts once it begins before the first place that more text could still change. Findings depend
-//! only on text nearby, so every way of cutting a text into chunks gives the same findings and the same masks.
+//! The window keeps the undecided text, and a little of the released text before it, and examines both together. A
+//! finding is final if it begins before the first position that further input can still affect. Findings depend only on
+//! nearby text, so the division into chunks does not affect findings or masks.
 
 use super::{
     bounds::BEFORE,
@@ -15,54 +15,56 @@ use super::{
     verdict::{Action, Finding, Surface, Taint},
 };
 
-/// Once this much is held (a block has begun), it is examined again only after growing by a quarter.
+/// If this many bytes are held (in an open block), the text is examined again only after it has grown by a quarter.
 const PATIENCE: usize = 2048;
 
-/// Once this much is held, shown text included, it is examined again only after growing by a sixteenth.
+/// If this many bytes are held, released text included, the text is examined again only after it has grown by a
+/// sixteenth.
 const LONG: usize = 16 * 1024;
 
-/// A stream under screening. What leaves it, put together, is what [`Engine::scan_in`] gives for the whole text.
+/// A stream that is being screened. Its concatenated output is equal to the result of [`Engine::scan_in`] for the whole
+/// text.
 ///
-/// Placeholders are numbered by the names that each call lends it, so that nothing else of the conversation gets the same
-/// number meanwhile.
+/// Each call borrows the [`Masks`] that number the placeholders, so that other texts of the conversation can use them
+/// between two calls.
 ///
-/// After a refusal nothing more leaves: what came before the refused place has been said already. Detectors that need
-/// the whole text (orders to the model) do not run on streams; they run on what goes into a model, not out of it.
+/// After a refusal nothing more is released; the text before the refused place was released already. Detectors that
+/// need the whole text (instructions to the model) do not run on streams. They run on input of the model.
 pub struct Window {
     engine: Engine,
     surface: Surface,
     sieve: Sieve,
     findings: Vec<Finding>,
     runs: Runs,
-    /// Text from `base` of the stream on: some that was shown, then what is undecided.
+    /// Text of the stream from `base` on: some released text, followed by the undecided text.
     held: String,
     base: usize,
-    /// Every finding that begins before this place is known.
+    /// Every finding that begins before this position of the stream is known.
     decided: usize,
-    /// The text before this place has left.
+    /// The text before this position of the stream was released.
     shown: usize,
-    /// How long `held` must be before it is looked at again.
+    /// Length of `held` in bytes at which it is examined again.
     patience: usize,
-    /// How much must come in before anything is looked at: nothing, where somebody reads along.
+    /// Minimum number of new bytes before an examination; 0 if the client reads the stream as it comes.
     least: usize,
     refused: bool,
 }
 
-/// The end of a stream.
+/// Result at the end of a stream.
 #[derive(Debug)]
 pub struct Finished {
-    /// The last text to show.
+    /// The last text to release.
     pub text: String,
     /// The most severe action of all findings.
     pub action: Action,
-    /// Everything seen, with places in the whole stream.
+    /// All findings, with ranges in the whole stream.
     pub findings: Vec<Finding>,
-    /// As for a whole text.
+    /// Taint, as in [`Verdict::taint`](super::Verdict::taint).
     pub taint: Option<Taint>,
 }
 
 impl Engine {
-    /// Starts screening a stream.
+    /// Starts a stream.
     #[must_use]
     pub fn window(&self, surface: Surface) -> Window {
         Window::new(self.clone(), surface)
@@ -87,14 +89,14 @@ impl Window {
         }
     }
 
-    /// The same, for an answer that nobody reads before its end: it is examined in larger pieces, which says the same
-    /// of it with less work.
+    /// Configures the window for an answer that is read only as a whole. It is examined in larger pieces, with the same
+    /// result and less work.
     #[must_use]
     pub fn unhurried(self) -> Self {
         Self { patience: PATIENCE, least: PATIENCE, ..self }
     }
 
-    /// Takes the next piece and gives what may be shown now; often nothing.
+    /// Takes the next chunk and returns the text that can be released now, which is often empty.
     #[must_use]
     pub fn push(&mut self, chunk: &str, masks: &mut Masks) -> String {
         if !self.engine.listens(self.surface) {
@@ -115,20 +117,20 @@ impl Window {
             self.examine(Some(self.runs), masks, &mut out);
             let open = self.base + self.held.len() - self.decided;
             let grown = if open > PATIENCE { open / 4 } else { self.least };
-            // WHY: signs that nobody sees may make what is kept before it any times as long as what is read of it.
+            // WHY: invisible characters can make the text in `held` many times as long as the text that is examined.
             let grown = if self.held.len() > LONG { grown.max(self.held.len() / 16) } else { grown };
             self.patience = if grown == 0 { 0 } else { self.held.len() + grown };
         }
         out
     }
 
-    /// True once something was refused: the stream should be ended.
+    /// Returns whether the stream was refused; it should be ended then.
     #[must_use]
     pub fn refused(&self) -> bool {
         self.refused
     }
 
-    /// How many bytes have come in and not yet left.
+    /// Returns the number of bytes that were received and not yet released.
     #[cfg(test)]
     fn held_back(&self) -> usize {
         (self.base + self.held.len()).saturating_sub(self.shown)
@@ -144,13 +146,14 @@ impl Window {
         Finished { text, action, findings: self.findings, taint }
     }
 
-    /// Decides all that is held and forgets it: what follows is examined on its own.
+    /// Decides everything in `held` and drops it. The text that follows is examined on its own.
     fn settle(&mut self, masks: &mut Masks, out: &mut String) {
         self.examine(None, masks, out);
         self.patience = self.least;
     }
 
-    /// Examines what is held, shows what is decided, and forgets what is no longer needed. With `runs`, more may come.
+    /// Examines `held`, releases what is decided, and drops what is no longer needed. `runs` is present if more input
+    /// may follow.
     fn examine(&mut self, runs: Option<Runs>, masks: &mut Masks, out: &mut String) {
         let end = self.base + self.held.len();
         let engine = self.engine.clone();
@@ -186,7 +189,7 @@ impl Window {
         self.keep(&held, if runs.is_some() { context } else { held.len() });
     }
 
-    /// Shows the text up to a place of the stream.
+    /// Releases the text up to a position of the stream.
     fn show(&mut self, held: &str, to: usize, out: &mut String) {
         if to > self.shown {
             let from = self.shown.saturating_sub(self.base);
@@ -208,7 +211,7 @@ impl Window {
         self.shown = self.shown.max(mask.end);
     }
 
-    /// Keeps held text from a place in it on, and all that is undecided or not shown.
+    /// Keeps the held text from an offset on, and everything that is undecided or not released.
     fn keep(&mut self, held: &str, from: usize) {
         let from = from.min(self.shown.saturating_sub(self.base)).min(self.decided.saturating_sub(self.base));
         self.held.push_str(held.get(from..).unwrap_or_default());
