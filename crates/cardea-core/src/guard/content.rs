@@ -1,8 +1,8 @@
-//! The lists of one profile: what it denies and what it allows.
+//! The `deny` and `allow` lists of a profile.
 //!
-//! Phrases are matched on folded text as whole words, letter case ignored, and what stands between their words counts for
-//! little ([`Loose`]). Regexes are folded as texts are ([`Pattern`]). A rule that can never speak, or always would, is a
-//! mistake.
+//! Phrases are matched on normalized text, as whole words, without letter case and with light separators between the
+//! words ([`Loose`]). Regexes are normalized like texts ([`Pattern`]). A rule that can never match, or always does, is
+//! an error.
 
 use std::{collections::BTreeSet, sync::Arc};
 
@@ -20,13 +20,13 @@ use super::{
 };
 use crate::{Code, Error, Result};
 
-/// Longest phrase, in bytes.
+/// Length of the longest phrase, in bytes.
 const LONGEST_PHRASE: usize = 128;
 
-/// What must be known beyond a phrase: the character that it may not be joined to.
+/// Length of the context after a phrase that decides whether it ends there, in bytes.
 const EDGE: usize = 4;
 
-/// Most allowed texts that are looked at for one finding.
+/// Limit of allowed texts that are compared with one finding.
 const MOST_OVERLAPS: usize = 64;
 
 /// Compiled lists.
@@ -37,13 +37,13 @@ pub(super) struct Lists {
     rules: Vec<ListRule>,
     /// Texts in which nothing is a finding.
     allowed: Option<AhoCorasick>,
-    /// For each of them, the kinds it holds for (none: all).
+    /// Kinds to which each allowed text applies; all if empty.
     allowed_kinds: Vec<Vec<KindId>>,
-    /// How much of a stream's end may still become a phrase or a match.
+    /// Number of bytes at the end of a stream that may still become a match.
     wait: usize,
 }
 
-/// Phrases, and for each of them the rule that it belongs to.
+/// Phrases with the index of their rule.
 #[derive(Default)]
 struct Phrases {
     words: Option<AhoCorasick>,
@@ -83,7 +83,7 @@ impl Lists {
                 for folded in spellings(phrase).map_err(|what| told(&what))? {
                     wait = wait.max(folded.len() + EDGE);
                     let joined = Loose::of(&folded).text().to_owned();
-                    // A sign at its edge (`.net`) would count for nothing there.
+                    // A punctuation mark at the edge (`.net`) would be ignored in loose matching.
                     if joined.trim() == joined {
                         wait = wait.max(joined.len() + MOST_GAP + EDGE);
                         loose.push((joined, rules.len()));
@@ -122,12 +122,12 @@ impl Lists {
         Ok(Self { phrases, loose, rules, allowed, allowed_kinds, wait })
     }
 
-    /// True if a list denies anything on this surface.
+    /// Returns whether a list denies anything on this surface.
     pub(super) fn speak_of(&self, surface: Surface) -> bool {
         self.rules.iter().any(|rule| rule.surfaces.is_empty() || rule.surfaces.contains(&surface))
     }
 
-    /// Adds what the lists deny. Gives the first place of the text that more text could still change.
+    /// Adds the findings of the `deny` lists. Returns the first position that further text can still affect.
     pub(super) fn near(&self, view: &View<'_>, surface: Surface, more: bool, seen: &mut Vec<Seen>) -> usize {
         let text = view.text.as_ref();
         let here = |rule: &ListRule| rule.surfaces.is_empty() || rule.surfaces.contains(&surface);
@@ -172,7 +172,7 @@ impl Lists {
         if more && self.wait > 0 { view.back(open, open).0 } else { usize::MAX }
     }
 
-    /// Takes away what lies inside an allowed text.
+    /// Removes findings that are inside an allowed text.
     pub(super) fn forgive(&self, view: &View<'_>, seen: &mut Vec<Seen>) {
         let bytes = view.bytes();
         let hits = self.allowed.iter().flat_map(|allowed| allowed.find_overlapping_iter(bytes));
@@ -192,7 +192,7 @@ impl Lists {
         };
         seen.retain(|one| {
             let before = places.partition_point(|(from, ..)| *from <= one.span.start);
-            // WHY: allowed texts are short, so only a few can reach over the finding from before it.
+            // WHY: allowed texts are short, so only a few that begin earlier can cover the finding.
             let near = places.iter().take(before).rev().take(MOST_OVERLAPS);
             !near.into_iter().any(|(_, to, number)| one.span.end <= *to && holds(*number, one.kind))
         });
@@ -206,14 +206,14 @@ impl Phrases {
         Ok(Self { words, owners })
     }
 
-    /// Each place of a phrase, with its rule.
+    /// Returns each occurrence of a phrase with its rule.
     fn find(&self, text: &[u8]) -> impl Iterator<Item = (usize, usize, usize)> {
         let hits = self.words.iter().flat_map(move |words| words.find_overlapping_iter(text));
         hits.filter_map(|hit| Some((*self.owners.get(hit.pattern().as_usize())?, hit.start(), hit.end())))
     }
 }
 
-/// A phrase as it stands in folded text.
+/// Returns the spellings of a phrase in normalized text.
 fn spellings(phrase: &str) -> std::result::Result<Vec<String>, String> {
     let folded = fold(phrase).text.trim().to_ascii_lowercase();
     if folded.is_empty() || folded.len() > LONGEST_PHRASE {
@@ -224,7 +224,7 @@ fn spellings(phrase: &str) -> std::result::Result<Vec<String>, String> {
             "has the phrase `{folded}`, which has no letter; phrases are words. Use `regex`"
         ));
     }
-    // Large letters have no `ß` of their own.
+    // `ß` has no capital form; capitals use `SS`.
     let plain = folded.contains('ß').then(|| folded.replace('ß', "ss"));
     Ok(std::iter::once(folded).chain(plain).collect())
 }

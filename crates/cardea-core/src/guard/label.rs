@@ -1,14 +1,14 @@
-//! What stands before a value: the labels of rows, and names that tell about a secret rather than hold it.
+//! Words before a value: the labels of rows, and names of facts about a secret.
 
 use super::table::MOST_GAP;
 
-/// How far back the beginning of a word is looked for.
+/// Distance over which the beginning of a word is searched, in bytes.
 pub(super) const BACK: usize = 96;
 
-/// How far before a part of a value its label may end.
+/// Largest distance of a label from a part of its value, in bytes.
 pub(super) const FARTHEST: usize = MOST_GAP as usize + BACK;
 
-/// What a word before a value says of it to a row.
+/// Meaning of a word before a value, for one row.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Says {
     For,
@@ -16,14 +16,14 @@ pub(super) enum Says {
     Against,
 }
 
-/// A label or its opposite, by where it ends.
+/// A label or its opposite, by the position of its end.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Label {
     pub(super) end: usize,
     pub(super) row: u16,
     pub(super) says: Says,
     pub(super) gap: u16,
-    /// Its row speaks only beside one.
+    /// True if its row requires a label.
     pub(super) asked: bool,
 }
 
@@ -32,23 +32,23 @@ impl Label {
         self.row == row && self.says == says && self.end <= start && self.reaches(start)
     }
 
-    /// True if it stands near enough to this place behind it.
+    /// Returns whether it is close enough to this later position.
     fn reaches(self, start: usize) -> bool {
         self.end + usize::from(self.gap) >= start
     }
 }
 
-/// The labels before a word, as far back as they may stand.
+/// Labels before a word, within the distance over which they apply.
 pub(super) struct Near<'l> {
     all: &'l [Label],
     from: usize,
     to: usize,
     rows: usize,
-    /// For each row where its counts stand, plus one: most have none. Made for the first label.
+    /// Index of the counts of each row, plus one; 0 for most rows. Allocated at the first label.
     places: Vec<u16>,
-    /// How many labels say what ([`Says`]), and the place of the last one.
+    /// Number of labels by meaning ([`Says`]), and the index of the last one.
     counts: Vec<[(u16, u32); 3]>,
-    /// Rows with a label that speak only beside one.
+    /// Rows that require a label and have one in range.
     asked: Vec<u16>,
 }
 
@@ -57,7 +57,7 @@ impl<'l> Near<'l> {
         Self { all, from: 0, to: 0, rows, places: Vec::new(), counts: Vec::new(), asked: Vec::new() }
     }
 
-    /// Goes on to a later word. Labels come in the order of their ends, so each is taken in and left behind once.
+    /// Advances to a later word. Labels are ordered by their ends, so each one is added and removed once.
     pub(super) fn go_to(&mut self, start: usize) {
         while let Some(label) = self.all.get(self.to).filter(|label| label.end <= start) {
             let place = u32::try_from(self.to).unwrap_or(u32::MAX);
@@ -91,19 +91,19 @@ impl<'l> Near<'l> {
         self.counts.get_mut(usize::from(*place) - 1)?.get_mut(label.says as usize)
     }
 
-    /// Rows that speak only beside a label and have one near.
+    /// Returns the rows that require a label and have one in range.
     pub(super) fn asked(&self) -> &[u16] {
         &self.asked
     }
 
-    /// True if a label of this row near a place says this, and fits.
+    /// Returns whether a label of this row, with this meaning, is in range of a position and satisfies `fits`.
     pub(super) fn says(&self, row: u16, start: usize, says: Says, fits: impl Fn(&Label) -> bool) -> bool {
         let place = self.places.get(usize::from(row)).and_then(|place| usize::from(*place).checked_sub(1));
         let counts = place.and_then(|place| self.counts.get(place));
         let said = counts.and_then(|counts| counts.get(says as usize)).filter(|(count, _)| *count > 0);
         let Some((_, last)) = said else { return false };
-        // WHY: all that a row has of a kind reach as far, so the last one before the place tells; a text may be made of
-        // labels.
+        // WHY: all labels of one kind of a row have the same range, so the last one before the position decides. A text
+        // may consist of labels.
         let last = usize::try_from(*last).ok().and_then(|last| self.all.get(last));
         match last.filter(|last| last.end <= start) {
             Some(last) if !last.reaches(start) => false,
@@ -115,14 +115,14 @@ impl<'l> Near<'l> {
         }
     }
 
-    /// Whether a value of the row at this place has a label, and whether it has the opposite of one.
+    /// Returns whether the row's value at this position has a label, and whether it has the opposite of one.
     pub(super) fn say(&self, row: u16, against: u16, start: usize) -> [bool; 2] {
         let says = |row: u16, says: Says| self.says(row, start, says, |_| true);
         [says(row, Says::For), says(against, Says::Against)]
     }
 }
 
-/// True for names of what is told about a secret, not of the secret: `private_key_id`, `passwordHash`.
+/// Returns whether a name stands for a fact about a secret and not for the secret: `private_key_id`, `passwordHash`.
 pub(super) fn tells_about(name: &[u8]) -> bool {
     const ABOUT: [&[u8]; 35] = [
         b"id",
@@ -161,7 +161,7 @@ pub(super) fn tells_about(name: &[u8]) -> bool {
         b"uzunlugu",
         b"delka",
     ];
-    // With these the last word belongs to the name of a secret.
+    // In these, the last word is part of the secret's name.
     const KEPT: [&[u8]; 4] = [b"session_id", b"sessionid", b"session-id", b"secret_id"];
     let ends = |word: &[u8]| {
         name.len().checked_sub(word.len()).and_then(|at| name.split_at_checked(at)).is_some_and(
@@ -177,14 +177,14 @@ pub(super) fn tells_about(name: &[u8]) -> bool {
         name.len() >= word.len()
             && name.iter().rev().zip(word.iter().rev()).all(|(a, b)| a.eq_ignore_ascii_case(b))
     };
-    // What keeps secrets, or points at one.
+    // Words for containers of secrets, and for references to them.
     const KEEPERS: [&[u8]; 6] =
         [b"secretsmanager", b"secretmanager", b"secretref", b"secretkeyref", b"secretname", b"tokenizer"];
     let keeper = |word: &&[u8]| name.get(..word.len()).is_some_and(|head| head.eq_ignore_ascii_case(word));
     KEEPERS.iter().any(keeper) || (ABOUT.iter().any(|word| ends(word)) && !KEPT.iter().any(kept))
 }
 
-/// True if a text ends with the number of an account in the name of a resource: `arn:…:123456789012:secret:app/db`.
+/// Returns whether a text ends with the account number in a resource name: `arn:…:123456789012:secret:app/db`.
 pub(super) fn is_inside_resource(before: &[u8]) -> bool {
     const ACCOUNT: usize = 12;
     let number = before.strip_suffix(b":").unwrap_or_default();

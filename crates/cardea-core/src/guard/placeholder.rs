@@ -1,8 +1,8 @@
-//! Typed placeholders that stay the same inside one conversation, and the way back for the owner.
+//! Typed placeholders, constant within one conversation, and the way back to the values.
 //!
-//! [`Placeholders`] knows keyed digests and numbers, never values, so it may be stored with the conversation. The
-//! key is not stored with it: short values such as card numbers could be guessed from digests with the key at hand.
-//! [`Originals`] is the way back. It holds values, lives in memory, and leaves memory only as bytes for a vault.
+//! [`Placeholders`] maps keyed digests to numbers. It contains no values, so it can be stored with the conversation.
+//! Its key must be stored elsewhere: with the key, short values such as card numbers can be guessed from their digests.
+//! [`Originals`] maps placeholders to values. It stays in memory, and leaves it only as bytes for a vault.
 
 mod address;
 
@@ -17,16 +17,16 @@ use zeroize::{Zeroize, Zeroizing};
 
 use self::address::Addresses;
 
-/// Most values of one type that get a number of their own; later ones become a bare `[LABEL]`, never restored.
+/// Limit of numbered values per label. Further values become a bare `[LABEL]` and cannot be restored.
 const MOST_PER_LABEL: usize = 4096;
 
-/// Labels of values that people write in groups, with whatever they like between them.
+/// Labels of values that are written in groups, with any separators.
 const GROUPED: [&str; 2] = ["CARD", "IBAN"];
 
-/// Longest placeholder that is looked for when restoring, in bytes.
+/// Length of the longest placeholder that is restored, in bytes.
 const LONGEST: usize = 64;
 
-/// How many bytes of JSON a text takes.
+/// Returns the length of a text as a JSON string, in bytes.
 fn stored(text: &str) -> usize {
     let escaped = text.bytes().map(|byte| match byte {
         b'"' | b'\\' | b'\n' | b'\r' | b'\t' | 0x08 | 0x0c => 2,
@@ -36,24 +36,24 @@ fn stored(text: &str) -> usize {
     escaped.sum::<usize>().saturating_add(2)
 }
 
-/// Digest → number, for each label.
+/// Number of each digest, by label.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
 struct Numbers(BTreeMap<String, Vec<String>>);
 
-/// Gives each masked value of a conversation its number. Can be stored: it holds no value.
+/// Numbers the masked values of a conversation. It contains no value, so it can be stored.
 #[derive(Clone)]
 pub struct Placeholders {
     secret: Zeroizing<[u8; 32]>,
-    /// Made of the secret with the first value: most texts have none.
+    /// Derived from the secret at the first value, since most texts have none.
     key: OnceLock<hmac::Key>,
     numbers: Numbers,
-    /// The same the other way round: a text can hold thousands of values.
+    /// The inverse of the stored lists, since a text can contain thousands of values.
     places: HashMap<String, HashMap<String, usize>>,
 }
 
 impl Placeholders {
-    /// No number given yet. The key must be secret and the same for the whole conversation.
+    /// Creates an empty numbering. The key must be secret, and the same for the whole conversation.
     #[must_use]
     pub fn new(key: &[u8; 32]) -> Self {
         Self {
@@ -64,36 +64,36 @@ impl Placeholders {
         }
     }
 
-    /// Takes up what [`Placeholders::store`] wrote.
+    /// Reads the output of [`Placeholders::store`].
     ///
     /// # Errors
-    /// The text is not what `store` writes.
+    /// If the text has another form.
     pub fn load(key: &[u8; 32], stored: &str) -> Result<Self, serde_json::Error> {
         let numbers: Numbers = serde_json::from_str(stored)?;
         let mut places: HashMap<String, HashMap<String, usize>> = HashMap::new();
         for (label, digests) in &numbers.0 {
-            // The first of two alike counts.
+            // Of two equal digests, the first one counts.
             let place = |(at, digest): (usize, &String)| (digest.clone(), at);
             places.insert(label.clone(), digests.iter().enumerate().rev().map(place).collect());
         }
         Ok(Self { numbers, places, ..Self::new(key) })
     }
 
-    /// Digests and numbers as JSON. No value can be read from it without the key.
+    /// Returns digests and numbers as JSON. Values cannot be derived from it without the key.
     #[must_use]
     pub fn store(&self) -> String {
         serde_json::to_string(&self.numbers).unwrap_or_default()
     }
 
-    /// The placeholder for a value: the same for the same label and value, however the groups of a card or an account
-    /// number are parted.
+    /// Returns the placeholder of a value. It is the same for the same label and value, whatever separates the groups
+    /// of a card or account number.
     #[must_use]
     pub fn name(&mut self, label: &str, value: &str) -> String {
         self.number(label, value, |_, _| true).unwrap_or_else(|| format!("[{label}]"))
     }
 
-    /// The placeholder for a value, or none if it is a new one that gets no number. Whether it may have one is asked
-    /// with the placeholder that it would be and the bytes that its number takes when it is stored.
+    /// Returns the placeholder of a value; `None` for a new value that may not get a number. `may` decides this, given
+    /// the placeholder and the bytes that its number takes when it is stored.
     fn number(&mut self, label: &str, value: &str, may: impl FnOnce(&str, usize) -> bool) -> Option<String> {
         let digest = self.digest(label, value);
         if let Some(at) = self.places.get(label).and_then(|places| places.get(&digest)) {
@@ -123,7 +123,7 @@ impl Placeholders {
         }
         let tag = context.sign();
         tag.as_ref().iter().take(16).fold(String::with_capacity(32), |mut hex, byte| {
-            // WHY: a text can be one finding after the other, and a call of `format` takes longer than the digest.
+            // WHY: a text can consist of findings only, and `format!` takes longer than the digest.
             hex.extend(
                 [byte >> 4, byte & 15].iter().filter_map(|half| char::from_digit(u32::from(*half), 16)),
             );
@@ -138,36 +138,37 @@ impl std::fmt::Debug for Placeholders {
     }
 }
 
-/// Placeholder → value, for showing the owner his own data again. Never part of a log, a prompt or a row in clear.
+/// Maps placeholders to values, to show users their own data. Must never be in a log, a prompt, or a row in clear text.
 #[derive(Default, Clone)]
 pub struct Originals(BTreeMap<String, String>);
 
 impl Originals {
-    /// Nothing to restore yet.
+    /// Creates an empty map.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// How many values can be restored.
+    /// Returns the number of values.
     #[must_use]
     pub fn len(&self) -> usize {
         self.0.len()
     }
 
-    /// True if there is nothing to restore.
+    /// Returns whether there are no values.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
-    /// Remembers what stands behind a placeholder.
+    /// Stores the value of a placeholder.
     pub fn keep(&mut self, placeholder: &str, value: &str) {
         self.0.entry(placeholder.to_owned()).or_insert_with(|| value.to_owned());
     }
 
-    /// Puts values back where `may(label)` allows it, and never into an address, a link's target or a tag: whoever shows
-    /// that would send the value out, and text of a tool can make a model write it. A restored value is not read again.
+    /// Replaces placeholders by their values where `may(label)` permits it. No value is placed into an address, a link
+    /// target or a tag: a program that renders it would send the value out, and the text of a tool can make a model
+    /// write such a link. Restored values are not scanned again.
     #[must_use]
     pub fn restore(&self, text: &str, may: impl Fn(&str) -> bool) -> String {
         let known = |name: &str| {
@@ -180,7 +181,7 @@ impl Originals {
         while let Some((before, from)) = rest.split_once('[') {
             out.push_str(before);
             let at = text.len() - from.len() - 1;
-            // WHY: a placeholder is short; looking further would make a text of open brackets slow.
+            // WHY: placeholders are short, and a longer search would make a text of open brackets slow.
             let end = from.bytes().take(LONGEST).position(|byte| byte == b']');
             let found = end.filter(|_| !addresses.hold(at)).and_then(|end| {
                 let (name, after) = from.split_at_checked(end)?;
@@ -201,16 +202,16 @@ impl Originals {
         out
     }
 
-    /// All of it as bytes that a vault can seal.
+    /// Returns the map as bytes for a vault.
     #[must_use]
     pub fn to_bytes(&self) -> Zeroizing<Vec<u8>> {
         Zeroizing::new(serde_json::to_vec(&self.0).unwrap_or_default())
     }
 
-    /// Takes up what a vault has opened.
+    /// Reads bytes from a vault.
     ///
     /// # Errors
-    /// The bytes are not what [`Originals::to_bytes`] writes.
+    /// If the bytes are not the output of [`Originals::to_bytes`].
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, serde_json::Error> {
         Ok(Self(serde_json::from_slice(bytes)?))
     }
@@ -228,57 +229,57 @@ impl std::fmt::Debug for Originals {
     }
 }
 
-/// What masking needs from the caller: names that last for a conversation, and the way back.
+/// State of masking for one conversation: the numbering, and the values.
 #[derive(Debug, Clone)]
 pub struct Masks {
     names: Placeholders,
     originals: Originals,
-    /// How many bytes both take as they are stored.
+    /// Size of both when they are stored, in bytes.
     size: usize,
-    /// A value had no place any more.
+    /// True once a value did not fit.
     full: bool,
 }
 
 impl Masks {
-    /// Most bytes that both take as they are stored, so that a vault can seal them as one secret. Values for which there
-    /// is no place become a bare `[LABEL]`, never restored.
+    /// Limit of the stored size of both, in bytes, so that a vault can seal them as one secret. Values that do not fit
+    /// become a bare `[LABEL]` and cannot be restored.
     ///
-    /// WHY: what is not stored has no number in the next turn, which would give it to another value.
+    /// WHY: a number that is not stored would be given to another value in the next turn.
     pub const MOST_BYTES: usize = 64 * 1024 - 64;
 
-    /// For a new conversation.
+    /// Creates the state of a new conversation.
     #[must_use]
     pub fn new(key: &[u8; 32]) -> Self {
         let size = "{}{}".len();
         Self { names: Placeholders::new(key), originals: Originals::new(), size, full: false }
     }
 
-    /// For a conversation that goes on.
+    /// Restores the state of an existing conversation.
     #[must_use]
     pub fn of(names: Placeholders, originals: Originals) -> Self {
         let size = names.store().len().saturating_add(originals.to_bytes().len());
         Self { names, originals, size, full: false }
     }
 
-    /// Numbers of placeholders. May be stored with the conversation.
+    /// Returns the numbering. It can be stored with the conversation.
     #[must_use]
     pub fn names(&self) -> &Placeholders {
         &self.names
     }
 
-    /// Values behind placeholders. Only in memory, or sealed.
+    /// Returns the values. Keep them in memory only, or sealed.
     #[must_use]
     pub fn originals(&self) -> &Originals {
         &self.originals
     }
 
-    /// True if any value was masked, also one that had no place.
+    /// Returns whether any value was masked, including values that did not fit.
     #[must_use]
     pub fn any(&self) -> bool {
         self.full || !self.originals.is_empty()
     }
 
-    /// The placeholder for a value, which it remembers.
+    /// Returns the placeholder of a value, and stores the value.
     pub fn put(&mut self, label: &str, value: &str) -> String {
         let size = &mut self.size;
         let named = self.names.number(label, value, |name, bytes| {
@@ -477,7 +478,7 @@ mod tests {
         "?q=",
     ];
 
-    /// What stands before a place within tags, as the simplest of all readers sees it.
+    /// Returns whether a text ends inside a tag, by the simplest possible parser.
     fn in_a_tag(before: &str) -> bool {
         let open = before.rfind('<').filter(|open| before.rfind('>').is_none_or(|close| close < *open));
         open.and_then(|open| before.get(open + 1..))
@@ -503,7 +504,7 @@ mod tests {
                 for mark in ["//", "www.", "mailto:", "]("] {
                     assert!(!word.contains(mark), "{shown}");
                 }
-                // `Ann <ann@example.com>` is how mails write it: a value right behind the bracket is no tag's name.
+                // Mails write `Ann <ann@example.com>`: a value directly after the bracket is not the name of a tag.
                 assert!(!in_a_tag(&before.replace("CARDVALUE", "[CARD_1]")), "{shown}");
             }
         }

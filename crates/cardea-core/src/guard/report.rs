@@ -1,4 +1,4 @@
-//! What the commands `guard scan`, `guard eval` and `guard list` show: lines in, values out, nothing printed.
+//! Implements the commands `guard scan`, `guard eval` and `guard list`. Takes lines and returns values; prints nothing.
 
 use std::collections::BTreeMap;
 
@@ -11,20 +11,20 @@ use super::{
 };
 use crate::{Code, Error, Result};
 
-/// What was found in one line or text.
+/// Result of the scan of one line.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Scanned {
-    /// The line's number, from one.
+    /// Line number, from 1.
     pub line: usize,
-    /// What the profile would do.
+    /// Action that the profile takes.
     pub action: Action,
-    /// What was found; places are bytes of the line's text.
+    /// Findings. Ranges are bytes of the line's text.
     pub findings: Vec<Finding>,
-    /// The text as it would go on; empty after a refusal.
+    /// The text as it would be passed on; empty after a refusal.
     pub text: String,
 }
 
-/// Screens lines one after the other: JSON objects with a `text` field, or plain text.
+/// Screens each line: a JSON object with a `text` field, or plain text.
 pub fn scan<'e>(
     engine: &'e Engine,
     surface: Surface,
@@ -42,12 +42,12 @@ pub fn scan<'e>(
     })
 }
 
-/// Hits out of tries.
+/// A ratio of counts.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
 pub struct Rate {
-    /// How many were right.
+    /// Numerator.
     pub hits: u64,
-    /// Of how many.
+    /// Denominator.
     pub of: u64,
 }
 
@@ -57,14 +57,14 @@ impl Rate {
         self.hits += u64::from(hit);
     }
 
-    /// Hits per try; 0 without tries.
+    /// Returns the ratio; 0 if the denominator is 0.
     #[must_use]
     #[expect(clippy::cast_precision_loss, reason = "counts of rows")]
     pub fn share(self) -> f64 {
         if self.of == 0 { 0.0 } else { self.hits as f64 / self.of as f64 }
     }
 
-    /// Wilson's interval at 95 %.
+    /// Returns the Wilson interval at 95 %.
     #[must_use]
     #[expect(clippy::cast_precision_loss, reason = "counts of rows")]
     pub fn interval(self) -> (f64, f64) {
@@ -79,16 +79,16 @@ impl Rate {
     }
 }
 
-/// Figures of one type, source or kind of row.
+/// Figures of one group of rows.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
 pub struct Figures {
-    /// Wanted spans (or attack rows) of which at least half was found.
+    /// Labelled spans (or attack rows) of which at least half was found.
     pub recall: Rate,
-    /// Wanted spans of which every character was found.
+    /// Labelled spans of which every character was found.
     pub full: Rate,
-    /// Findings that touch a wanted span.
+    /// Findings that overlap a labelled span.
     pub precision: Rate,
-    /// Harmless rows with a finding: `hits` is how many were flagged.
+    /// Harmless rows with a finding: `hits` counts the false alarms.
     pub flagged: Rate,
 }
 
@@ -96,7 +96,7 @@ pub struct Figures {
 #[derive(Debug)]
 pub struct Eval<'e> {
     engine: &'e Engine,
-    /// Figures by `type/…`, `source/…`, `kind/…` and `all/…`.
+    /// Figures by group: `type/…`, `source/…`, `kind/…`, `found/…` and `all/…`.
     groups: BTreeMap<String, Figures>,
     rows: u64,
 }
@@ -121,12 +121,12 @@ enum Label {
     Word(String),
 }
 
-/// Labels of unwanted content; what a row is called in its data set is its `kind`.
+/// Labels of unwanted content. The name that a data set uses is the row's `kind`.
 const UNWANTED: &[&str] =
     &["unwanted", "toxic", "toxicity", "offensive", "hate", "insult", "threat", "profanity", "self_harm"];
 
 impl Row {
-    /// What is wrong with a row that is JSON of the right shape.
+    /// Returns why a row that parses is not valid.
     fn fault(&self) -> Option<String> {
         let length = self.text.chars().count();
         let bad = |span: &&Wanted| span.start >= span.end || span.end > length;
@@ -144,7 +144,7 @@ impl Row {
     }
 }
 
-/// A wanted span, in Unicode code points.
+/// A labelled span, in Unicode code points. The end is exclusive.
 #[derive(Debug, Deserialize)]
 struct Wanted {
     start: usize,
@@ -153,24 +153,24 @@ struct Wanted {
 }
 
 impl<'e> Eval<'e> {
-    /// Nothing measured yet.
+    /// Creates a measurement without rows.
     #[must_use]
     pub fn new(engine: &'e Engine) -> Self {
         Self { engine, groups: BTreeMap::new(), rows: 0 }
     }
 
-    /// How many rows were measured.
+    /// Returns the number of measured rows.
     #[must_use]
     pub fn rows(&self) -> u64 {
         self.rows
     }
 
-    /// Measures one row: JSON with `text`, `label` (1 or 0, or `pii`, `secret`, `none`, or one of the words for unwanted
-    /// content), `source`, `kind`, and for `pii` and `secret` the `spans` in code points. What the profile lets pass
-    /// counts as not found.
+    /// Measures one row: JSON with `text`, `label` (1 or 0, `pii`, `secret`, `none`, or a word for unwanted content),
+    /// `source`, `kind`, and for `pii` and `secret` the `spans` in code points. A finding that the profile passes
+    /// counts as not found. The guide lists how `label` and `kind` are read.
     ///
     /// # Errors
-    /// [`Code::BadRequest`] if the line is not such a row, with the row's number among those given.
+    /// [`Code::BadRequest`] with the number of the row if the line is not such a row.
     pub fn add(&mut self, line: &str) -> Result<()> {
         let number = self.rows + 1;
         let refuse = |bad: String| {
@@ -190,7 +190,7 @@ impl<'e> Eval<'e> {
         Ok(())
     }
 
-    /// All figures by group.
+    /// Returns the figures of all groups.
     #[must_use]
     pub fn figures(&self) -> &BTreeMap<String, Figures> {
         &self.groups
@@ -271,20 +271,20 @@ impl<'e> Eval<'e> {
     }
 }
 
-/// A type that the engine knows.
+/// A kind of finding.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct TypeFacts {
-    /// The name in profiles and findings.
+    /// Name in profiles and findings.
     pub kind: String,
-    /// Its family.
+    /// Family of the kind.
     pub family: Family,
-    /// The word in placeholders.
+    /// Label in placeholders.
     pub label: String,
-    /// Each row that finds it: id, what it finds, where the rule comes from.
+    /// Table rows that find it: id, description and source of each.
     pub rows: Vec<(String, String, String)>,
 }
 
-/// All types, by family and name.
+/// Returns all kinds, by family and name.
 ///
 /// # Errors
 /// [`Code::Internal`] if the table does not compile, which a test rules out.
@@ -304,7 +304,7 @@ pub fn types() -> Result<Vec<TypeFacts>> {
     Ok(types.into_values().collect())
 }
 
-/// The page `docs/guardrail-types.md`.
+/// Returns the page `docs/guardrail-types.md`.
 ///
 /// # Errors
 /// As [`types`].

@@ -1,7 +1,7 @@
-//! The words of the table: in one pass over a text, where each stands and what it means to which row.
+//! Finds the keywords and labels of the table in one pass over a text.
 //!
-//! Words of ASCII make a table of states, which is the fastest way; the others, which would double its width, make a
-//! smaller automaton that runs only over texts with other letters.
+//! ASCII words are matched by a state table, which is the fastest way. Other words would double its width, so a smaller
+//! automaton matches them. It runs only over texts with other letters.
 
 use std::{collections::HashMap, iter::Peekable, ops::Range};
 
@@ -17,31 +17,32 @@ use super::{
 };
 use crate::{Code, Error, Result};
 
-/// A word's meaning for one row.
+/// Meaning of a word for one row.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Use {
-    /// The row's regex is tried here.
+    /// Keyword: the row's regex is tried here.
     Wake(u16),
-    /// What follows shortly, within so many bytes, is what the row looks for.
+    /// Label: the row's value may follow within this many bytes.
     Label(u16, u8),
-    /// What a label of the row needs beside it, as near.
+    /// Second label that the row requires, within this many bytes.
     Beside(u16, u8),
-    /// What stood shortly before is what the row looks for.
+    /// Label after the value.
     Behind(u16),
-    /// What follows shortly is something else to all rows with the same such words, of which this is the first.
+    /// Opposite of a label: what follows is not a value of the row. The number is the first row with the same list of
+    /// such words.
     Unless(u16),
-    /// The letters of the text were put elsewhere.
+    /// Announces that the letters of the text are rearranged.
     Tells(Turn),
 }
 
 impl Use {
-    /// True if it means something only where the word stands alone.
+    /// Returns whether it applies to whole words only.
     const fn is_of_whole_words(&self) -> bool {
         matches!(self, Self::Label(..) | Self::Beside(..) | Self::Behind(_))
     }
 }
 
-/// Words with their meanings, by the number that the automaton gives them.
+/// Words with their meanings, indexed by the automaton's pattern number.
 #[derive(Default)]
 struct Meanings {
     words: Vec<String>,
@@ -62,10 +63,10 @@ impl Meanings {
     }
 }
 
-/// Shortest word that two or more may make when they are written as one: `nele` is a name, not the French for "born on".
+/// Length of the shortest joined word: `nele` is a name, and not the French for "born on".
 const SHORTEST_JOINED: usize = 5;
 
-/// Words of more than one part as the names of fields spell them: `date_of_birth`, `date-of-birth`, `dateOfBirth`.
+/// Returns words of several parts as field names spell them: `date_of_birth`, `date-of-birth`, `dateOfBirth`.
 fn joined(words: &[String]) -> Vec<String> {
     let parts = words.iter().filter(|word| word.is_ascii() && word.contains(' '));
     let mut spelt: Vec<String> =
@@ -74,11 +75,11 @@ fn joined(words: &[String]) -> Vec<String> {
     spelt
 }
 
-/// All words of the table.
+/// The keywords and labels of the table.
 pub(super) struct Words {
     ascii: Automaton,
     ascii_uses: Vec<Vec<Use>>,
-    /// For each word whether it means nothing as a part of another.
+    /// For each word, whether it has no meaning as a part of another word.
     whole: Vec<bool>,
     others: AhoCorasick,
     others_uses: Vec<Vec<Use>>,
@@ -91,7 +92,7 @@ impl Words {
             let row = &pattern.row;
             let mut put = |words: &[String], meaning: Use| {
                 for word in words {
-                    // Texts are folded before words are looked for, so words are too.
+                    // Texts are normalized before the search, so words are, too.
                     let word = fold(word).text.to_ascii_lowercase();
                     let list = if word.is_ascii() { &mut ascii } else { &mut others };
                     list.put(word, meaning);
@@ -134,7 +135,8 @@ impl Words {
         })
     }
 
-    /// All words in a text with their meanings, in the order of their ends; no part of another word that means nothing there.
+    /// Returns the words in a text with their meanings, ordered by their ends. A part of another word is left out if it
+    /// has no meaning there.
     pub(super) fn of<'w, 't>(&'w self, text: &'t [u8]) -> Hits<'w, 't> {
         let others = (!text.is_ascii()).then(|| self.others.find_overlapping_iter(text).peekable());
         let ascii = Meant { words: self, text, found: self.ascii.find(text) };
@@ -142,14 +144,14 @@ impl Words {
     }
 }
 
-/// Walks over the words of a text.
+/// Iterator over the words of a text.
 pub(super) struct Hits<'w, 't> {
     words: &'w Words,
     ascii: Peekable<Meant<'w, 't>>,
     others: Option<Peekable<FindOverlappingIter<'w, 't>>>,
 }
 
-/// The words of ASCII that mean something where they stand.
+/// The ASCII words that have a meaning at their position.
 struct Meant<'w, 't> {
     words: &'w Words,
     text: &'t [u8],
@@ -184,39 +186,40 @@ impl<'w> Iterator for Hits<'w, '_> {
     }
 }
 
-/// A stretch of letters and digits, as rows ask about it.
+/// A run of ASCII letters and digits.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Word {
     pub(super) start: usize,
     pub(super) length: usize,
     pub(super) first: u8,
-    /// Made of digits only.
+    /// True if it consists of digits only.
     number: bool,
-    /// The two bytes behind it.
+    /// The two bytes after it.
     pub(super) next: Option<u8>,
     then: Option<u8>,
 }
 
-/// True if this byte is the letter of `\n`, `\r` or `\t`, as a source text of code or JSON writes the end of a line or a tab:
-/// it belongs to no word.
+/// Returns whether this byte is the letter of an escape `\n`, `\r` or `\t`, as in source code and JSON. It belongs to
+/// no word.
 pub(super) fn is_escape(bytes: &[u8], at: usize) -> bool {
     let slash = at.checked_sub(1).and_then(|before| bytes.get(before));
     slash == Some(&b'\\') && matches!(bytes.get(at), Some(b'n' | b'r' | b't'))
 }
 
-/// True if no letter touches the range, or only the one that ends the word before it, as in `clientIp`.
+/// Returns whether no letter is adjacent to the range, except one that ends the word before it, as in `clientIp`.
 pub(super) fn is_word(bytes: &[u8], start: usize, end: usize) -> bool {
     let letter = |at: Option<usize>| at.and_then(|at| bytes.get(at)).is_some_and(u8::is_ascii_alphabetic);
     (!letter(start.checked_sub(1)) || is_hump(bytes, start) || is_after_escape(bytes, start))
         && !letter(Some(end))
 }
 
-/// True if what stands before is the letter of `\n` or its like.
+/// Returns whether the byte before is the letter of such an escape.
 pub(super) fn is_after_escape(bytes: &[u8], at: usize) -> bool {
     at.checked_sub(1).is_some_and(|before| is_escape(bytes, before))
 }
 
-/// True if a large letter begins a part of a name here: two small ones before it, so that `iPhone` is one word.
+/// Returns whether a capital letter begins a part of a name here. Two small letters must precede it, so `iPhone` is one
+/// word.
 pub(super) fn is_hump(bytes: &[u8], at: usize) -> bool {
     let before = at.checked_sub(2).and_then(|from| bytes.get(from..at)).unwrap_or_default();
     bytes.get(at).is_some_and(u8::is_ascii_uppercase)
@@ -224,14 +227,14 @@ pub(super) fn is_hump(bytes: &[u8], at: usize) -> bool {
         && before.iter().all(u8::is_ascii_lowercase)
 }
 
-/// True for what a stretch is made of.
+/// Returns whether a byte may be part of a run.
 const fn is_part(byte: u8) -> bool {
     byte.is_ascii_alphanumeric()
 }
 
 impl Word {
-    /// The next stretch of ASCII letters and digits that has a digit, or could begin a hardware address. `place` is where
-    /// the last one ended.
+    /// Returns the next run of ASCII letters and digits that contains a digit or could begin a hardware address.
+    /// `place` is the end of the previous run.
     pub(super) fn next(bytes: &[u8], place: &mut usize) -> Option<Self> {
         let from = *place;
         let mut at = from;
@@ -258,11 +261,11 @@ impl Word {
         })
     }
 
-    /// How far it is to a digit, or to a sign that parts a hardware address.
+    /// Returns the distance to the next digit, or to a separator of a hardware address.
     fn tells(text: &[u8]) -> Option<usize> {
-        // The colon stands behind the nine.
+        // The colon follows the nine in ASCII.
         let tells = |byte: &u8| u8::from((b'0'..=b':').contains(byte)) | u8::from(*byte == b'-');
-        // WHY: most words have none, and written so sixteen bytes are looked at in a few steps.
+        // WHY: most words have none, and in this form the compiler compares sixteen bytes at once.
         let (many, _) = text.as_chunks::<16>();
         let without = |many: &&[u8; 16]| many.iter().map(tells).fold(0, |any, one| any | one) == 0;
         let from = many.iter().take_while(without).count() * 16;
@@ -274,8 +277,8 @@ impl Word {
     }
 }
 
-/// What a row says of the words that wake it, in the shape that is quickest to ask. Most words wake nothing, and a regex
-/// that is not begun is the cheapest.
+/// Conditions of a row on the word that wakes it, in the form that is fastest to test. Most words wake no row, and a
+/// regex that does not run costs nothing.
 pub(super) struct Waking {
     first: Bytes,
     length: (usize, usize),
@@ -310,28 +313,28 @@ impl Waking {
     }
 }
 
-/// Rows as bits.
+/// A set of rows, as bits.
 type Rows = u128;
 
-/// Which rows each word wakes: what [`Waking::fits`] says of each of them, asked of all at once.
+/// The rows that each word wakes. It combines [`Waking::fits`] of all rows into set operations.
 pub(super) struct Wakes {
-    /// The rows by their bits, in order.
+    /// Rows by bit, in order.
     rows: Vec<u16>,
     first: Vec<Rows>,
-    /// By the length of a word; the last ones are for all longer words.
+    /// Rows by word length; the last entry is for all longer words.
     length: Vec<Rows>,
     next: Vec<Rows>,
     then: Vec<Rows>,
-    /// Those that take words without letters only, and those that a text may end with.
+    /// Rows that accept only words without letters, and rows that a text may end with.
     number: Rows,
     last: Rows,
 }
 
-/// Words longer than this are alike.
+/// Words longer than this are not distinguished by length.
 pub(super) const LONGEST_TOLD: usize = 32;
 
 impl Wakes {
-    /// For rows by their numbers.
+    /// Builds the sets for these rows, given by number.
     pub(super) fn new(all: &[(u16, Waking)]) -> Result<Self> {
         if all.len() > Rows::BITS as usize {
             return Err(Error::new(Code::Internal).detail("too many rows are woken by words"));
@@ -356,7 +359,8 @@ impl Wakes {
         })
     }
 
-    /// The rows that a word wakes, in order; of words longer than the longest told some too many.
+    /// Returns the rows that a word wakes, in order. For words longer than [`LONGEST_TOLD`] the result may
+    /// contain too many.
     pub(super) fn of(&self, word: &Word) -> impl Iterator<Item = u16> {
         let at = |table: &[Rows], place: usize| table.get(place).copied().unwrap_or_default();
         let mut rows =
@@ -385,7 +389,7 @@ mod tests {
         *,
     };
 
-    /// Texts are made from each row's own regex.
+    /// Generates texts from each row's own regex.
     #[test]
     fn what_a_row_says_of_its_words_keeps_no_match_from_its_regex() {
         let (mut runner, mut tried) = (TestRunner::deterministic(), 0);

