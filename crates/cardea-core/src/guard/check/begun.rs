@@ -1,9 +1,9 @@
-//! Lists of words that many texts are asked for: by the first byte, so that a byte with which none begins is looked at once.
+//! Lists of words that many texts are compared with. An index by first byte rejects most bytes in one step.
 
-/// Small words of ASCII, at most 128.
+/// A list of ASCII words in lower case, at most 128.
 pub(in super::super) struct Begun<const N: usize> {
     words: [&'static [u8]; N],
-    /// For each byte the words that begin with it, small or large.
+    /// For each byte, the words that begin with it in either case.
     first: [u128; 256],
 }
 
@@ -22,7 +22,7 @@ impl<const N: usize> Begun<N> {
         Self { words, first }
     }
 
-    /// True if the text begins with one of the words, letter case ignored.
+    /// Returns whether the text begins with one of the words, ignoring letter case.
     pub(super) fn begin(&self, text: &[u8]) -> bool {
         let first = text.first().and_then(|byte| self.first.get(usize::from(*byte)));
         let mut left = first.copied().unwrap_or_default();
@@ -36,12 +36,12 @@ impl<const N: usize> Begun<N> {
         false
     }
 
-    /// True if the text begins with one of the words, written as they are.
+    /// Returns whether the text begins with one of the words, in this letter case.
     pub(super) fn begin_as_written(&self, text: &[u8]) -> bool {
         self.begin(text) && self.words.iter().any(|word| text.starts_with(word))
     }
 
-    /// True if one of the words stands in the text, letter case ignored.
+    /// Returns whether the text contains one of the words, ignoring letter case.
     pub(in super::super) fn stand_in(&self, text: &[u8]) -> bool {
         (0..text.len()).any(|at| text.get(at..).is_some_and(|rest| self.begin(rest)))
     }

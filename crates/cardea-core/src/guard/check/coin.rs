@@ -1,11 +1,11 @@
-//! Wallet addresses.
+//! Wallet addresses and keys.
 
 use aws_lc_rs::digest::{SHA256, digest};
 
 const BASE58: &[u8; 58] = b"123456789ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz";
 const BECH32: &[u8; 32] = b"qpzry9x8gf2tvdw0s3jn54khce6mua7l";
 
-/// Base 58 with four bytes of double SHA-256 at the end.
+/// Checks base 58 with a checksum of four bytes of double SHA-256.
 pub(super) fn base58check(text: &[u8]) -> bool {
     if !(26..=64).contains(&text.len()) {
         return false;
@@ -32,13 +32,13 @@ pub(super) fn base58check(text: &[u8]) -> bool {
     digest(&SHA256, digest(&SHA256, body).as_ref()).as_ref().starts_with(sum)
 }
 
-/// A private key of a wallet: one key, or one from which others are made.
+/// Checks a private key of a wallet: a single key, or an extended one.
 pub(super) fn wallet_key(text: &[u8]) -> bool {
-    // WHY: the longer form is over what the sum is made for here, and its mark is enough.
+    // WHY: the longer form exceeds the length limit of the checksum here, and its prefix is distinctive enough.
     if text.len() > 64 { text.get(1..4) == Some(b"prv") } else { base58check(text) }
 }
 
-/// The check of BIP 173 and BIP 350.
+/// Checks a bech32 address (BIP 173, BIP 350).
 pub(super) fn bech32(text: &[u8]) -> bool {
     const STEPS: [u32; 5] = [0x3b6a_57b2, 0x2650_8e6d, 0x1ea1_19fa, 0x3d42_33dd, 0x2a14_62b3];
     let lower: Vec<u8> = text.iter().take(128).map(u8::to_ascii_lowercase).collect();

@@ -1,4 +1,4 @@
-//! What looks like a password wherever it stands, and what does where a word nearby tells of one.
+//! Recognizes passwords by their form: some anywhere, others only next to a word that announces one.
 
 use base64::Engine as _;
 
@@ -8,26 +8,26 @@ use super::{
     stand_in::stands_in,
 };
 
-/// Lengths of what people and generators set.
+/// Lengths that people and generators use.
 const LENGTHS: std::ops::RangeInclusive<usize> = 8..=40;
 
-/// Signs that no word has inside.
+/// Signs that do not occur inside words.
 const SIGNS: &[u8] = b"!#$%^&*@";
 
-/// What code, addresses and marks of texts have.
+/// Fragments of code, addresses and markup.
 static CODE: Begun<22> = Begun::new([
     b"/", b"\\", b"=", b"::", b"->", b"++", b"--", b"..", b"&&", b"**", b"~~", b"##", b"&amp", b"&lt",
     b"&gt", b"&#", b"&quot", b"&0x", b":!", b"#l", b"0x", b"cl@ve",
 ]);
 
-/// Small and large letters with a digit and an inner sign: nothing else has them.
+/// Accepts small and capital letters with a digit and an inner sign. No other kind of text has this form.
 pub(super) fn evident_password(text: &[u8]) -> bool {
     let body = trimmed(text);
     let kinds = classes(body);
     kinds.lower >= 2 && kinds.upper >= 1 && kinds.digit >= 1 && is_signed(body)
 }
 
-/// The same with fewer kinds, capital words joined with a number, or letters and digits all mixed up.
+/// Accepts fewer kinds of characters: capitalized words with a number, or letters and digits mixed.
 pub(super) fn hinted_password(text: &[u8]) -> bool {
     let body = trimmed(text);
     let kinds = classes(body);
@@ -36,7 +36,7 @@ pub(super) fn hinted_password(text: &[u8]) -> bool {
     kinds.digit >= 1 && (signed() || (shaped() && is_plain(body)))
 }
 
-/// What somebody set as the key of a network, and not the name of a device or a norm.
+/// Accepts the key of a network, but not the name of a device or a standard.
 pub(super) fn network_password(text: &[u8]) -> bool {
     let body = trimmed(text);
     let kinds = classes(body);
@@ -53,7 +53,7 @@ pub(super) fn network_password(text: &[u8]) -> bool {
         && !pieces(body).any(|piece| is_title(piece) || is_band(piece))
 }
 
-/// No stand-in, no file, no number of an order.
+/// Accepts text that is not a stand-in, a file name or an order number.
 fn is_plain(body: &[u8]) -> bool {
     LENGTHS.contains(&body.len())
         && !stands_in(body)
@@ -63,7 +63,7 @@ fn is_plain(body: &[u8]) -> bool {
         && !ends_like_a_file(body)
 }
 
-/// What a cloud numbers behind the name of its region: `eu-central-1_Ab2cDefgh`.
+/// Matches ids that follow a cloud region: `eu-central-1_Ab2cDefgh`.
 fn is_in_region(body: &[u8]) -> bool {
     let mut parts = body.split(|byte| matches!(byte, b'-' | b'_'));
     let small = |part: &[u8]| part.iter().all(u8::is_ascii_lowercase);
@@ -72,13 +72,13 @@ fn is_in_region(body: &[u8]) -> bool {
         && parts.next().is_some_and(|part| matches!(part, [digit] if digit.is_ascii_digit()))
 }
 
-/// An ending of letters behind a dot: a file, a host, a page.
+/// Matches a dot and letters at the end: a file, a host or a page.
 fn ends_like_a_file(body: &[u8]) -> bool {
     let tail = body.rsplit(|byte| *byte == b'.').next().unwrap_or_default();
     tail.len() < body.len() && (1..=5).contains(&tail.len()) && tail.iter().any(u8::is_ascii_alphabetic)
 }
 
-/// A sign inside that is none of code, of an address, of a formula or of a count.
+/// Accepts an inner sign that does not belong to code, an address, a formula or a count.
 fn is_signed(body: &[u8]) -> bool {
     let last = body.iter().rposition(|byte| !matches!(byte, b'!' | b'?')).map_or(0, |at| at + 1);
     let inner = body.get(1..last).unwrap_or_default();
@@ -97,19 +97,19 @@ fn is_signed(body: &[u8]) -> bool {
     };
     let letters = |part: &[u8]| part.iter().filter(|byte| byte.is_ascii_alphabetic()).count();
     let usual = match sign {
-        // A sheet's cell, a page's anchor, a ticket, a rival of C.
+        // A cell of a spreadsheet, a page anchor, a ticket, or `C#`.
         b'!' => single && cell(tail),
         b'#' => single && (digits(tail) || body.contains(&b'.') || letters(head) <= 2 || cell(head)),
-        // A mailbox, a machine's user, a version of an action.
+        // A mailbox, a user at a host, or the version of an action.
         b'@' => {
             body.contains(&b'.')
                 || (single && !tail.first().is_some_and(u8::is_ascii_digit) && letters(head) > 2)
                 || tail.starts_with(b"v")
                 || tail.len() < 2
         }
-        // `M&A`, a product, a mask.
+        // `M&A`, a product, or a mask.
         b'&' | b'*' => single && (letters(head) <= 2 || tail.len() <= 2 || digits(tail)),
-        // An escape, a share, a format.
+        // An escape, a percentage, or a format.
         b'%' => {
             head.iter().all(u8::is_ascii_digit)
                 || tail.iter().take(2).filter(|byte| byte.is_ascii_hexdigit()).count() == 2
@@ -127,7 +127,7 @@ fn pieces(body: &[u8]) -> impl Iterator<Item = &[u8]> {
     body.split(|byte| matches!(byte, b'-' | b'_' | b'.'))
 }
 
-/// Capital words and a number, joined by signs: `Larch_Tunnel_9`, `Kestrel-Moor-58`, `ForenHase_3`.
+/// Accepts capitalized words and a number, joined by signs: `Larch_Tunnel_9`, `Kestrel-Moor-58`, `ForenHase_3`.
 fn is_joined(body: &[u8]) -> bool {
     let (mut words, mut numbers, mut capital) = (0, 0, false);
     for piece in pieces(body) {
@@ -143,12 +143,12 @@ fn is_joined(body: &[u8]) -> bool {
             && !digit(piece.first())
             && !digit(piece.last())
         {
-            // Digits for letters, as in `Sn0wGoose`.
+            // Digits that replace letters, as in `Sn0wGoose`.
             words += 1;
         } else if kinds.digit > 0 {
             numbers += 1;
             let number = digit(piece.first()) && kinds.upper == 0 && letters <= 1;
-            // WHY: `SmartCard-Reader2` is rather the name of a thing.
+            // WHY: `SmartCard-Reader2` is more likely a product.
             let word = letters >= 2
                 && !digit(piece.first())
                 && kinds.lower >= 1
@@ -165,7 +165,7 @@ fn is_joined(body: &[u8]) -> bool {
     words >= 2 && numbers == 1 && capital && pieces(body).count() >= 2 && !pieces(body).any(is_title)
 }
 
-/// Capital words written as one, and a number: `VelvetCrane81`, `2HillsInFog`.
+/// Accepts capitalized words without separators, and a number: `VelvetCrane81`, `2HillsInFog`.
 fn is_numbered(body: &[u8]) -> bool {
     let (head, rest) = split_digits(body);
     let (word, tail) = if head.is_empty() { split_letters(rest) } else { (rest, &b""[..]) };
@@ -181,7 +181,7 @@ fn is_numbered(body: &[u8]) -> bool {
         && !is_title(word)
 }
 
-/// A word and a number with signs behind or before: `Sommer2026!`, `!Anchor9`.
+/// Accepts a word and a number with signs after or before them: `Sommer2026!`, `!Anchor9`.
 fn is_sealed(body: &[u8]) -> bool {
     let seals = |byte: &u8| matches!(byte, b'!' | b'#' | b'$' | b'%' | b'&' | b'+');
     let bare =
@@ -208,7 +208,7 @@ fn split_digits(text: &[u8]) -> (&[u8], &[u8]) {
     text.split_at_checked(end).unwrap_or_default()
 }
 
-/// Letters and digits that change at nearly every place: `f7Kq2mWz9x`.
+/// Accepts letters and digits that alternate at nearly every position: `f7Kq2mWz9x`.
 fn is_jumbled(body: &[u8]) -> bool {
     let kinds = classes(body);
     kinds.other <= 2
@@ -220,24 +220,24 @@ fn is_jumbled(body: &[u8]) -> bool {
         && !is_text_in_base64(body)
 }
 
-/// True if nothing but text comes out: `Y2xhaW1z`.
+/// Returns whether the text is base64 of plain text: `Y2xhaW1z`.
 fn is_text_in_base64(body: &[u8]) -> bool {
     let text = base64::engine::general_purpose::STANDARD.decode(body);
     text.is_ok_and(|text| text.iter().all(|byte| matches!(byte, b' '..=b'~')))
 }
 
-/// Large letters with two small ones behind them.
+/// Counts capital letters that are followed by two small ones.
 fn humps(word: &[u8]) -> usize {
     let hump = |part: &&[u8]| matches!(part, [a, b, c] if a.is_ascii_uppercase() && b.is_ascii_lowercase() && c.is_ascii_lowercase());
     word.windows(3).filter(hump).count()
 }
 
-/// The name of a band of waves.
+/// Matches the name of a frequency band.
 fn is_band(piece: &[u8]) -> bool {
     piece.first().is_some_and(u8::is_ascii_digit) && piece.iter().any(|byte| matches!(byte, b'g' | b'G'))
 }
 
-/// What files, plans, rooms and products are named by, in order.
+/// Words in names of files, plans, rooms and products, sorted.
 const TITLES: &[&[u8]] = &[
     b"android",
     b"annex",
@@ -400,7 +400,7 @@ const TITLES: &[&[u8]] = &[
     b"zone",
 ];
 
-/// True for one of them, also with a number behind it.
+/// Returns whether the text is one of them, with or without a number after it.
 fn is_title(piece: &[u8]) -> bool {
     let word = piece.iter().position(u8::is_ascii_digit).unwrap_or(piece.len());
     let word = piece.get(..word).unwrap_or_default();

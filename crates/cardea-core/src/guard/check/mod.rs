@@ -1,7 +1,7 @@
-//! Validators: does a text that has the right shape also add up?
+//! Validators of matched texts, such as checksums.
 //!
-//! Each takes the matched bytes (already known to have the row's shape) and reads them once. Digits are taken out of
-//! their separators first; at most 40 of them are looked at, so every check is bounded.
+//! Each takes the matched bytes, which already have the shape of the row, and reads them once. Numbers are first
+//! stripped of separators. At most 40 digits are read, so each check takes bounded time.
 
 mod begun;
 mod coin;
@@ -19,7 +19,7 @@ pub(super) use self::begun::Begun;
 /// A check that a row can name.
 pub(super) type Check = fn(&[u8]) -> bool;
 
-/// Every check by the name that rows use.
+/// All checks by name.
 const CHECKS: &[(&str, Check)] = &[
     ("luhn", sums::luhn),
     ("card", sums::card),
@@ -132,15 +132,15 @@ const CHECKS: &[(&str, Check)] = &[
     ("network_password", evident::network_password),
 ];
 
-/// The check with this name.
+/// Returns the check of this name.
 pub(super) fn named(name: &str) -> Option<Check> {
     CHECKS.iter().find(|(known, _)| *known == name).map(|(_, check)| *check)
 }
 
-/// Most digits that a number has here.
+/// Limit of digits in a number.
 const MOST_DIGITS: usize = 40;
 
-/// Digits of a text. They stay on the stack: a hostile text asks for them at every word.
+/// Digits of a text, on the stack: a hostile text can request them at every word.
 #[derive(Clone, Copy)]
 pub(super) struct Digits {
     held: [u32; MOST_DIGITS],
@@ -161,7 +161,7 @@ impl std::ops::DerefMut for Digits {
     }
 }
 
-/// The digits of a text, at most 40; whatever stands between them is passed over.
+/// Returns the first 40 digits of a text and skips everything else.
 pub(super) fn digits(text: &[u8]) -> Digits {
     let mut made = Digits { held: [0; MOST_DIGITS], count: 0 };
     let found = text.iter().filter(|byte| byte.is_ascii_digit());
@@ -172,22 +172,22 @@ pub(super) fn digits(text: &[u8]) -> Digits {
     made
 }
 
-/// Σ digit × weight.
+/// Returns Σ digit × weight.
 pub(super) fn weighted(digits: &[u32], weights: &[u32]) -> u32 {
     digits.iter().zip(weights).map(|(digit, weight)| digit * weight).sum()
 }
 
-/// The digit at a place.
+/// Returns the digit at an index.
 pub(super) fn at(digits: &[u32], place: usize) -> u32 {
     digits.get(place).copied().unwrap_or(99)
 }
 
-/// Digits read as one number.
+/// Returns the digits as one number.
 pub(super) fn number(digits: &[u32]) -> u64 {
     digits.iter().take(18).fold(0, |sum, digit| sum * 10 + u64::from(*digit))
 }
 
-/// True if month and day can be.
+/// Returns whether this is a possible month and day.
 pub(super) fn month_day(month: u32, day: u32) -> bool {
     let days = match month {
         2 => 29,
@@ -198,7 +198,7 @@ pub(super) fn month_day(month: u32, day: u32) -> bool {
     (1..=days).contains(&day)
 }
 
-/// True if the digits are one digit over and over, or count up or down.
+/// Returns whether all digits are equal, or count up or down.
 pub(super) fn trivial(digits: &[u32]) -> bool {
     let steps = |step: i64| {
         let mut pairs = digits.windows(2).map(|pair| match pair {

@@ -1,6 +1,6 @@
-//! Numbers that states give to people and firms.
+//! Identification numbers of people and companies, by state.
 //!
-//! The rules are public arithmetic of each state's number; a row in the table names the authority.
+//! The rules are the published arithmetic of each state. The table row names the authority.
 
 use super::{Digits, at, digits, month_day, number, sums::luhn_digits, trivial, weighted};
 
@@ -18,7 +18,7 @@ fn letter(text: &[u8], place: usize) -> u8 {
     letters.nth(place).map_or(0, u8::to_ascii_uppercase)
 }
 
-/// A remainder of 11 with ten written as zero.
+/// Returns a remainder modulo 11, with 10 as 0.
 const fn eleven(sum: u32) -> u32 {
     let rest = sum % 11;
     if rest == 10 { 0 } else { rest }
@@ -43,7 +43,7 @@ pub(super) fn nhs(text: &[u8]) -> bool {
     })
 }
 
-/// Nine digits with a Luhn sum (Canada, Israel).
+/// Checks nine digits with a Luhn sum (Canada, Israel).
 pub(super) fn sin(text: &[u8]) -> bool {
     exactly(text, 9).is_some_and(|d| luhn_digits(&d))
 }
@@ -91,7 +91,8 @@ pub(super) fn cnpj(text: &[u8]) -> bool {
     })
 }
 
-/// The firm's number of Brazil since 2026: letters count as their place behind the digit zero.
+/// Checks Brazil's company number in the form used since 2026: the value of a letter is its ASCII code minus that of
+/// `0`.
 pub(super) fn cnpj_letters(text: &[u8]) -> bool {
     let signs: Vec<u32> = text
         .iter()
@@ -105,7 +106,7 @@ pub(super) fn cnpj_letters(text: &[u8]) -> bool {
     signs.len() == 14 && !trivial(&signs) && one == at(&signs, 12) && two == at(&signs, 13)
 }
 
-/// ISO 7064 mod 11, 10: Germany's tax number and Croatia's OIB.
+/// Checks ISO 7064 mod 11, 10: Germany's tax number and Croatia's OIB.
 fn mod_11_10(d: &[u32]) -> bool {
     let body = d.len().saturating_sub(1);
     let rest = d.iter().take(body).fold(10, |rest, digit| {
@@ -124,7 +125,7 @@ pub(super) fn oib(text: &[u8]) -> bool {
 }
 
 pub(super) fn nir(text: &[u8]) -> bool {
-    // Corsica writes letters in the department.
+    // In Corsica, the department contains a letter.
     let corsican = text.iter().any(|byte| matches!(byte, b'A' | b'B' | b'a' | b'b'));
     let plain: Vec<u8> = text.iter().map(|b| if b.is_ascii_alphabetic() { b'0' } else { *b }).collect();
     let d = digits(&plain);
@@ -177,7 +178,7 @@ pub(super) fn nip(text: &[u8]) -> bool {
     exactly(text, 10).is_some_and(|d| weighted(&d, &[6, 5, 7, 2, 3, 4, 5, 6, 7]) % 11 == at(&d, 9))
 }
 
-/// Spain's DNI, and NIE with X, Y or Z for 0, 1 or 2.
+/// Checks Spain's DNI, and NIE with X, Y or Z for 0, 1 or 2.
 pub(super) fn dni(text: &[u8]) -> bool {
     const LETTERS: &[u8; 23] = b"TRWAGMYFPDXBNJZSQVHLCKE";
     let foreign = text.first().is_some_and(u8::is_ascii_alphabetic);
@@ -199,7 +200,8 @@ pub(super) fn personnummer(text: &[u8]) -> bool {
     d.len() == 10 && luhn_digits(d) && month_day(part(d, 2, 4), if day > 60 { day - 60 } else { day })
 }
 
-/// Denmark: a birthday and a serial; newer numbers have no sum, so the row asks for its name nearby.
+/// Checks Denmark's number: a date of birth and a serial number. Newer numbers have no checksum, so the row requires a
+/// label.
 pub(super) fn cpr(text: &[u8]) -> bool {
     exactly(text, 10).is_some_and(|d| month_day(part(&d, 2, 4), part(&d, 0, 2)))
 }
@@ -285,7 +287,7 @@ pub(super) fn rodne_cislo(text: &[u8]) -> bool {
         .is_some_and(|d| number(&d).is_multiple_of(11) && month_day(part(&d, 2, 4) % 50 % 20, part(&d, 4, 6)))
 }
 
-/// Estonia and Lithuania.
+/// Checks the numbers of Estonia and Lithuania.
 pub(super) fn baltic(text: &[u8]) -> bool {
     exactly(text, 11).is_some_and(|d| {
         let one = weighted(&d, &[1, 2, 3, 4, 5, 6, 7, 8, 9, 1]) % 11;
@@ -346,7 +348,8 @@ pub(super) fn cn_id(text: &[u8]) -> bool {
         && SIGNS.get(sum as usize) == Some(&check.to_ascii_uppercase())
 }
 
-/// South Korea: birthday, century digit and a sum (numbers given since late 2020 have none: asked for by name).
+/// Checks South Korea's number: date of birth, century digit and checksum. Numbers issued since late 2020 have no
+/// checksum and require a label.
 pub(super) fn rrn(text: &[u8]) -> bool {
     exactly(text, 13).is_some_and(|d| {
         let check = (11 - weighted(&d, &[2, 3, 4, 5, 6, 7, 8, 9, 2, 3, 4, 5]) % 11) % 10;
@@ -416,7 +419,7 @@ pub(super) fn rut(text: &[u8]) -> bool {
     matches!(d.len(), 7 | 8) && !trivial(&d) && check.to_ascii_uppercase() == wanted
 }
 
-/// Letters that were never given out together.
+/// Rejects pairs of letters that were never issued.
 pub(super) fn nino(text: &[u8]) -> bool {
     let pair = [letter(text, 0), letter(text, 1)];
     digits(text).len() == 6 && ![*b"BG", *b"GB", *b"NK", *b"KN", *b"TN", *b"NT", *b"ZZ"].contains(&pair)

@@ -1,15 +1,15 @@
-//! Does a text look made by a machine, or chosen as a password, rather than written as an example?
+//! Distinguishes generated secrets and chosen passwords from examples and ordinary text.
 
 use super::{super::bytes::Bytes, begun::Begun, stand_in::stands_in};
 
-/// Shortest piece between signs that is looked at for its letters.
+/// Minimum length of a piece between signs whose letters are examined.
 const SHORTEST_PIECE: usize = 8;
 
-/// Fewest letters and digits that a machine's text has in such pieces.
+/// Minimum number of letters and digits of a generated text in such pieces.
 const FEWEST_MADE: usize = 14;
 
-/// A machine's text by how its letters and digits alternate: words of a language, in whatever case and joined by
-/// whatever sign, keep to one kind for longer.
+/// Recognizes generated text by how often letters and digits alternate. Words of a language stay with one kind for
+/// longer, in any case and with any separators.
 pub(super) fn made(text: &[u8]) -> bool {
     let body = text.strip_prefix(b"0x").unwrap_or(text);
     let kinds = classes(body);
@@ -35,7 +35,7 @@ pub(super) fn made(text: &[u8]) -> bool {
     signs >= FEWEST_MADE && signs * 2 >= body.len() && enough && entropy(body) >= 3.0
 }
 
-/// The id of an object of a service, which tells its kind by its first letters and opens nothing.
+/// Matches the id of an object of a service. Its first letters state its kind, and it is not a secret.
 fn is_object(text: &[u8]) -> bool {
     static KINDS: Begun<76> = Begun::new([
         b"we_",
@@ -118,12 +118,12 @@ fn is_object(text: &[u8]) -> bool {
     KINDS.begin_as_written(text) && !text.windows(8).any(|part| part == b"_secret_")
 }
 
-/// The id of an account of Twilio, which is no secret.
+/// Matches the id of a Twilio account, which is not a secret.
 fn is_account(text: &[u8]) -> bool {
     text.strip_prefix(b"AC").is_some_and(|rest| rest.len() == 32 && rest.iter().all(u8::is_ascii_hexdigit))
 }
 
-/// How many stretches of one kind there are, a word with its large first letter counted as one.
+/// Counts runs of one kind of character. A word with its capital letter counts as one.
 pub(super) fn runs_of(piece: &[u8]) -> usize {
     let kind = |byte: u8| (byte.is_ascii_digit(), byte.is_ascii_uppercase());
     let (mut runs, mut length, mut last) = (0, 0_usize, None);
@@ -133,7 +133,7 @@ pub(super) fn runs_of(piece: &[u8]) -> usize {
         if last == Some(now) {
             length += 1;
         } else if hump {
-            // The large letter belongs to the word that it begins.
+            // The capital letter belongs to the word that it begins.
         } else {
             runs += 1;
             length = 1;
@@ -143,15 +143,16 @@ pub(super) fn runs_of(piece: &[u8]) -> usize {
     runs
 }
 
-/// What a service issues: a machine's text, or an identifier that serves as one beside a sure name.
+/// Accepts what a service issues: generated text, or an identifier that is used as a secret next to an unambiguous
+/// name.
 pub(super) fn issued(text: &[u8]) -> bool {
-    // Real ones have the digit of their version, and few zeros.
+    // Real ones contain the version digit and few zeros.
     let plain = || text.iter().filter(|byte| **byte == b'0').count() * 2 < text.len();
     let real = || text.iter().any(u8::is_ascii_digit) && plain();
     made(text) || random(text) || (is_uuid(text) && real() && !stands_in(text))
 }
 
-/// Letters alone, small and large ones in an order that neither words nor names in code have.
+/// Accepts letters only, with an order of small and capital ones that neither words nor names in code have.
 pub(super) fn scrambled(text: &[u8]) -> bool {
     let kinds = classes(text);
     let vowel = |byte: &u8| b"aeiouy".contains(&byte.to_ascii_lowercase());
@@ -165,26 +166,27 @@ pub(super) fn scrambled(text: &[u8]) -> bool {
         && !stands_in(text)
 }
 
-/// A machine's text where a sentence tells of a key. Twenty-four digits of base 16 are rather the id of an object.
+/// Accepts generated text in a sentence about a key. Twenty-four hexadecimal digits are more likely the id of an
+/// object.
 pub(super) fn told_key(text: &[u8]) -> bool {
     let hex = (20..=26).contains(&text.len()) && text.len() != 24 && text.iter().all(u8::is_ascii_hexdigit);
     let kinds = classes(text);
-    // WHY: so short, large letters alone are rather the name of an algorithm or the number of a key.
+    // WHY: at this length, capital letters alone are more likely the name of an algorithm or the number of a key.
     let short = text.len() < 18 && (kinds.lower == 0 || kinds.upper == 0);
     (made(text) && !short) || (hex && random(text))
 }
 
-/// What a service issues whose name and a word for keys stand beside it: an identifier and letters alone as well.
+/// Accepts what a service issues next to its name and a word for keys, including identifiers and letters only.
 pub(super) fn vendor_made(text: &[u8]) -> bool {
     (is_uuid(text) && issued(text)) || scrambled(text) || told_key(text)
 }
 
-/// A machine's text or an identifier.
+/// Accepts generated text, or an identifier.
 pub(super) fn made_or_id(text: &[u8]) -> bool {
     made(text) || (is_uuid(text) && issued(text))
 }
 
-/// A generator's text with signs of all kinds, which words of a language do not have.
+/// Accepts generated text with signs of several kinds, which words of a language do not have.
 pub(super) fn signs(text: &[u8]) -> bool {
     let kinds = classes(text);
     let strange = text
@@ -194,8 +196,8 @@ pub(super) fn signs(text: &[u8]) -> bool {
     kinds.digit > 0 && kinds.lower > 0 && strange >= 3 && entropy(text) >= 3.8 && !stands_in(text)
 }
 
-/// Names of methods and measures that stand where a sentence tells about a password; programs, machines and parts of books
-/// whose names look like one there.
+/// Names of methods and units in sentences about a password, and programs, machines and parts of books whose names look
+/// like passwords there.
 static NAMES: Begun<60> = Begun::new([
     b"sha",
     b"md5",
@@ -259,12 +261,12 @@ static NAMES: Begun<60> = Begun::new([
     b"page",
 ]);
 
-/// A password in a sentence: no date, measure, address or name of a method.
+/// Accepts a password in a sentence. Rejects dates, measures, addresses and names of methods.
 pub(super) fn told_password(text: &[u8]) -> bool {
     trimmed(text).len() >= 8 && told_set_password(text)
 }
 
-/// The same in a place that a sign or a word says is one: shorter ones as well.
+/// Does the same where a sign or a word announces the password, and also accepts shorter ones.
 pub(super) fn told_set_password(text: &[u8]) -> bool {
     let body = trimmed(text);
     let kinds = classes(body);
@@ -295,14 +297,14 @@ pub(super) fn told_set_password(text: &[u8]) -> bool {
         && !NAMES.begin(body)
 }
 
-/// The number of an order or of a case: `ORD-13507928`.
+/// Matches the number of an order or a case: `ORD-13507928`.
 pub(super) fn is_ticket(text: &[u8]) -> bool {
     let letters = text.iter().take_while(|byte| byte.is_ascii_uppercase()).count();
     let number = text.get(letters..).and_then(|rest| rest.strip_prefix(b"-")).unwrap_or_default();
     (1..=5).contains(&letters) && number.len() >= 5 && number.iter().all(u8::is_ascii_digit)
 }
 
-/// A password by its letters alone: small and large ones with digits, or with signs that words do not have.
+/// Accepts small and capital letters with digits, or with signs that words do not have.
 pub(super) fn strong_password(text: &[u8]) -> bool {
     let body = trimmed(text);
     let kinds = classes(body);
@@ -314,12 +316,12 @@ pub(super) fn strong_password(text: &[u8]) -> bool {
     told_password(text) && !name && (signed || (all && runs_of(body) >= 4)) && !is_uuid(body)
 }
 
-/// What somebody chose as a password, in a sentence that tells of it: small and large letters with digits, or digits or
-/// large letters with a sign; no name of a program and no version of one.
+/// Accepts a chosen password in a sentence about it: small and capital letters with digits, or digits or capital
+/// letters with a sign. Rejects names and versions of programs.
 pub(super) fn chosen_password(text: &[u8]) -> bool {
     let body = trimmed(text);
     let kinds = classes(body);
-    // A word at the end of a question or of a cry has a sign as well.
+    // A word at the end of a question or an exclamation has a sign as well.
     let inner =
         body.trim_ascii_end().strip_suffix(b"?").or(body.strip_suffix(b"!")).filter(|_| kinds.digit == 0);
     let signed = inner.unwrap_or(body).iter().any(|byte| b"!#$%^&*?@".contains(byte));
@@ -330,13 +332,13 @@ pub(super) fn chosen_password(text: &[u8]) -> bool {
     told_set_password(text) && (plain || linked_words(body)) && !version && !is_uuid(body)
 }
 
-/// The same where a sentence tells of a change: a word and its number (`React17`) is rather a version.
+/// Does the same in a sentence about a change, where a word and its number (`React17`) is more likely a version.
 pub(super) fn changed_password(text: &[u8]) -> bool {
     let body = trimmed(text);
     chosen_password(text) && (runs_of(body) >= 3 || !body.iter().all(u8::is_ascii_alphanumeric))
 }
 
-/// The same directly behind its name, where what the name is a part of may stand as well: `password Reset-Guide-2024`.
+/// Does the same directly after the word for the password, where a compound may follow: `password Reset-Guide-2024`.
 pub(super) fn bare_password(text: &[u8]) -> bool {
     static TITLES: Begun<55> = Begun::new([
         b"polic",
@@ -398,8 +400,8 @@ pub(super) fn bare_password(text: &[u8]) -> bool {
     changed_password(text) && !TITLES.stand_in(text)
 }
 
-/// Small words joined by signs, with a number at the end: `oslo-falcon_775`. With one sign only, a year or a short number
-/// names files, pages and releases.
+/// Accepts small words joined by signs, with a number at the end: `oslo-falcon_775`. With only one sign, a year or a
+/// short number belongs to a file, a page or a release.
 fn linked_words(text: &[u8]) -> bool {
     let pieces: Vec<&[u8]> = text.split(|byte| matches!(byte, b'-' | b'_' | b'.')).collect();
     let Some((number, words)) = pieces.split_last() else { return false };
@@ -414,12 +416,12 @@ fn linked_words(text: &[u8]) -> bool {
         && (!usual || signs.any(|sign| Some(sign) != first))
 }
 
-/// The same with a sign that names of programs and classes do not have.
+/// Does the same with a sign that names of programs and classes do not have.
 pub(super) fn signed_password(text: &[u8]) -> bool {
     strong_password(text) && text.iter().any(|byte| b"!#$%^&*?@+=".contains(byte))
 }
 
-/// What stands where a command takes a password: letters alone as well, as long as no manual writes so.
+/// Accepts the argument of a command that takes a password, including letters only. Rejects the stand-ins of manuals.
 pub(super) fn given_password(text: &[u8]) -> bool {
     static DULL: Begun<22> = Begun::new([
         b"pass",
@@ -450,7 +452,7 @@ pub(super) fn given_password(text: &[u8]) -> bool {
     let kinds = classes(text);
     let digits = kinds.digit >= 2 || (kinds.digit > 0 && kinds.lower > 0 && kinds.upper > 0);
     let shouted = kinds.lower == 0 && kinds.digit == 0;
-    // With a digit in it, `changeMe0nMonday` is somebody's own.
+    // With a digit in it, `changeMe0nMonday` may be a real password.
     let longer =
         digits && text.len() > 11 && !text.get(..4).is_some_and(|head| head.eq_ignore_ascii_case(b"your"));
     (6..=64).contains(&text.len())
@@ -459,14 +461,14 @@ pub(super) fn given_password(text: &[u8]) -> bool {
         && (password(text) || (if dull { longer } else { kinds.lower + kinds.upper >= 6 || digits }))
 }
 
-/// Words of which sentences are made, and what forms say about phrases.
+/// Words of ordinary sentences, and words that forms use about passphrases.
 const FILLERS: &str = "the and with for from are was not your has must should which is to in on of it at be or as a an you \
     we this that can will use used enter please least characters words password passphrase same see \
     stored kept required here again wrong incorrect invalid user und der die das ist nicht ein eine im \
     den bitte le la les est un une de du el en es no y que per di il het een van w na do jest att och \
     som than more one long any my our his her their by if new old";
 
-/// Words that somebody remembers instead of a password: some words, and none of those that sentences are made of.
+/// Accepts a passphrase: several words, none of them a word of ordinary sentences.
 pub(super) fn passphrase(text: &[u8]) -> bool {
     let words: Vec<&[u8]> =
         text.split(|byte| matches!(byte, b' ' | b'-')).filter(|word| !word.is_empty()).take(12).collect();
@@ -478,7 +480,7 @@ pub(super) fn passphrase(text: &[u8]) -> bool {
     (3..=10).contains(&words.len()) && words.iter().all(plain) && !stands_in(text)
 }
 
-/// Codes that let in once when the device is lost: pieces of letters and digits, or of digits, at least eight long.
+/// Accepts recovery codes: groups of letters and digits, or of digits, of at least eight characters in total.
 pub(super) fn recovery_codes(text: &[u8]) -> bool {
     let codes: Vec<&[u8]> = text
         .split(|byte| !byte.is_ascii_alphanumeric() && *byte != b'-')
@@ -498,14 +500,14 @@ pub(super) fn recovery_codes(text: &[u8]) -> bool {
         && !codes.iter().any(|code| is_uuid(code))
 }
 
-/// A text without the signs that end a sentence.
+/// Removes the signs that end a sentence.
 pub(super) fn trimmed(text: &[u8]) -> &[u8] {
     let length =
         text.iter().rposition(|byte| !matches!(byte, b'.' | b',' | b';' | b':')).map_or(0, |at| at + 1);
     text.get(..length).unwrap_or_default()
 }
 
-/// Words of a wallet's phrase: twelve to twenty-four different ones, without those of which sentences are made.
+/// Accepts the seed phrase of a wallet: twelve to twenty-four different words without those of ordinary sentences.
 pub(super) fn seed_phrase(text: &[u8]) -> bool {
     const FILLERS: [&[u8]; 16] = [
         b"the", b"and", b"with", b"for", b"from", b"are", b"was", b"not", b"your", b"has", b"must",
@@ -521,7 +523,7 @@ pub(super) fn seed_phrase(text: &[u8]) -> bool {
         && words.iter().all(|word| (3..=8).contains(&word.len()) && !FILLERS.contains(word))
 }
 
-/// Shannon entropy in bits per byte, over at most 256 bytes.
+/// Returns the Shannon entropy in bits per byte, over at most 256 bytes.
 fn entropy(text: &[u8]) -> f32 {
     let mut counts = [0_u16; 256];
     let mut total = 0.0_f32;
@@ -532,7 +534,7 @@ fn entropy(text: &[u8]) -> f32 {
         total += 1.0;
     }
     let share = |count: &u16| f32::from(*count) / total;
-    // WHY: most of the counts are of bytes that are not there.
+    // WHY: most counts are of bytes that do not occur.
     let here = Bytes::in_text(text.get(..256).unwrap_or(text));
     let counts = here.iter().filter_map(|byte| counts.get(usize::from(byte)));
     counts.map(share).map(|share| -share * share.log2()).sum()
@@ -555,7 +557,7 @@ pub(super) fn classes(text: &[u8]) -> Classes {
     }
 }
 
-/// A machine's random text of at least 16 bytes.
+/// Accepts generated random text of at least 16 bytes.
 pub(super) fn random(text: &[u8]) -> bool {
     let classes = classes(text);
     let hex = text.iter().all(u8::is_ascii_hexdigit);
@@ -569,14 +571,14 @@ pub(super) fn random(text: &[u8]) -> bool {
         && !is_path_in_code(text)
 }
 
-/// Letters and digits mixed, no stand-in: for bodies behind a prefix that already says what it is.
+/// Accepts mixed letters and digits that are not a stand-in, after a prefix that already identifies the secret.
 pub(super) fn mixed(text: &[u8]) -> bool {
     let classes = classes(text);
     let kinds = [classes.lower, classes.upper, classes.digit].iter().filter(|count| **count > 0).count();
     kinds >= 2 && entropy(text) >= 2.3 && !stands_in(text)
 }
 
-/// The seed of one-time codes in base 32: with digits, or with letters alone that no word has in this order.
+/// Accepts the base32 seed of one-time codes: with digits, or with letters in an order that no word has.
 pub(super) fn otp_seed(text: &[u8]) -> bool {
     let letters = text.iter().all(u8::is_ascii_uppercase);
     let vowel = |byte: &u8| matches!(byte, b'A' | b'E' | b'I' | b'O' | b'U' | b'Y');
@@ -585,7 +587,7 @@ pub(super) fn otp_seed(text: &[u8]) -> bool {
         || (letters && matches!(text.len(), 16 | 20 | 24 | 26 | 32 | 52 | 64) && harsh() && !stands_in(text))
 }
 
-/// What a person or a generator sets as a password, as far as it can be told from a word of the language.
+/// Accepts a password that a person or a generator sets, as far as it differs from a word of the language.
 pub(super) fn password(text: &[u8]) -> bool {
     let bare = closed(text);
     let classes = classes(bare);
@@ -610,7 +612,7 @@ pub(super) fn password(text: &[u8]) -> bool {
         && !stands_in(text)
 }
 
-/// A text without the brackets and signs behind it that belong to the sentence or call around it.
+/// Removes closing brackets and signs that belong to the surrounding sentence or call.
 fn closed(text: &[u8]) -> &[u8] {
     let open = text.iter().any(|byte| matches!(byte, b'(' | b'[' | b'{'));
     let ends = |byte: &u8| {
@@ -620,8 +622,8 @@ fn closed(text: &[u8]) -> &[u8] {
     text.get(..length).unwrap_or_default()
 }
 
-/// A variable that code hands on: `s3Client`, `oauth2Token`. WHY: only names of techniques may bring the number, because
-/// people choose `tiger7Secret`.
+/// Matches a variable in code: `s3Client`, `oauth2Token`. WHY: only names of technologies may contain the number, since
+/// people choose passwords such as `tiger7Secret`.
 fn names_a_secret(text: &[u8]) -> bool {
     const TECHNIQUES: [&[u8]; 14] = [
         b"s3", b"ec2", b"oauth2", b"auth0", b"k8s", b"db1", b"db2", b"x509", b"http2", b"web3", b"n8n",
@@ -635,14 +637,14 @@ fn names_a_secret(text: &[u8]) -> bool {
     TECHNIQUES.iter().any(plain) && ENDS.iter().any(|end| text.ends_with(end))
 }
 
-/// A per cent sign that fills something in (`%s`, `%DB_PASSWORD%`, `%20`), not one with which a password begins.
+/// Matches a per cent sign of a format (`%s`, `%DB_PASSWORD%`, `%20`), but not one that begins a password.
 fn is_format(text: &[u8]) -> bool {
     text.strip_prefix(b"%").is_some_and(|rest| {
         !rest.first().is_some_and(u8::is_ascii_alphabetic) || rest.contains(&b'%') || rest.contains(&b'(')
     })
 }
 
-/// True for names in code joined by dots: each of letters of one case, with a short number at its end at most.
+/// Matches names in code joined by dots, each with letters of one case and at most a short number at its end.
 fn is_path_in_code(text: &[u8]) -> bool {
     let is_name = |name: &[u8]| {
         let letters = name.iter().take_while(|byte| !byte.is_ascii_digit());
@@ -655,7 +657,7 @@ fn is_path_in_code(text: &[u8]) -> bool {
     text.contains(&b'.') && text.split(|byte| *byte == b'.').all(is_name)
 }
 
-/// True for a call that goes on behind the value: `Field(min_length=8`, `Annotated[str`.
+/// Matches a call that continues after the value: `Field(min_length=8`, `Annotated[str`.
 fn is_begun_call(text: &[u8]) -> bool {
     let Some(open) = text.iter().position(|byte| matches!(byte, b'(' | b'[')) else { return false };
     let (name, inside) = (text.get(..open).unwrap_or_default(), text.get(open + 1..).unwrap_or_default());
@@ -667,8 +669,8 @@ fn is_begun_call(text: &[u8]) -> bool {
     word(name) && word(given)
 }
 
-/// True for what code calls a value: three names or more joined by dots, a call of one of two, or two without a digit or
-/// of which one is that of a secret.
+/// Matches references in code: three or more names joined by dots, a call with two of them, or two of them that have no
+/// digit or include the name of a secret.
 fn is_path_of_names(text: &[u8]) -> bool {
     let head = text.split(|byte| *byte == b'(').next().unwrap_or_default();
     let called = head.len() < text.len();
@@ -684,7 +686,7 @@ fn is_path_of_names(text: &[u8]) -> bool {
     (names >= 3 || (names == 2 && (called || secret()))) && head.split(|byte| *byte == b'.').all(is_name)
 }
 
-/// A password between quotes: a few words, of which one by itself looks like a password.
+/// Accepts a quoted password: a few words, one of which has the form of a password.
 pub(super) fn quoted_password(text: &[u8]) -> bool {
     const MOST_SPACES: usize = 3;
     let spaces = text.iter().filter(|byte| **byte == b' ').count();
@@ -696,7 +698,7 @@ pub(super) fn quoted_password(text: &[u8]) -> bool {
     if spaces == 0 { password(text) } else { spaces <= MOST_SPACES && password(text) && words().any(mixed) }
 }
 
-/// Something in a place where only a password can stand: any text that is not a reference or a stand-in.
+/// Accepts any text that is not a reference or a stand-in, at a place where only a password can be.
 pub(super) fn set_password(text: &[u8]) -> bool {
     let reference =
         text.first().is_some_and(|byte| matches!(byte, b'$' | b'<' | b'{' | b'*' | b'[')) || is_format(text);
@@ -707,7 +709,7 @@ pub(super) fn set_password(text: &[u8]) -> bool {
         && !dull.iter().any(|word| text.eq_ignore_ascii_case(word))
 }
 
-/// Three parts, of which the first two are JSON in base 64.
+/// Checks three parts, the first two of which are JSON in base64.
 pub(super) fn jwt(text: &[u8]) -> bool {
     let mut parts = text.split(|byte| *byte == b'.');
     let json = |part: Option<&[u8]>| part.is_some_and(|part| part.starts_with(b"eyJ") && part.len() > 8);

@@ -1,8 +1,8 @@
-//! Does a text only stand where a secret will be put later?
+//! Recognizes stand-ins: texts that mark the place of a secret.
 
 use super::begun::Begun;
 
-/// Words that stand where a secret will be put later.
+/// Words used as stand-ins.
 static STAND_INS: Begun<36> = Begun::new([
     b"example",
     b"changeme",
@@ -42,11 +42,11 @@ static STAND_INS: Begun<36> = Begun::new([
     b"[password",
 ]);
 
-/// The same for words that are short enough to stand in a machine's text by chance: these count between signs only.
+/// Stand-ins that are short enough to occur in generated text by chance. They count only between signs.
 const SHORT_STAND_INS: &[&[u8]] =
     &[b"null", b"undefined", b"none", b"false", b"true", b"todo", b"string", b"dummy", b"insert"];
 
-/// How names of places begin where a secret is kept, and keys that everybody may know.
+/// Beginnings of references to a secret, and keys that are public.
 static ELSEWHERE: Begun<68> = Begun::new([
     b"arn:",
     b"op://",
@@ -111,7 +111,7 @@ static ELSEWHERE: Begun<68> = Begun::new([
     b"ref://",
     b"kms:",
     b"keyvault",
-    // Public keys as OpenSSH writes them: the name of their kind in base64, behind its length.
+    // Public keys in OpenSSH format: the name of the key type in base64, after its length.
     b"aaaab3nzac1",
     b"aaaac3nzac1lzdi1nte5",
     b"aaaae2vjzhnh",
@@ -119,7 +119,7 @@ static ELSEWHERE: Begun<68> = Begun::new([
     b"aaaainnrlwvjzhnh",
 ]);
 
-/// True if it has such a word.
+/// Returns whether the text contains a stand-in.
 pub(super) fn stands_in(text: &[u8]) -> bool {
     let apart = |piece: &[u8]| SHORT_STAND_INS.iter().any(|word| piece.eq_ignore_ascii_case(word));
     STAND_INS.stand_in(text)
@@ -128,13 +128,13 @@ pub(super) fn stands_in(text: &[u8]) -> bool {
         || ELSEWHERE.begin(text)
 }
 
-/// True for what begins or ends with something in pointed brackets, or may: `<password>`, `prefix-<id>`. Inside of a text
-/// they are signs like others.
+/// Returns whether the text begins or ends with angle brackets around a name: `<password>`, `prefix-<id>`. Elsewhere
+/// they are ordinary signs.
 fn is_to_fill_in(text: &[u8]) -> bool {
     text.starts_with(b"<") || (text.ends_with(b">") && text.contains(&b'<'))
 }
 
-/// No stand-in: for forms that say everything else.
+/// Accepts text that is not a stand-in, for shapes that need no other check.
 pub(super) fn real(text: &[u8]) -> bool {
     !text.is_empty() && !stands_in(text)
 }

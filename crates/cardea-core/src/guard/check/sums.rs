@@ -1,10 +1,10 @@
-//! Checksums of money, places and things.
+//! Checksums and formats of payment data, places, dates and devices.
 
 use std::sync::LazyLock;
 
 use super::{digits, month_day, number, trivial, weighted};
 
-/// The Luhn sum (ISO/IEC 7812-1).
+/// Checks the Luhn sum (ISO/IEC 7812-1).
 pub(super) fn luhn(text: &[u8]) -> bool {
     let digits = digits(text);
     digits.len() > 1 && luhn_digits(&digits) && digits.iter().any(|digit| *digit != 0)
@@ -14,18 +14,19 @@ pub(super) fn luhn_digits(digits: &[u32]) -> bool {
     luhn_sum(digits.iter().rev().copied()).is_multiple_of(10)
 }
 
-/// The Luhn sum of digits that are told from the last to the first.
+/// Returns the Luhn sum of digits, given from last to first.
 fn luhn_sum(backwards: impl Iterator<Item = u32>) -> u32 {
     let doubled = |digit: u32| if digit > 4 { digit * 2 - 9 } else { digit * 2 };
     backwards.enumerate().map(|(place, digit)| if place % 2 == 0 { digit } else { doubled(digit) }).sum()
 }
 
-/// Digits of the shortest and the longest card number.
+/// Shortest and longest card number, in digits.
 const CARD_LENGTHS: std::ops::RangeInclusive<usize> = 13..=19;
 
-/// A payment card: Luhn, a known issuer range, and a length that this issuer uses.
+/// Checks a payment card: Luhn sum, known issuer range, and a length that the issuer uses.
 pub(super) fn card(text: &[u8]) -> bool {
-    // WHY: a hostile text asks at every word; most of what it shows is too short, and nine of ten others end at the sum.
+    // WHY: a hostile text requests this at every word. Most candidates are too short, and nine in ten others fail the
+    // sum.
     if text.len() < *CARD_LENGTHS.start() {
         return false;
     }
@@ -53,7 +54,7 @@ pub(super) fn card(text: &[u8]) -> bool {
     issued && even_groups(text) && !trivial(&digits)
 }
 
-/// A payment card over the end of a line: whole groups of digits on both, or one group that was broken.
+/// Checks a payment card that a line end divides: complete groups of digits on both sides, or one divided group.
 pub(super) fn card_in_lines(text: &[u8]) -> bool {
     let joined = |between: &[u8]| {
         let lines: Vec<&[u8]> = text.split(|byte| *byte == b'\n').map(<[u8]>::trim_ascii).collect();
@@ -62,7 +63,8 @@ pub(super) fn card_in_lines(text: &[u8]) -> bool {
     joined(b"") || joined(b" ")
 }
 
-/// Groups of a written card number: 4-4-4-4, 4-8-4, 4-6-5, 4-6-4, or none; a single odd group is somebody else's number.
+/// Checks the groups of a card number: 4-4-4-4, 4-8-4, 4-6-5, 4-6-4, or none. A single group of another length belongs
+/// to another number.
 fn even_groups(text: &[u8]) -> bool {
     let groups = || text.split(|byte| !byte.is_ascii_digit()).map(<[u8]>::len).filter(|length| *length > 0);
     let (count, group) = (groups().count(), |at: usize| groups().nth(at).unwrap_or_default());
@@ -80,7 +82,7 @@ const IBAN_LENGTHS: &str = "AD24 AE23 AL28 AT20 AZ28 BA20 BE16 BG22 BH22 BI27 BR
     KW30 KZ20 LB28 LC32 LI21 LT20 LU20 LV21 LY25 MC27 MD24 ME22 MK19 MN20 MR27 MT31 MU30 NI28 NL18 NO15 OM23 PK24 PL28 \
     PS29 PT25 QA29 RO24 RS22 RU33 SA24 SC31 SD18 SE24 SI19 SK24 SM27 SO23 ST25 SV28 TL23 TN24 TR26 UA29 VA22 VG24 XK20 YE30";
 
-/// The length of a country's account numbers by the letters of the country; 0: there are none.
+/// Length of a country's account numbers, by the letters of the country; 0 if it has none.
 static IBAN_LENGTH: LazyLock<[[u8; 26]; 26]> = LazyLock::new(|| {
     let mut lengths = [[0; 26]; 26];
     for entry in IBAN_LENGTHS.split(' ') {
@@ -92,23 +94,23 @@ static IBAN_LENGTH: LazyLock<[[u8; 26]; 26]> = LazyLock::new(|| {
     lengths
 });
 
-/// A letter's place in the alphabet; far behind it for anything else.
+/// Returns the index of a letter in the alphabet, and a larger number for other bytes.
 fn letter(byte: u8) -> usize {
     usize::from(byte.to_ascii_uppercase()).checked_sub(usize::from(b'A')).unwrap_or(usize::MAX)
 }
 
-/// An account number: a country's length, and mod 97 (ISO 7064).
+/// Checks an account number (IBAN): the country's length, and mod 97 (ISO 7064).
 pub(super) fn iban(text: &[u8]) -> bool {
     const LONGEST: usize = 40;
     let plain = || text.iter().filter(|byte| byte.is_ascii_alphanumeric()).take(LONGEST);
     let mut first = plain();
     let (Some(one), Some(two)) = (first.next(), first.next()) else { return false };
-    // WHY first: what only looks like one has any length, and a hostile text asks for the sum at every word.
+    // WHY first: a candidate may have any length, and a hostile text requests the sum at every word.
     let length = IBAN_LENGTH.get(letter(*one)).and_then(|of| of.get(letter(*two))).copied().unwrap_or(0);
     if usize::from(length) != 2 + first.count() {
         return false;
     }
-    // WHY: a division for each sign is most of the work, and these have room for many.
+    // WHY: a division per character is most of the work, and 64 bits hold several characters.
     let small = |rest: u64| if rest >> 48 == 0 { rest } else { rest % 97 };
     let rest = plain().skip(4).chain(plain().take(4)).fold(0_u64, |rest, byte| match byte {
         b'0'..=b'9' => small(rest) * 10 + u64::from(byte - b'0'),
@@ -117,7 +119,7 @@ pub(super) fn iban(text: &[u8]) -> bool {
     rest % 97 == 1
 }
 
-/// A routing number of a bank in the United States.
+/// Checks a bank routing number of the United States.
 pub(super) fn aba(text: &[u8]) -> bool {
     let digits = digits(text);
     let region = number(digits.get(..2).unwrap_or_default());
@@ -151,7 +153,7 @@ const VERHOEFF_P: [[u8; 10]; 8] = [
     [7, 0, 4, 6, 9, 1, 3, 2, 5, 8],
 ];
 
-/// The check of Verhoeff, over the dihedral group of the pentagon.
+/// Checks the Verhoeff sum, over the dihedral group D5.
 pub(super) fn verhoeff(text: &[u8]) -> bool {
     let digits = digits(text);
     let cell = |table: &[[u8; 10]], row: usize, column: usize| {
@@ -164,7 +166,7 @@ pub(super) fn verhoeff(text: &[u8]) -> bool {
     digits.len() > 3 && rest == 0 && !trivial(&digits)
 }
 
-/// A vehicle number with its check digit (ISO 3779 with the North American check).
+/// Checks a vehicle identification number with its check digit (ISO 3779, North American rule).
 pub(super) fn vin(text: &[u8]) -> bool {
     const WEIGHTS: [u32; 17] = [8, 7, 6, 5, 4, 3, 2, 10, 0, 9, 8, 7, 6, 5, 4, 3, 2];
     let value = |byte: &u8| match byte {
@@ -185,9 +187,9 @@ pub(super) fn vin(text: &[u8]) -> bool {
         && text.iter().any(u8::is_ascii_digit)
 }
 
-/// A day of a year between 1900 and 2035, in the orders in which people write it.
+/// Accepts a date from 1900 to 2035, in the usual orders.
 pub(super) fn date(text: &[u8]) -> bool {
-    // A time behind it, as programs write one.
+    // A time of day may follow, as programs write it.
     let time = text.windows(2).position(|pair| matches!(pair, [digit, b'T'] if digit.is_ascii_digit()));
     let parts: Vec<u32> = time
         .and_then(|at| text.get(..=at))
@@ -198,34 +200,34 @@ pub(super) fn date(text: &[u8]) -> bool {
         .collect();
     let year = |y: u32| (1900..=2035).contains(&y) || (2440..=2580).contains(&y) || y < 100;
     match parts.as_slice() {
-        // All in one: the year first or last.
+        // Without separators: the year first or last.
         [one] if *one > 9_999_999 => {
             let (y, m, d) = (one / 10_000, one / 100 % 100, one % 100);
             let (late, day, month) = (one % 10_000, one / 1_000_000, one / 10_000 % 100);
             (y > 99 && year(y) && month_day(m, d)) || (late > 99 && year(late) && month_day(month, day))
         }
         [y, m, d] if *y > 99 => year(*y) && (month_day(*m, *d) || month_day(*d, *m)),
-        // Years of an emperor's reign and short years come first in East Asia.
+        // In East Asia, regnal years and short years come first.
         [y, m, d] if *y > 31 && month_day(*m, *d) => true,
         [a, b, y] => year(*y) && (month_day(*a, *b) || month_day(*b, *a)),
-        // A month in letters leaves day and year.
+        // A month in letters leaves only day and year.
         [d, y] => (1..=31).contains(d) && year(*y),
         _ => false,
     }
 }
 
-/// Four numbers up to 255 that address one machine of somebody: not a version, not loopback, not "any".
+/// Accepts an IPv4 address of a host. Rejects versions, loopback, and the unspecified address.
 pub(super) fn ipv4(text: &[u8]) -> bool {
     let parts: Vec<&[u8]> = text.split(|byte| *byte == b'.').collect();
     let numbers: Vec<u64> = parts.iter().map(|part| number(&digits(part))).collect();
     let plain = parts.iter().all(|part| part.len() == 1 || !part.starts_with(b"0"));
     let [first, ..] = numbers.as_slice() else { return false };
-    // What begins with 255 is a mask or everybody.
+    // Masks and broadcast addresses begin with 255.
     let dull = matches!(first, 0 | 127 | 255);
     parts.len() == 4 && plain && !dull && numbers.iter().all(|number| *number < 256)
 }
 
-/// A written address of eight groups, or fewer with one gap.
+/// Accepts an IPv6 address of eight groups, or fewer with one gap.
 pub(super) fn ipv6(text: &[u8]) -> bool {
     let Ok(text) = std::str::from_utf8(text) else { return false };
     // Eight pairs are the beginning of a fingerprint.
@@ -241,13 +243,13 @@ pub(super) fn ipv6(text: &[u8]) -> bool {
     }
 }
 
-/// Not in the nets that RFC 5737 and RFC 3849 keep for documents.
+/// Rejects the networks that RFC 5737 and RFC 3849 reserve for documentation.
 pub(super) fn no_document(text: &[u8]) -> bool {
     let nets = ["192.0.2.", "198.51.100.", "203.0.113.", "2001:db8:", "2001:DB8:", "2001:0db8:"];
     !text.is_empty() && !nets.iter().any(|net| text.starts_with(net.as_bytes()))
 }
 
-/// Latitude and longitude.
+/// Checks latitude and longitude.
 pub(super) fn geo(text: &[u8]) -> bool {
     let Ok(text) = std::str::from_utf8(text) else { return false };
     let mut parts = text.split([',', ' ', ';']).filter(|part| !part.is_empty()).map(str::parse::<f64>);
@@ -257,39 +259,39 @@ pub(super) fn geo(text: &[u8]) -> bool {
     }
 }
 
-/// Digits that are not all the same and do not merely count.
+/// Accepts digits that are not all equal and do not count up or down.
 pub(super) fn distinct(text: &[u8]) -> bool {
     let digits = digits(text);
     !digits.is_empty() && !trivial(&digits)
 }
 
-/// An address that is not shaped like a version: some part above forty.
+/// Accepts an IPv4 address that cannot be a version: some part is greater than 40.
 pub(super) fn ipv4_wide(text: &[u8]) -> bool {
     text.split(|byte| *byte == b'.').any(|part| number(&digits(part)) > 40)
 }
 
-/// The sum of thirteen-digit article numbers, which Switzerland's insurance numbers use.
+/// Checks the sum of thirteen-digit article numbers (EAN), which Swiss insurance numbers use.
 pub(super) fn ean(text: &[u8]) -> bool {
     let digits = digits(text);
     digits.len() == 13 && weighted(&digits, &[1, 3, 1, 3, 1, 3, 1, 3, 1, 3, 1, 3, 1]).is_multiple_of(10)
 }
 
-/// Thailand's identity numbers: weights from thirteen down.
+/// Checks Thailand's identity number: weights from 13 down.
 pub(super) fn thai(text: &[u8]) -> bool {
     let digits = digits(text);
     let sum = weighted(&digits, &[13, 12, 11, 10, 9, 8, 7, 6, 5, 4, 3, 2]);
     digits.len() == 13 && (11 - sum % 11) % 10 == digits.last().copied().unwrap_or(99)
 }
 
-/// A length that a phone number has, and not one digit over and over.
+/// Accepts a possible length of a phone number. Rejects one repeated digit.
 pub(super) fn phone(text: &[u8]) -> bool {
     let digits = digits(text);
     let first = digits.first().copied().unwrap_or_default();
     (7..=15).contains(&digits.len()) && digits.iter().any(|digit| *digit != first) && !holds_day(text)
 }
 
-/// True if a day of this or the last century stands in a text as calendars and logs write it (`2024-05-02`, `2.5.2024`), or
-/// what is left of one at an end of the text.
+/// Returns whether a text contains a date of this or the last century (`2024-05-02`, `2.5.2024`), or a part of one at
+/// either end.
 fn holds_day(text: &[u8]) -> bool {
     // Groups of digits, each with the sign before it.
     let mut groups: Vec<(u8, usize, u32)> = Vec::new();
@@ -320,38 +322,38 @@ fn holds_day(text: &[u8]) -> bool {
     })
 }
 
-/// A phone number with its area's code: nine digits or more.
+/// Accepts a phone number with its area code: nine digits or more.
 pub(super) fn phone_whole(text: &[u8]) -> bool {
     (9..=13).contains(&digits(text).len()) && phone(text)
 }
 
-/// Nine or ten digits in pairs that do not count up, as pages and sizes do.
+/// Accepts nine or ten digits in pairs that do not count up, as page numbers and sizes do.
 pub(super) fn phone_pairs(text: &[u8]) -> bool {
     let pairs: Vec<u64> =
         text.split(|byte| !byte.is_ascii_digit()).map(|pair| number(&digits(pair))).collect();
     pairs.windows(2).any(|two| matches!(two, [a, b] if b < a)) && phone_whole(text)
 }
 
-/// A phone number as its own country writes it: eight digits or more, and no date.
+/// Accepts a phone number in national form: eight digits or more, and not a date.
 pub(super) fn phone_local(text: &[u8]) -> bool {
     (8..=13).contains(&digits(text).len()) && phone(text) && !date(text)
 }
 
-/// An account: four digits or more, not all the same, and no year.
+/// Accepts an account number: four digits or more, not all equal, and not a year.
 pub(super) fn account(text: &[u8]) -> bool {
     let digits = digits(text);
     let year = digits.len() == 4 && matches!(number(&digits), 1900..=2100);
     digits.len() >= 4 && !year && !trivial(&digits)
 }
 
-/// Letters and digits of a vehicle's plate: some of each, five to nine signs.
+/// Accepts a vehicle's plate: letters and digits, five to nine characters.
 pub(super) fn plate(text: &[u8]) -> bool {
     let count = |is: fn(&u8) -> bool| text.iter().filter(|byte| is(byte)).count();
     let (letters, digits) = (count(u8::is_ascii_uppercase), count(u8::is_ascii_digit));
     letters > 0 && digits > 0 && (4..=9).contains(&(letters + digits))
 }
 
-/// Some number under which somebody is registered: four signs or more, a digit among them, not all the same.
+/// Accepts a registration number: four characters or more with at least one digit, not all equal.
 pub(super) fn licence(text: &[u8]) -> bool {
     let signs = text.iter().filter(|byte| byte.is_ascii_alphanumeric()).count();
     let digits = digits(text);

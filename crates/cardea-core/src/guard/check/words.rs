@@ -1,14 +1,14 @@
-//! Checks that know words: what is no name, no mailbox, no country.
+//! Checks by lists of words: what is not a name, a mailbox or a country.
 
 use std::sync::LazyLock;
 
-/// Capital words that follow `customer`, `name` or `Mr` and are nobody's name, in order.
+/// Capitalized words that follow `customer`, `name` or `Mr` and are not names, sorted.
 static NOBODY: LazyLock<Vec<&str>> = LazyLock::new(|| {
     let lines = include_str!("../patterns/nobody.txt").lines().filter(|line| !line.starts_with('#'));
     lines.flat_map(str::split_ascii_whitespace).collect()
 });
 
-/// The same in scripts that are not Latin, as they are folded: parts of words that stand in nobody's name.
+/// The same for scripts other than Latin, normalized: parts of words that occur in no name.
 const ELSEWHERE: &[&str] = &[
     "клиент",
     "пользовател",
@@ -121,7 +121,7 @@ const ELSEWHERE: &[&str] = &[
     "従来",
 ];
 
-/// Those in order, without any that begins with another.
+/// These parts sorted, without those that begin with another one.
 static NOBODY_ELSEWHERE: LazyLock<Vec<&[u8]>> = LazyLock::new(|| {
     let mut parts: Vec<&[u8]> = ELSEWHERE.iter().map(|part| part.as_bytes()).collect();
     parts.sort_unstable();
@@ -129,7 +129,7 @@ static NOBODY_ELSEWHERE: LazyLock<Vec<&[u8]>> = LazyLock::new(|| {
     parts
 });
 
-/// With which two bytes one of those begins: a bit for each pair, by what tells the bytes of letters apart.
+/// The pairs of bytes with which these parts begin, as bits. The index uses the bits in which bytes of letters differ.
 static BEGINS_ELSEWHERE: LazyLock<[u64; 64]> = LazyLock::new(|| {
     let mut begins = [0; 64];
     for part in NOBODY_ELSEWHERE.iter() {
@@ -141,7 +141,7 @@ static BEGINS_ELSEWHERE: LazyLock<[u64; 64]> = LazyLock::new(|| {
     begins
 });
 
-/// True if something in a text tells that it is nobody.
+/// Returns whether a part of the text shows that it is not a name.
 fn tells_of_nobody(text: &[u8]) -> bool {
     let begins = &*BEGINS_ELSEWHERE;
     let can_begin = |rest: &&[u8]| {
@@ -149,22 +149,23 @@ fn tells_of_nobody(text: &[u8]) -> bool {
         begins.get(usize::from(first & 63)).is_some_and(|seconds| seconds >> (second & 63) & 1 == 1)
     };
     (0..text.len()).filter_map(|at| text.get(at..)).filter(can_begin).any(|rest| {
-        // INVARIANT: what a text begins with stands right before it, since no part begins with another.
+        // INVARIANT: no part begins with another, so the only possible prefix of the text is directly before this
+        // position.
         let after = NOBODY_ELSEWHERE.partition_point(|part| *part <= rest);
         let part = after.checked_sub(1).and_then(|at| NOBODY_ELSEWHERE.get(at));
         part.is_some_and(|part| rest.starts_with(part))
     })
 }
 
-/// A person's name, as far as none of its words says that it is something else.
+/// Accepts the name of a person, unless one of its words shows that it is something else.
 pub(super) fn person(text: &[u8]) -> bool {
     if !text.is_ascii() && std::str::from_utf8(text).is_ok() && tells_of_nobody(text) {
         return false;
     }
     let mut words = text.split(|byte| !byte.is_ascii_alphabetic()).filter(|word| !word.is_empty());
-    // INVARIANT: the list is in order.
+    // INVARIANT: the list is sorted.
     let nobody = |word: &[u8]| {
-        // A company of Norway in large letters, a first name of Sweden otherwise.
+        // In capital letters a Norwegian company, otherwise a Swedish first name.
         word != b"Asa"
             && NOBODY
                 .binary_search_by(|known| known.bytes().cmp(word.iter().map(u8::to_ascii_lowercase)))
@@ -173,12 +174,12 @@ pub(super) fn person(text: &[u8]) -> bool {
     !text.is_empty() && !words.any(nobody)
 }
 
-/// Not shouted: large letters all through are no name in a sentence.
+/// Rejects text in capital letters only, which is not a name in a sentence.
 pub(super) fn spoken(text: &[u8]) -> bool {
     !text.is_empty() && (!text.is_ascii() || text.iter().any(u8::is_ascii_lowercase))
 }
 
-/// Words that begin a count or a title, not a street.
+/// First words of counts and titles, which are not streets.
 const NO_STREET: &[&str] = &[
     "abschnitt",
     "article",
@@ -211,7 +212,7 @@ const NO_STREET: &[&str] = &[
     "volume",
 ];
 
-/// Words that tell a date.
+/// Words that occur in dates.
 const MONTHS: &[&str] = &[
     "january",
     "february",
@@ -253,7 +254,7 @@ const MONTHS: &[&str] = &[
     "sunday",
 ];
 
-/// A street and not a date or a count: no month in it, and no number right behind a first word such as `in`.
+/// Accepts a street. Rejects dates and counts: a month, or a number directly after a first word such as `in`.
 pub(super) fn street(text: &[u8]) -> bool {
     let mut words = text.split(|byte| !byte.is_ascii_alphanumeric()).filter(|word| !word.is_empty());
     let is =
@@ -267,7 +268,7 @@ pub(super) fn street(text: &[u8]) -> bool {
         && !words.any(|word| is(word, MONTHS))
 }
 
-/// Words and a number, as every address has them, and nothing that addresses something else.
+/// Accepts words with a number, as every postal address has them. Rejects other kinds of addresses.
 pub(super) fn place(text: &[u8]) -> bool {
     let letters = text.iter().filter(|byte| byte.is_ascii_alphabetic() || **byte >= 0x80).count();
     let odd = |sign: &[u8]| text.windows(sign.len()).any(|window| window == sign);
@@ -279,25 +280,26 @@ pub(super) fn place(text: &[u8]) -> bool {
         && !odd(b"::")
 }
 
-/// The user of a machine in an address for programs, such as `git@host:path`, is nobody's mailbox.
+/// Rejects the user of a host in an address for programs, such as `git@host:path`.
 pub(super) fn mailbox(text: &[u8]) -> bool {
     !text.is_empty() && !text.starts_with(b"git@") && !text.starts_with(b"hg@")
 }
 
-/// Codes of countries and territories (ISO 3166-1), and Kosovo's, which banks use.
+/// Codes of countries and territories (ISO 3166-1), and Kosovo's code, which banks use.
 const COUNTRIES: &str = "ADAEAFAGAIALAMAOARASATAUAWAXAZBABBBDBEBFBGBHBIBJBLBMBNBOBRBSBTBWBYBZCACDCFCGCHCICKCLCMCNCOCRCUCVCWCYCZ\
     DEDJDKDMDODZECEEEGERESETFIFJFKFMFOFRGAGBGDGEGFGGGHGIGLGMGNGPGQGRGTGUGWGYHKHNHRHTHUIDIEILIMINIOIQIRISITJEJMJOJPKEKGKH\
     KIKMKNKPKRKWKYKZLALBLCLILKLRLSLTLULVLYMAMCMDMEMFMGMHMKMLMMMNMOMPMQMRMSMTMUMVMWMXMYMZNANCNENFNGNINLNONPNRNUNZOMPAPEPF\
     PGPHPKPLPMPRPSPTPWPYQARERORSRURWSASBSCSDSESGSHSISKSLSMSNSOSRSSSTSVSXSYSZTCTDTGTHTJTKTLTMTNTOTRTTTVTWTZUAUGUSUYUZVAVC\
     VEVGVIVNVUWFWSXKYEYTZAZMZW";
 
-/// A bank identifier whose country is one.
+/// Checks that the country of a bank identifier exists.
 pub(super) fn swift(text: &[u8]) -> bool {
     let known = |code: &[u8]| COUNTRIES.as_bytes().chunks_exact(2).any(|country| country == code);
     text.get(4..6).is_some_and(known)
 }
 
-/// Last words of what is no order to the model: data whose orders shall not be followed, a person with such a title.
+/// Last words of texts that are not instructions to the model: data whose instructions are not to be followed, or a job
+/// title.
 const NO_ORDER: [&str; 28] = [
     "attachments",
     "buyer",
@@ -329,7 +331,8 @@ const NO_ORDER: [&str; 28] = [
     "teacher",
 ];
 
-/// An order to drop rules, and not one to leave those alone that stand in data, nor talk of a subject or of orders of goods.
+/// Accepts an instruction to ignore rules. Rejects instructions to ignore those found in data, and text about a subject
+/// or about purchase orders.
 pub(super) fn an_order(text: &[u8]) -> bool {
     let text = text.to_ascii_lowercase();
     let words: Vec<&[u8]> =
@@ -340,7 +343,7 @@ pub(super) fn an_order(text: &[u8]) -> bool {
     let last = words.last().copied().unwrap_or_default();
     let goods = last == b"orders"
         && words.iter().rev().nth(1).is_some_and(|word| matches!(*word, b"for" | b"of" | b"on"));
-    // Guidelines of a year, orders by their number, and instructions for something that people do.
+    // Guidelines of a year, numbered orders, and instructions for a human activity.
     let dated = last.iter().all(u8::is_ascii_digit);
     let of_trade = words.iter().rev().nth(1).is_some_and(|word| {
         matches!(
@@ -362,7 +365,7 @@ pub(super) fn an_order(text: &[u8]) -> bool {
                 | b"boarding"
         )
     });
-    // Who speaks of the rules that hold means them, wherever they are said to stand.
+    // Whoever mentions the rules in force means them, wherever they are.
     let own = has(&[
         "previous",
         "prior",
