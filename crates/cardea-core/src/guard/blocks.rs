@@ -1,21 +1,21 @@
-//! Which bytes stand in which part of a text: looked at once, however many rows ask.
+//! Caches which bytes occur in which part of a text, since many rows ask for the same part.
 
 use std::ops::Range;
 
 use super::bytes::Bytes;
 
-/// Bytes to a block.
+/// Size of a block, in bytes.
 const BLOCK: usize = 128;
 
-/// So many blocks are kept; rows do not read farther.
+/// Number of cached blocks. Rows do not read farther.
 const KEPT: usize = 8;
 
-/// The bytes of the blocks of a text that were asked for last.
+/// Byte sets of the blocks that were requested last.
 pub(super) struct Blocks<'t> {
     text: &'t [u8],
-    /// A block's number, plus one, stands at its rest of division by [`KEPT`].
+    /// Block number plus one, and its set. The index is the block number modulo [`KEPT`].
     kept: [(usize, Bytes); KEPT],
-    /// The last answer: the first block, the last one, and what stands in them.
+    /// The last result: first block, last block, and their set.
     last: (usize, usize, Bytes),
 }
 
@@ -24,12 +24,12 @@ impl<'t> Blocks<'t> {
         Self { text, kept: [(0, Bytes::default()); KEPT], last: (usize::MAX, 0, Bytes::default()) }
     }
 
-    /// A place widened to whole blocks.
+    /// Extends a range to whole blocks.
     pub(super) const fn whole(place: Range<usize>) -> Range<usize> {
         place.start / BLOCK * BLOCK..place.end.div_ceil(BLOCK) * BLOCK
     }
 
-    /// All bytes of a place, and perhaps some beside it; nothing if it is too long.
+    /// Returns the set of all bytes of a range, and possibly of some next to it; `None` if the range is too long.
     pub(super) fn of(&mut self, place: Range<usize>) -> Option<Bytes> {
         let (first, last) = (place.start / BLOCK, place.end.min(self.text.len()).div_ceil(BLOCK));
         if last > first + KEPT {

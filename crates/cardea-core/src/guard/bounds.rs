@@ -1,16 +1,16 @@
-//! How far the walk over a text looks. What is found at a place depends on no byte farther away.
+//! Limits of how far the scan reads, in bytes. A finding does not depend on bytes farther away.
 
-/// How far back a label may stand, and how much context a piece of a stream keeps.
+/// Maximum distance of a label before a value, and the context that a piece of a stream keeps.
 pub(super) const BEFORE: usize = 192;
 
-/// The most that a regex gets to read.
+/// Maximum length of the text that a regex reads.
 pub(super) const REACH: usize = 256;
 
-/// A longer stretch without a break is cut, so that nothing depends on text without end.
+/// Longer runs without a break are divided, so that nothing depends on unbounded text.
 pub(super) const LONGEST_RUN: usize = 8192;
 
-/// How far before a value a word may end that makes it something else.
+/// Maximum distance of a word before a value that gives the value another meaning.
 pub(super) const UNLESS_GAP: usize = 14;
 
-/// So far from a word its rows are asked for the bytes that they need before they are woken.
+/// Distance around a word in which the bytes that its rows require must occur.
 pub(super) const NEAR: usize = 384;

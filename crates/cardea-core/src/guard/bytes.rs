@@ -1,27 +1,27 @@
 //! Sets of bytes.
 
-/// A set of bytes: one bit for each.
+/// A set of bytes, as a bit set.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct Bytes([u64; 4]);
 
 impl Bytes {
-    /// The set of one byte.
+    /// Returns the set of one byte.
     pub(super) fn one(byte: u8) -> Self {
         let mut bytes = Self::default();
         bytes.add(byte);
         bytes
     }
 
-    /// All bytes of which this is true.
+    /// Returns the set of all bytes that satisfy a predicate.
     pub(super) fn of(mut fits: impl FnMut(u8) -> bool) -> Self {
         let mut bytes = Self::default();
         (0..=u8::MAX).filter(|byte| fits(*byte)).for_each(|byte| bytes.add(byte));
         bytes
     }
 
-    /// The bytes of a text.
+    /// Returns the set of the bytes in a text.
     pub(super) fn in_text(text: &[u8]) -> Self {
-        // WHY: a mark for each byte, and all marks into bits at the end, is much less work than a bit for each byte.
+        // WHY: marking bytes in an array and packing it at the end is much faster than setting bits one by one.
         let mut marks = [0_u8; 256];
         for byte in text {
             if let Some(mark) = marks.get_mut(usize::from(*byte)) {
@@ -32,7 +32,7 @@ impl Bytes {
         for (bits, marks) in bytes.0.iter_mut().zip(marks.chunks_exact(64)) {
             for eight in marks.rchunks_exact(8) {
                 let eight = eight.try_into().map_or(0, u64::from_le_bytes);
-                // Each mark moves to a bit of its own in the highest byte.
+                // The multiplication moves each mark to its own bit of the highest byte.
                 *bits = *bits << 8 | eight.wrapping_mul(0x0102_0408_1020_4080) >> 56;
             }
         }
@@ -43,7 +43,7 @@ impl Bytes {
         self.0.get(usize::from(byte >> 6)).is_some_and(|bits| bits >> (byte & 63) & 1 == 1)
     }
 
-    /// Takes in a byte and those up to another.
+    /// Adds an inclusive range of bytes.
     pub(super) fn put(&mut self, from: u8, to: u8) {
         (from..=to).for_each(|byte| self.add(byte));
     }
@@ -54,19 +54,19 @@ impl Bytes {
         }
     }
 
-    /// What is in either.
+    /// Returns the union.
     pub(super) fn or(self, other: Self) -> Self {
         let ([a, b, c, d], [e, f, g, h]) = (self.0, other.0);
         Self([a | e, b | f, c | g, d | h])
     }
 
-    /// True if something is in both.
+    /// Returns whether the intersection is not empty.
     pub(super) fn meets(&self, other: &Self) -> bool {
         let ([a, b, c, d], [e, f, g, h]) = (self.0, other.0);
         (a & e) | (b & f) | (c & g) | (d & h) != 0
     }
 
-    /// How many of the bytes from one to another are in it.
+    /// Returns how many bytes of an inclusive range are in the set.
     pub(super) fn count(&self, from: u8, to: u8) -> usize {
         (from..=to).filter(|byte| self.has(*byte)).count()
     }

@@ -1,10 +1,10 @@
-//! All kinds of findings that there are, numbered.
+//! All kinds of findings, numbered.
 
 use std::{collections::HashMap, sync::Arc};
 
 use super::verdict::Family;
 
-/// The number of a kind in its [`Catalogue`].
+/// Index of a kind in its [`Catalogue`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(super) struct KindId(u16);
 
@@ -14,16 +14,16 @@ impl KindId {
     }
 }
 
-/// What is known about a kind.
+/// Properties of a kind.
 #[derive(Debug)]
 pub(super) struct KindFacts {
     pub(super) name: Arc<str>,
     pub(super) family: Family,
-    /// The word in placeholders, such as `CARD`.
+    /// Label in placeholders, such as `CARD`.
     pub(super) label: Arc<str>,
 }
 
-/// Kinds by number and by name.
+/// Kinds by index and by name.
 #[derive(Debug, Default)]
 pub(super) struct Catalogue {
     facts: Vec<KindFacts>,
@@ -31,7 +31,7 @@ pub(super) struct Catalogue {
 }
 
 impl Catalogue {
-    /// The number of a kind, which is added if it is new.
+    /// Returns the index of a kind, and adds the kind if it is new.
     pub(super) fn add(&mut self, name: &str, family: Family, label: &str) -> KindId {
         if let Some(known) = self.by_name.get(name) {
             return *known;

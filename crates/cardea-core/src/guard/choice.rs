@@ -1,4 +1,4 @@
-//! What one profile says of each kind on each surface, looked up by number.
+//! Actions of a profile by kind and surface, as a table.
 
 use super::{
     catalogue::{Catalogue, KindFacts, KindId},
@@ -7,12 +7,12 @@ use super::{
 };
 use crate::{Code, Error, Result};
 
-/// What a profile says about one kind on one surface.
+/// Action of a profile for one kind on one surface.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
 pub(super) struct Choice {
     pub(super) action: Action,
     pub(super) threshold: f32,
-    /// False where no rule speaks of it: then it is not even reported.
+    /// False if no rule applies: the finding is then not reported.
     pub(super) spoken: bool,
 }
 
@@ -20,7 +20,7 @@ pub(super) struct Choice {
 pub(super) struct Choices(Vec<[Choice; Surface::ALL.len()]>);
 
 impl Choices {
-    /// Applies the profile's rules from top to bottom: the last one that fits decides.
+    /// Applies the profile's rules from top to bottom. The last one that matches decides.
     pub(super) fn compile(profile: &Profile, kinds: &Catalogue) -> Result<Self> {
         if let Some(second) = &profile.second_look {
             let wrong = |what: &str| {
@@ -48,7 +48,7 @@ impl Choices {
         row.and_then(|row| row.get(surface.index())).copied().unwrap_or_default()
     }
 
-    /// True if any rule speaks of this surface.
+    /// Returns whether any rule applies to this surface.
     pub(super) fn speak_of(&self, surface: Surface) -> bool {
         self.0.iter().any(|row| row.get(surface.index()).is_some_and(|choice| choice.spoken))
     }

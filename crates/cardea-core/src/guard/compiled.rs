@@ -1,5 +1,4 @@
-//! The table as the walk over a text reads it: compiled once, with the automaton of its keywords. And what the walk is
-//! given and gives back.
+//! The compiled pattern table with the automaton of its keywords, and the input and output of the scan loop.
 
 use std::sync::Arc;
 
@@ -18,7 +17,7 @@ use super::{
 };
 use crate::Result;
 
-/// Who reads a text that nobody has decoded.
+/// Detector name for findings in text that was not decoded.
 pub(super) const WRITTEN: &str = "pattern";
 
 /// The compiled table with its keyword automaton.
@@ -28,9 +27,9 @@ pub(super) struct Leaks {
     pub(super) kinds: Vec<KindId>,
     pub(super) rules: Vec<Arc<str>>,
     pub(super) words: Words,
-    /// What each row says of the words that wake it.
+    /// Conditions of each row on the words that wake it.
     pub(super) waking: Vec<Option<Waking>>,
-    /// What stands near a word that wakes a row for a reason: the different answers, and for each row which is its own.
+    /// Byte sets that must occur near a word that wakes a row: the different lists, and the index of each row's list.
     pub(super) asks: Vec<Vec<Bytes>>,
     pub(super) asked: Vec<u8>,
     /// Rows that words wake without a label.
@@ -72,40 +71,40 @@ impl Leaks {
         Ok(Self { patterns, joint, kinds, rules, words, waking, asks, asked, alone, by_word })
     }
 
-    /// The rows, for documents and tests.
+    /// Returns the rows, for documents and tests.
     pub(super) fn patterns(&self) -> &[Pattern] {
         &self.patterns
     }
 }
 
-/// One piece of text under examination.
+/// A piece of text to examine.
 pub(super) struct Piece<'v> {
     pub(super) view: &'v View<'v>,
-    /// Whether more text may follow (what it could change is left open), and who says that it is late.
+    /// Whether more text may follow (what it can affect is left undecided), and the deadline.
     pub(super) pace: Pace<'v>,
     pub(super) detector: &'static str,
-    /// The text may come from somebody who is not trusted: all rows speak.
+    /// Whether the text may be of untrusted origin; then all rows apply.
     pub(super) untrusted: bool,
-    /// Only rows of these families speak; all, if none is named.
+    /// Families of the rows that apply; all if empty.
     pub(super) only: &'static [Family],
 }
 
 impl Piece<'_> {
-    /// True if rows of the family speak.
+    /// Returns whether rows of the family apply.
     pub(super) fn has(&self, family: Family) -> bool {
         self.only.is_empty() || self.only.contains(&family)
     }
 
-    /// True if the text stands as it was written: in a decoded one a sign may be made of a number (`MaxTokens=4096`).
+    /// Returns whether the text was not decoded. In decoded text, a sign may result from a number (`MaxTokens=4096`).
     pub(super) fn is_written(&self) -> bool {
         self.detector == WRITTEN
     }
 }
 
-/// What is known of a piece after its examination.
+/// Result of the examination of a piece.
 pub(super) struct Read {
-    /// The first place (in the view) at which more text could still change something.
+    /// First offset (in the view) at which more text could still change something.
     pub(super) open: usize,
-    /// How the text may have been turned.
+    /// Possible rearrangements of the text.
     pub(super) turns: Vec<Turn>,
 }

@@ -1,7 +1,7 @@
-//! A text without the underscores with which Markdown emphasises a value: to most rows they are letters of it.
+//! Removes underscores with which Markdown emphasizes a value. To most rows they are letters of the value.
 //!
-//! Each is told by what stands near, in the same stretch between spaces or the next, so a stream reads it as the whole
-//! text does.
+//! Each one is recognized from the text nearby, up to the next space or the one after it, so a stream gives the same
+//! result as the whole text.
 
 use std::ops::Range;
 
@@ -9,10 +9,10 @@ use memchr::memchr_iter;
 
 use super::normalize::View;
 
-/// Of a word beside an underscore so much is looked at.
+/// Maximum number of bytes of a word that are read next to an underscore.
 const LONGEST_WORD: usize = 64;
 
-/// The text without them, if there are some.
+/// Returns the text without them, if it contains any.
 pub(super) fn without(view: &View<'_>) -> Option<View<'static>> {
     let bytes = view.bytes();
     let mut marks = emphasis(bytes).peekable();
@@ -32,7 +32,7 @@ pub(super) fn without(view: &View<'_>) -> Option<View<'static>> {
     Some(View::made(text, source))
 }
 
-/// Underscores before and behind what may be a value: words with a digit or an at sign, and names.
+/// Returns the underscores before and after words that may be values: words with a digit or an at sign, and names.
 fn emphasis(bytes: &[u8]) -> impl Iterator<Item = Range<usize>> {
     let mut end = 0;
     memchr_iter(b'_', bytes).filter_map(move |at| {
@@ -51,7 +51,7 @@ fn emphasis(bytes: &[u8]) -> impl Iterator<Item = Range<usize>> {
         let closes = is_word(before) && !is_word(next) && (!joins(next) || next == Some(b'.'));
         let mut blanks = 0;
         let word = if opens {
-            // A space may stand in it: `_B LP 7252_`.
+            // The value may contain a space: `_B LP 7252_`.
             let length = tail.iter().take(LONGEST_WORD).take_while(|byte| {
                 blanks += usize::from(byte.is_ascii_whitespace());
                 blanks < 2 && **byte != b'_' && **byte != b'\n'

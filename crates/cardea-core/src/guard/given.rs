@@ -1,8 +1,9 @@
-//! Names that nothing announces: a given name that many people have, with a family name behind it (`… and Odin Falk is late`).
+//! Finds names without a label: a common given name followed by a family name (`… and Odin Falk is late`).
 //!
-//! The list has given names of many languages in Latin letters, without those that are more often another word. What stands
-//! behind one begins with a capital letter and needs no list. Two such words are the name of a street, a firm or a show
-//! as well; the words before and behind say so. Only whole texts are read for this, not streams: each word once.
+//! The list contains given names of many languages in Latin script, except those that are more often another word. The
+//! family name begins with a capital letter and needs no list. Two such words can also be the name of a street, a
+//! company or a show; the words before and after them decide. This runs on whole texts only, not on streams. It reads
+//! each word once.
 
 use std::{
     cmp::Ordering,
@@ -18,17 +19,17 @@ use super::{
     verdict::Family,
 };
 
-/// The names, in order, one a line.
+/// Given names, sorted, one per line.
 const NAMES: &str = include_str!("patterns/given.txt");
 
 const LETTERS: usize = 26;
 
-/// Where the names with each two first letters begin in [`NAMES`], and where the last of them end.
+/// Offsets in [`NAMES`] at which the names with each pair of first letters begin, followed by the end of the last ones.
 static BEGINS: LazyLock<Vec<usize>> = LazyLock::new(|| {
     let mut begins = Vec::with_capacity(LETTERS * LETTERS + 1);
     let mut place = 0;
     for line in NAMES.split_inclusive('\n') {
-        // Comments begin with no letter, and stand first.
+        // Comments do not begin with a letter, and precede the names.
         let missing = pair(line.as_bytes()).map_or(0, |pair| (pair + 1).saturating_sub(begins.len()));
         begins.extend(std::iter::repeat_n(place, missing));
         place += line.len();
@@ -37,24 +38,24 @@ static BEGINS: LazyLock<Vec<usize>> = LazyLock::new(|| {
     begins
 });
 
-/// Bytes around a name that are looked at.
+/// Number of bytes around a name that are examined.
 const NEAR: usize = 24;
 
-/// Most letters of a part of a name.
+/// Maximum length of a part of a name, in letters.
 const LONGEST: usize = 40;
 
-/// Most parts of a name.
+/// Maximum number of parts of a name.
 const PARTS: usize = 4;
 
-/// What stands between a given name and a family name, or belongs to the family name.
+/// Words between a given name and a family name, or at the beginning of a family name.
 static JOINTS: List = List(LazyLock::new(|| {
     words("van von de der den da di del dos das la le du bin ben al el ibn af ter ten e y mac zu", ' ')
 }));
 
-/// Letters of the longest of them.
+/// Length of the longest of them, in letters.
 const LONGEST_JOINT: usize = 3;
 
-/// Behind two capital words these say that it is no person.
+/// Words after two capitalized words that show that they are not a person.
 static THINGS: List = List(LazyLock::new(|| {
     words(
         "academy accessories act afc ag airport allee apartments aps arena art asa association athletic ave avenue award \
@@ -79,7 +80,7 @@ static THINGS: List = List(LazyLock::new(|| {
     )
 }));
 
-/// Before two capital words these say that it is no person.
+/// Words before two capitalized words that show that they are not a person.
 static PLACES: List = List(LazyLock::new(|| {
     words(
         "aeroporto aeropuerto airport allee alley ave avda avenida avenue boulevard calle cafe camino cape carrer \
@@ -92,7 +93,7 @@ static PLACES: List = List(LazyLock::new(|| {
     )
 }));
 
-/// Capital words that follow a given name and are no family name.
+/// Capitalized words that follow a given name and are not a family name.
 static OTHERS: List = List(LazyLock::new(|| {
     words(
         "a about after all also am an and are as asked at be been before but by called can could dear did do does for \
@@ -103,7 +104,7 @@ static OTHERS: List = List(LazyLock::new(|| {
     )
 }));
 
-/// People of books and history, and names of things: nobody's data.
+/// Fictional and historical people, and names of things: not personal data.
 static KNOWN: List = List(LazyLock::new(|| {
     words(
         "abraham lincoln/ada lovelace/adolf hitler/agatha christie/alan turing/albert einstein/alfred hitchcock/\
@@ -126,7 +127,7 @@ static KNOWN: List = List(LazyLock::new(|| {
     )
 }));
 
-/// The reader.
+/// Detector for unlabelled names.
 pub(super) struct Given {
     kind: KindId,
     rule: Arc<str>,
@@ -152,7 +153,7 @@ impl Given {
     }
 }
 
-/// The next word with a capital letter that begins where a name could.
+/// Returns the next capitalized word at a position where a name could begin.
 fn capital(bytes: &[u8], from: usize) -> Option<Range<usize>> {
     let mut at = from;
     loop {
@@ -161,7 +162,7 @@ fn capital(bytes: &[u8], from: usize) -> Option<Range<usize>> {
         let touched = before.is_some_and(|byte| {
             byte.is_ascii_alphanumeric() || !byte.is_ascii() || b"@#/&'-_\\=".contains(byte)
         });
-        // WHY that order: a long run of letters is not read to its end at each of its capitals.
+        // WHY this order: otherwise a long run of letters would be read to its end at each of its capitals.
         match Some(at).filter(|_| !touched).and_then(|at| word(bytes, at)) {
             Some(end) => return Some(at..end),
             None => at += 1,
@@ -169,14 +170,14 @@ fn capital(bytes: &[u8], from: usize) -> Option<Range<usize>> {
     }
 }
 
-/// The next capital letter, eight bytes at a time: this reads all of every text.
+/// Returns the next capital letter, reading eight bytes at a time, since it reads all of every text.
 fn large(bytes: &[u8], from: usize) -> Option<usize> {
     const ONES: u64 = u64::MAX / 0xff;
     const HIGH: u64 = ONES * 0x80;
     let (eights, rest) = bytes.get(from..)?.as_chunks::<8>();
     for (number, eight) in eights.iter().enumerate() {
         let eight = u64::from_le_bytes(*eight);
-        // The high bit of each byte: set by `A` and above, by what lies above `Z`, and by what is not ASCII.
+        // The high bit of each byte: set for bytes from `A` on, for bytes after `Z`, and for bytes outside ASCII.
         let (low, over) = (eight & !HIGH, eight & HIGH);
         let reached = low + ONES * (0x80 - u64::from(b'A'));
         let passed = low + ONES * (0x7f - u64::from(b'Z'));
@@ -189,7 +190,7 @@ fn large(bytes: &[u8], from: usize) -> Option<usize> {
     rest.iter().position(u8::is_ascii_uppercase).map(|at| before + at)
 }
 
-/// The end of a capital word that begins here: `Falk`, `O'Hara`, `Anne-Marie`, not `FALK` or `f`.
+/// Returns the end of a capitalized word that begins here: `Falk`, `O'Hara`, `Anne-Marie`, but not `FALK` or `f`.
 fn word(bytes: &[u8], at: usize) -> Option<usize> {
     let letter = |place: usize| bytes.get(place).is_some_and(u8::is_ascii_alphabetic);
     bytes.get(at).filter(|byte| byte.is_ascii_uppercase())?;
@@ -197,7 +198,7 @@ fn word(bytes: &[u8], at: usize) -> Option<usize> {
     while end <= at + LONGEST {
         match bytes.get(end) {
             Some(byte) if byte.is_ascii_alphabetic() => end += 1,
-            // The possessive is no part of the name.
+            // The possessive `'s` is not part of the name.
             Some(b'\'') if letter(end + 1) && (bytes.get(end + 1) != Some(&b's') || letter(end + 2)) => {
                 end += 1
             }
@@ -212,7 +213,7 @@ fn word(bytes: &[u8], at: usize) -> Option<usize> {
     (spoken && (at + 2..=at + LONGEST).contains(&end)).then_some(end)
 }
 
-/// The end of the name that begins with this word.
+/// Returns the end of the name that begins with this word.
 fn name(bytes: &[u8], first: &Range<usize>) -> Option<usize> {
     let mut part = family(bytes, first.end)?; // most capital words have none behind them
     let given = bytes.get(first.clone())?.split(|byte| !byte.is_ascii_alphabetic()).next()?;
@@ -240,7 +241,8 @@ fn name(bytes: &[u8], first: &Range<usize>) -> Option<usize> {
     (!names_a_thing(bytes, end) && !is_known(bytes.get(first.start..end)?)).then_some(end)
 }
 
-/// The next part of a family name: initials and words such as `van` before a capital word, all a blank apart.
+/// Returns the next part of a family name: initials and words such as `van` before a capitalized word, each separated
+/// by one space.
 fn family(bytes: &[u8], from: usize) -> Option<Range<usize>> {
     let mut at = from;
     for _ in 0..PARTS {
@@ -261,7 +263,7 @@ fn family(bytes: &[u8], from: usize) -> Option<Range<usize>> {
     None
 }
 
-/// True of a given name.
+/// Returns whether a word is a given name.
 fn is_given(word: &[u8]) -> bool {
     let names = NAMES.as_bytes();
     let Some(pair) = pair(word) else { return false };
@@ -270,7 +272,7 @@ fn is_given(word: &[u8]) -> bool {
     else {
         return false;
     };
-    // INVARIANT: `from` and `to` are beginnings of lines.
+    // INVARIANT: `from` and `to` are line starts.
     while from < to {
         let middle = from + (to - from) / 2;
         let before = names.get(from..middle).unwrap_or_default();
@@ -287,7 +289,7 @@ fn is_given(word: &[u8]) -> bool {
     false
 }
 
-/// A number for the two first letters of a word.
+/// Returns an index for the first two letters of a word.
 fn pair(word: &[u8]) -> Option<usize> {
     let number = |at: usize| {
         let byte = word.get(at)?.to_ascii_lowercase();
@@ -296,25 +298,25 @@ fn pair(word: &[u8]) -> Option<usize> {
     Some(number(0)? * LETTERS + number(1)?)
 }
 
-/// Words in order, to be looked up.
+/// A sorted list of words.
 struct List(LazyLock<Vec<&'static str>>);
 
 impl List {
-    /// True of a word of the list, however it is written.
+    /// Returns whether the list contains a word, in any letter case.
     fn has(&self, word: &[u8]) -> bool {
         let lower = || word.iter().map(u8::to_ascii_lowercase);
         self.0.binary_search_by(|known| known.bytes().cmp(lower())).is_ok()
     }
 }
 
-/// The words of a text, in order.
+/// Splits a text into words and sorts them.
 fn words(text: &'static str, between: char) -> Vec<&'static str> {
     let mut words: Vec<_> = text.split(between).filter(|word| !word.is_empty()).collect();
     words.sort_unstable();
     words
 }
 
-/// True if the word before says that a place or a thing is named.
+/// Returns whether the word before shows that a place or a thing is meant.
 fn is_behind_a_place(bytes: &[u8], at: usize) -> bool {
     let Some(before) = bytes.get(at.saturating_sub(NEAR)..at) else { return false };
     let Some(before) = before.strip_suffix(b" ") else { return false };
@@ -323,7 +325,7 @@ fn is_behind_a_place(bytes: &[u8], at: usize) -> bool {
     before.ends_with(b"&") || PLACES.has(word)
 }
 
-/// True if the word behind says so.
+/// Returns whether the word after shows it.
 fn names_a_thing(bytes: &[u8], at: usize) -> bool {
     let rest = bytes.get(at..).unwrap_or_default();
     let rest = rest.get(..rest.len().min(NEAR)).unwrap_or_default();
@@ -332,7 +334,7 @@ fn names_a_thing(bytes: &[u8], at: usize) -> bool {
     rest.starts_with(b"&") || THINGS.has(rest.get(..length).unwrap_or_default())
 }
 
-/// True of somebody whom everybody knows: by the first two words.
+/// Returns whether the first two words are a well-known person.
 fn is_known(name: &[u8]) -> bool {
     let second = name.iter().position(|byte| *byte == b' ').map_or(name.len(), |at| at + 1);
     let rest = name.get(second..).unwrap_or_default();

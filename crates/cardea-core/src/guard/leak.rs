@@ -1,8 +1,8 @@
-//! Finds personal data and credentials: one pass over all keywords, then only the regexes that were woken.
+//! Finds personal data and credentials: one pass over all keywords, then the regexes of the rows that they wake.
 //!
-//! INVARIANT: whether something is found at a place depends only on the [`BEFORE`] bytes before it and on the bytes
-//! up to the reach of its row after it. So a piece of text with enough around it gives the same findings as the whole,
-//! each woken regex reads at most [`REACH`] bytes, and the work is bounded by the number of keywords in the text.
+//! INVARIANT: a finding at a position depends only on the [`BEFORE`] bytes before it and the bytes up to the reach of
+//! its row after it. So a piece of text with enough context gives the same findings as the whole text. Each regex reads
+//! at most [`REACH`] bytes, and the work is bounded by the number of keywords in the text.
 
 use std::ops::Range;
 
@@ -15,11 +15,11 @@ use super::{
     words::{Use, Word, is_hump, is_word},
 };
 
-/// Bytes after which it asks whether it is late.
+/// Number of bytes after which the deadline is checked.
 const ASK_EVERY: usize = 16 * 1024;
 
 impl Leaks {
-    /// Examines a piece. Gives nothing if it was told that it is late.
+    /// Examines a piece. Returns `None` if the deadline has passed.
     pub(super) fn find(&self, piece: &Piece<'_>, seen: &mut Vec<Seen>) -> Option<Read> {
         let bytes = piece.view.bytes();
         let mut scan = Scan::new(self, piece, seen);
@@ -84,13 +84,13 @@ impl Leaks {
     }
 }
 
-/// True for a word that wakes rows.
+/// Returns whether a word wakes rows.
 fn wakes_some(uses: &[Use]) -> bool {
     let wakes = |one: Option<&Use>| matches!(one, Some(Use::Wake(_)));
     wakes(uses.first()) || wakes(uses.last())
 }
 
-/// Asks, every few kilobytes, whether it is late.
+/// Checks the deadline every few kilobytes.
 fn is_late(pace: Pace<'_>, place: usize, asked: &mut usize) -> bool {
     let due = place >= *asked + ASK_EVERY;
     if due {

@@ -1,9 +1,9 @@
-//! Names beside what was found of the same person: `PAN card … (Odin Falk)`, `for Odin Falk it is …`.
+//! Finds names next to other data of the same person: `PAN card … (Odin Falk)`, `for Odin Falk it is …`.
 //!
-//! Nobody can tell a name from the text alone. But where a number was found that only people have, and two words with
-//! large letters stand right before or behind it, linked by a bracket or by a word such as `for`, they say whose it is.
-//! A first name behind the last sentence of a text that has personal data is somebody's signature. Findings may have
-//! come from anywhere, so only whole texts are read for this, not streams. Each number has a bounded piece of text read.
+//! A name cannot be recognized from two capitalized words alone. But next to a number that only people have, linked by
+//! a bracket or by a word such as `for`, they name its owner. A first name after the last sentence of a text with
+//! personal data is a signature. The findings may come from any detector, so this runs on whole texts only, not on
+//! streams. For each number, a bounded piece of text is read.
 
 use std::{
     collections::BTreeMap,
@@ -21,13 +21,13 @@ use super::{
     verdict::Family,
 };
 
-/// How far from a number its owner may stand.
+/// Maximum distance of the owner's name from a number, in bytes.
 const REACH: usize = 112;
 
-/// Numbers after which it asks whether it is late.
+/// Number of findings after which the deadline is checked.
 const ASK_EVERY: usize = 256;
 
-/// What only people have.
+/// Kinds of numbers that only people have.
 const OWNED: [&str; 11] = [
     "ssn",
     "itin",
@@ -42,7 +42,7 @@ const OWNED: [&str; 11] = [
     "card",
 ];
 
-/// Rows for what companies have as well.
+/// Rows of numbers that companies have as well.
 const COMPANIES: [&str; 15] = [
     "us_ein",
     "uk_utr",
@@ -61,22 +61,22 @@ const COMPANIES: [&str; 15] = [
     "mx_rfc",
 ];
 
-/// What ends a name in a sentence.
+/// Ends of a name in a sentence.
 const OVER: &str = r#"(?:[\n\r.,;:!?)\]"']|\z| [a-z(])"#;
 
-/// What may stand behind a number up to the name of its owner.
+/// Text after a number, up to the name of its owner.
 const BEHIND: &str = r#"\A["'`]?(?:,? ?[(\[](?:@titled )?(@full)[)\],;]|,? (?:(?:is|e|est|es|ist|jest|ar|er|is het|is van) )?(?i:of|von|van|de|del|da|do|di|av|af) (?:@titled )?(@full)@over|,? (?i:belongs to|belonging to|gehort|gehort zu|appartient a|pertenece a|corresponde a|appartiene a|pertence a|nalezy do|behoort toe aan|behoort aan|tillhor|tilhorer|kuuluu|patri|apartine|tartozik) (?:@titled )?(@full)@over|[^\n.!?;:()]{0,64}? (?i:for|fur|pour|para|per|dla|voor|til|till|pro|pre|icin|untuk) (?:@titled )?(@full)@over|(?:,? -{1,2}| =| /|,) (@full)(?:[.;]|[ \t]*(?:[\n\r]|\z)))"#;
 
-/// What may stand between the name of the owner and a number.
+/// Text between the name of the owner and a number.
 const AHEAD: &str = r#"(?:\A|[^A-Za-z\x80-\xff'\-])(?:(?i:for|of|fur|von|pour|para|per|dla|voor|van|til|till|av|af|pro|pre) (?:@titled )?(@full),? (?:(?:it|this|that|the (?:number|id|value|code|one)|he|she|es|sie|er|das|c'est|elle|il|este|to|je|det|dat|hij|zij|jest) ?){0,2}(?:is|was|ist|lautet|war|est|es|e|era|jest|to|ar|er|je|on|reads)?(?: now| still)?[:=]? ?|(@full)(?:'s? |,? ?[\[(]|'? (?:has|hat|tiene|tem|heeft|with|mit|con|com|avec|med) )(?:[A-Za-z][A-Za-z.'\-]{0,16}[ :.#]{1,2}){0,4} ?)["'`(]?\z"#;
 
-/// What may stand between a name and something of hers or his.
+/// Text between a name and a reference to its owner's data.
 const THEIRS: &str = r#"(?:\A|[^A-Za-z\x80-\xff'\-])(@full)(?:[.?!,;:)]{0,2} (?:Her|His|Hennes|Hans|Hendes|Jej|Jego|Jeho|Haar|Zijn) |[,;)]{0,2} (?:(?:and|und|et|y|e|en|och|og|i|that|dass|que|on) )?(?:her|his|seine?|ihre?|sa|son|su|sua|seu|haar|zijn|hennes|hans|jej|jego|hendes|jeho|jeji) )(?:[A-Za-z][A-Za-z.'\-]{0,16}[ :.#]{1,2}){1,5}["'`(]?\z"#;
 
-/// A signature behind the last sentence.
+/// A signature after the last sentence.
 const SIGNED: &str = r"(?:[.!?)] ?(?:-{1,3}|/{1,2}|~) ?|\n(?:/{1,2}|~) ?)(@word(?: @word)?)[.]?\z";
 
-/// Words of forms, whose numbers stand behind them.
+/// Words of forms that precede their numbers.
 const LABELS: &[&str] = &[
     "aadhaar",
     "ausweis",
@@ -120,13 +120,13 @@ const LABELS: &[&str] = &[
     "unique",
 ];
 
-/// First words of places, behind which no family name stands.
+/// First words of places, which no family name follows.
 const PLACES: [&[u8]; 20] = [
     b"San", b"Santa", b"Santo", b"Sao", b"Los", b"Las", b"La", b"El", b"Le", b"Saint", b"St", b"Den",
     b"Nueva", b"Nuevo", b"Villa", b"Puerto", b"Porto", b"Rio", b"Bad", b"Great",
 ];
 
-/// First words of sentences, in front of a name.
+/// First words of sentences, before a name.
 const OPENINGS: [&[u8]; 24] = [
     b"Tell", b"Ask", b"Call", b"Send", b"Give", b"Remind", b"Ring", b"Email", b"Hello", b"Hi", b"Hey",
     b"For", b"The", b"My", b"Our", b"And", b"But", b"When", b"If", b"With", b"Why", b"Does", b"Did", b"Is",
@@ -145,7 +145,7 @@ impl Linked {
         Self { kind, rule: Arc::from("person_linked"), regexes: OnceLock::new() }
     }
 
-    /// Adds the names beside what was seen. Gives nothing if it was told that it is late.
+    /// Adds the names next to findings. Returns `None` if the deadline has passed.
     pub(super) fn find(
         &self,
         view: &View<'_>,
@@ -203,13 +203,13 @@ fn regexes() -> Option<[Regex; 4]> {
     Some([behind?, ahead?, theirs?, signed?])
 }
 
-/// The place of a name in a piece of text that begins at a place, if what stands there is one.
+/// Returns the range of a name in a piece of text that begins at `base`, if there is one.
 fn name(regex: &Regex, piece: &[u8], base: usize) -> Option<(usize, usize)> {
     let groups = regex.captures(piece)?;
     let found = groups.iter().skip(1).flatten().next()?;
     let (mut from, to) = (found.start(), found.end());
     let single = !found.as_bytes().contains(&b' ');
-    // WHY: the word before a name may begin with a large letter as well, as in `Employee Odin Falk (…`.
+    // WHY: the word before a name may also be capitalized, as in `Employee Odin Falk (…`.
     loop {
         let value = piece.get(from..to)?;
         if !single && !value.contains(&b' ') {

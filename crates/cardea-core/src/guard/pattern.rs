@@ -1,9 +1,9 @@
-//! The regex of a list, made to read folded text.
+//! Regexes of lists, converted for normalized text.
 //!
-//! Texts are folded before anything is looked for, so a regex is folded as well: its literals and small classes, part by
-//! part, never its text. It is tried from the beginning of each word and reads at most [`REACH`] bytes, so it is linear
-//! whatever it says and the same in a stream. What no regex of a list can mean there (the ends of a text, nothing at all)
-//! is a mistake.
+//! Texts are normalized before the search, so regexes are as well: each literal and small class of the syntax tree,
+//! never the source. A regex is tried at each word start and reads at most [`REACH`] bytes. So matching is linear for
+//! any regex, and gives the same result on a stream. Constructs without meaning there (the ends of the text, an empty
+//! match) are errors.
 
 use regex::bytes::{Regex, RegexBuilder};
 use regex_syntax::{
@@ -13,26 +13,26 @@ use regex_syntax::{
 
 use super::{begins::Begins, bounds::REACH, normalize::fold, phrase::is_edge};
 
-/// Longest regex, in bytes.
+/// Maximum length of a regex, in bytes.
 const LONGEST_REGEX: usize = 200;
 
-/// Most memory of a compiled regex, in bytes: classes of all scripts are large.
+/// Maximum memory of a compiled regex, in bytes. Unicode classes are large.
 const MOST_MEMORY: usize = 1 << 20;
 
-/// A class of more characters is one of all letters or of all but some, which folding does not change.
+/// A larger class contains all letters, or all except some; normalization does not change it.
 const LARGE_CLASS: usize = 1024;
 
-/// A regex that can begin with more signs than this can begin with nearly anything: then it is tried at words only.
+/// If a regex can begin with more signs than this, it is tried at words only.
 const MOST_SIGNS: usize = 8;
 
-/// Words of which no rule wants them all.
+/// Ordinary words. A rule that matches all of them is an error.
 const ORDINARY: [&str; 4] = ["a", "the", "house", "Wort"];
 
 /// A compiled regex of a list.
 pub(super) struct Pattern {
     regex: Regex,
     begins: Begins,
-    /// It can begin with a sign that is no letter.
+    /// Whether it can begin with a sign that is not a letter.
     signs: bool,
 }
 
@@ -82,7 +82,7 @@ impl Pattern {
         Ok(Self { regex, begins, signs: (1..=MOST_SIGNS).contains(&count) })
     }
 
-    /// Each match that begins where a word does, or with a sign that the regex asks for.
+    /// Calls `found` with each match that begins at a word start, or with a sign that the regex requires.
     pub(super) fn each(&self, text: &str, mut found: impl FnMut(usize, usize)) {
         let (bytes, mut before) = (text.as_bytes(), None);
         for (at, c) in text.char_indices() {
@@ -100,7 +100,7 @@ impl Pattern {
     }
 }
 
-/// A regex that finds in folded text what this one finds in the text before.
+/// Returns a regex that matches in normalized text what this one matches in the original text.
 fn folded(part: &Hir) -> Hir {
     match part.kind() {
         HirKind::Literal(Literal(bytes)) => match std::str::from_utf8(bytes) {
@@ -130,7 +130,7 @@ fn folded_class(class: &ClassUnicode) -> Hir {
         let mut rest = text.chars();
         match (rest.next(), rest.next()) {
             (Some(one), None) => single.push(ClassUnicodeRange::new(one, one)),
-            // A mark, which no folded text has.
+            // A combining mark, which does not occur in normalized text.
             (None, _) => {}
             _ => longer.push(spelled(&text)),
         }
@@ -141,11 +141,11 @@ fn folded_class(class: &ClassUnicode) -> Hir {
     if !single.ranges().is_empty() {
         longer.insert(0, Hir::class(Class::Unicode(single)));
     }
-    // WHY: where a class has marks alone, the text goes on without one.
+    // WHY: if a class contains only marks, the normalized text has nothing in its place.
     if longer.is_empty() { Hir::empty() } else { Hir::alternation(longer) }
 }
 
-/// A text in large or small letters.
+/// Returns a regex for a text in capital or small letters.
 fn spelled(text: &str) -> Hir {
     let either = |c: char| {
         let ranges = [c.to_ascii_lowercase(), c.to_ascii_uppercase()].map(|c| ClassUnicodeRange::new(c, c));

@@ -1,23 +1,24 @@
-//! How phrases of lists stand in a text: as whole words, with anything light between them.
+//! Matches phrases of lists as whole words, with light separators between them.
 //!
-//! Between the words of a phrase may stand what parts words and says nothing: white space, line breaks, hyphens, marks of
-//! emphasis, short tags. [`Loose`] is the text with each such run as one space. Scripts that set no spaces have no edges
-//! of words, so a phrase is found wherever it stands in them.
+//! Separators without meaning may be between the words of a phrase: white space, line breaks, hyphens, emphasis marks
+//! and short tags. [`Loose`] is the text with each such run replaced by one space. Scripts without spaces have no word
+//! boundaries, so a phrase matches anywhere in them.
 
 use unicode_normalization::char::is_combining_mark;
 
-/// Longest run between two words, and most that all runs of a phrase have beyond one byte for each.
+/// Maximum length of a run of separators, and of all runs of a phrase beyond one byte for each, in bytes.
 pub(super) const MOST_GAP: usize = 12;
 
-/// Longest tag of markup that parts two words.
+/// Maximum length of a markup tag that separates two words, in bytes.
 const LONGEST_TAG: usize = 10;
 
-/// Letters, digits, and the marks of scripts in which they are letters.
+/// Returns whether a character is a letter, a digit, or a mark of a script in which marks are letters.
 pub(super) fn is_letter(c: char) -> bool {
     c.is_alphanumeric() || (c >= '\u{300}' && is_combining_mark(c))
 }
 
-/// Letters of scripts that set no spaces between words, and those of Korean, which joins particles to them.
+/// Returns whether a character belongs to a script without spaces between words, or to Korean, where particles are
+/// attached to words.
 pub(super) const fn stands_alone(c: char) -> bool {
     matches!(c,
         '\u{e00}'..='\u{109f}' | '\u{1100}'..='\u{11ff}' | '\u{1780}'..='\u{17ff}' | '\u{3005}'..='\u{3007}'
@@ -25,16 +26,16 @@ pub(super) const fn stands_alone(c: char) -> bool {
         | '\u{20000}'..='\u{3ffff}')
 }
 
-/// True if a word may begin or end between the two.
+/// Returns whether a word may begin or end between two characters.
 pub(super) fn is_edge(a: Option<char>, b: Option<char>) -> bool {
     let (Some(a), Some(b)) = (a, b) else { return true };
     !is_letter(a) || !is_letter(b) || stands_alone(a) || stands_alone(b)
 }
 
-/// True if no word goes on beyond a phrase that was found here.
+/// Returns whether no word continues beyond this match.
 pub(super) fn is_whole(text: &str, from: usize, to: usize) -> bool {
     let beyond = |outside: Option<char>, inside: Option<char>| {
-        // A sign at the edge of a phrase (`.net`, `C++`) stands for itself only where no word is joined to it.
+        // A sign at the edge of a phrase (`.net`, `C++`) matches only if no word is attached to it.
         outside.is_none_or(|outside| {
             !is_letter(outside) || stands_alone(outside) || inside.is_some_and(stands_alone)
         })
@@ -44,10 +45,10 @@ pub(super) fn is_whole(text: &str, from: usize, to: usize) -> bool {
         && beyond(rest.and_then(|rest| rest.chars().next()), phrase.chars().next_back())
 }
 
-/// A text with one space for each run of what may stand between words.
+/// A text with one space for each run of separators.
 pub(super) struct Loose {
     bytes: Vec<u8>,
-    /// For each byte, its place in the text.
+    /// For each byte, its offset in the original text.
     places: Vec<usize>,
 }
 
@@ -77,7 +78,7 @@ impl Loose {
     }
 
     pub(super) fn text(&self) -> &str {
-        // WHY: runs of ASCII have become spaces, so all others are whole.
+        // WHY: only runs of ASCII were replaced, so all other characters are complete.
         std::str::from_utf8(&self.bytes).unwrap_or_default()
     }
 
@@ -86,20 +87,20 @@ impl Loose {
         self.places.push(place);
     }
 
-    /// The range in the text that a range of this one stands for, if it ends with a byte of its own.
+    /// Maps a range of this text to the original one. `None` if it does not end with a byte of its own.
     pub(super) fn back(&self, from: usize, to: usize) -> Option<(usize, usize)> {
         Some((*self.places.get(from)?, self.places.get(to.checked_sub(1)?)? + 1))
     }
 }
 
-/// The length of what may stand between two words at the beginning of a text.
+/// Returns the length of the separators at the beginning of a text.
 fn gap(text: &[u8]) -> usize {
     let mut length = 0;
     while let Some(rest) = text.get(length..) {
         length += match rest {
             [b'<', ..] => tag(rest).unwrap_or(1),
             [b'\\', b'n' | b't' | b'r', ..] => 2,
-            // The end of a sentence, or of a part of it, parts more than words.
+            // The end of a sentence or a clause separates more than words.
             [b'.' | b',' | b':' | b';', next, ..] if !next.is_ascii_whitespace() => 1,
             [byte, ..] if byte.is_ascii_whitespace() || b"-_*~`'\"/|()[]{}>\\".contains(byte) => 1,
             _ => break,
@@ -108,7 +109,7 @@ fn gap(text: &[u8]) -> usize {
     length
 }
 
-/// The length of a short tag without attributes.
+/// Returns the length of a short tag without attributes.
 fn tag(text: &[u8]) -> Option<usize> {
     let end = text.iter().take(LONGEST_TAG).position(|byte| *byte == b'>')?;
     let named = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'/' | b' ');

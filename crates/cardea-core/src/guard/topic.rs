@@ -1,8 +1,8 @@
-//! Topics told by example sentences: what an agent shall not talk about, or all that it shall talk about.
+//! Topics defined by example sentences: those that an agent must not discuss, or those to which it is limited.
 //!
-//! The sentence encoder, which the caller brings along, says where the examples lie and where a text lies; near enough
-//! is the topic. A text is read in pieces of [`LETTERS`], at most [`MOST_PIECES`] of them, evenly spaced. Topics need the
-//! whole text, so they are not for streams: a profile that names one for `output` is refused at start.
+//! The caller provides the sentence encoder. A text is about a topic if its vector is close enough to that of an
+//! example. A text is read in pieces of [`LETTERS`] characters, at most [`MOST_PIECES`] of them, evenly spaced. Topics
+//! require the whole text and do not work on streams: a profile with a topic on `output` is refused at start.
 
 use std::sync::{Arc, OnceLock};
 
@@ -16,34 +16,35 @@ use super::{
 };
 use crate::{Code, Error, Result};
 
-/// Letters of one piece: what the encoder reads of a text.
+/// Length of a piece, in characters: what the encoder reads of a text.
 const LETTERS: usize = 600;
 
-/// Pieces of one text.
+/// Maximum number of pieces of one text.
 const MOST_PIECES: usize = 4;
 
-/// Sentences of one topic.
+/// Maximum number of examples of one topic.
 const MOST_EXAMPLES: usize = 64;
 
-/// A shorter text ("yes, the second one") has no topic of its own, and stays inside every allowed one.
+/// Minimum length of a text. A shorter one ("yes, the second one") is about no topic, and counts as inside every
+/// allowed one.
 const SHORTEST: usize = 24;
 
-/// The rule of a finding that says only that nobody answered.
+/// Rule of a finding which reports that the encoder did not answer.
 const UNANSWERED: &str = "topic_unanswered";
 
-/// The rule of a finding that says that a text is about none of the allowed topics.
+/// Rule of a finding which reports that a text is about none of the allowed topics.
 const ELSEWHERE: &str = "off_topic";
 
 type Vector = [f32; DIMS];
 
-/// Where the examples of one topic lie.
+/// Vectors of the examples of one topic.
 struct Place {
     like: Vec<Vector>,
     unlike: Vec<Vector>,
 }
 
 impl Place {
-    /// How near a piece is, or nothing if it is nearer to what the topic is not.
+    /// Returns the similarity of a piece to the topic; 0 if it is more similar to a counterexample.
     fn nearness(&self, piece: &Vector) -> f32 {
         let most = |examples: &[Vector]| {
             examples.iter().map(|example| cosine(example, piece)).fold(f32::MIN, f32::max)
@@ -53,17 +54,17 @@ impl Place {
     }
 }
 
-/// The cosine of two vectors of length one.
+/// Returns the cosine of two vectors of length one.
 fn cosine(a: &Vector, b: &Vector) -> f32 {
     a.iter().zip(b).map(|(a, b)| a * b).sum()
 }
 
-/// The topics of one profile.
+/// The topics of a profile.
 pub(super) struct Topics {
     topics: Vec<Topic>,
     names: Vec<Arc<str>>,
     kind: KindId,
-    /// Where they lie, as soon as an encoder has said so.
+    /// Vectors of the examples, set once an encoder has answered.
     places: OnceLock<Vec<Place>>,
 }
 
@@ -105,7 +106,7 @@ impl Topics {
         self.topics.is_empty()
     }
 
-    /// True if a topic is looked for on this surface.
+    /// Returns whether a topic applies to this surface.
     pub(super) fn speak_of(&self, surface: Surface) -> bool {
         self.here(surface).next().is_some()
     }
@@ -118,7 +119,7 @@ impl Topics {
         self.topics.iter().enumerate().filter(move |(_, topic)| speaks(topic))
     }
 
-    /// Says which topics a text is about, and whether it is about none of those that are allowed.
+    /// Adds a finding for each topic of the text, and one if it is about none of the allowed topics.
     pub(super) fn read(
         &self,
         (view, length): (&View<'_>, usize),
@@ -150,7 +151,7 @@ impl Topics {
             let Some(place) = places.get(number) else { return 0.0 };
             pieces.iter().map(|piece| place.nearness(piece)).fold(0.0, f32::max)
         };
-        // What is not inside the allowed topics, and how strictly that is seen.
+        // The action on texts outside the allowed topics; the most severe one counts.
         let mut outside: Option<Action> = None;
         let mut inside = view.text.trim().len() < SHORTEST;
         for (number, topic) in self.here(surface) {
@@ -172,7 +173,7 @@ impl Topics {
         }
     }
 
-    /// Where the topics lie. The first who asks has the examples read.
+    /// Returns the vectors of the topics. The first call encodes the examples.
     fn places(&self, reader: &dyn SecondReader) -> Option<&Vec<Place>> {
         if let Some(known) = self.places.get() {
             return Some(known);
@@ -180,7 +181,7 @@ impl Topics {
         let read = |examples: &[String]| -> Option<Vec<Vector>> {
             examples.iter().map(|example| reader.read(example)).collect()
         };
-        // Who gets no answer does not spoil it for the next one.
+        // A call without an answer does not prevent a later one.
         let made: Option<Vec<Place>> = (self.topics.iter())
             .map(|topic| Some(Place { like: read(&topic.examples)?, unlike: read(&topic.unlike)? }))
             .collect();
@@ -189,7 +190,7 @@ impl Topics {
     }
 }
 
-/// The pieces of a text that are read.
+/// Returns the pieces of a text that are read.
 fn pieces(text: &str) -> impl Iterator<Item = &str> {
     let count = text.len().div_ceil(LETTERS).max(1);
     let step = count.div_ceil(MOST_PIECES).max(1);
@@ -216,7 +217,7 @@ mod tests {
     use super::super::{Engine, profile::Profile};
     use super::*;
 
-    /// An encoder that knows three topics by one word each.
+    /// An encoder that knows three topics, each by one word.
     #[derive(Default)]
     struct Words {
         silent: AtomicBool,

@@ -1,8 +1,8 @@
-//! JSON as a text that detectors can read, and back.
+//! Converts JSON to text for the detectors, and maps masks back to the value.
 //!
-//! WHY: in the source text of JSON a line's end is `\n`, whose `n` touches the next word, and a placeholder in the place of
-//! a number is no JSON. So each key and each text is written as it is, in quotes, and what is to be masked is put
-//! back into the very part that it was found in.
+//! WHY: in JSON source, a line end is `\n`, whose `n` is adjacent to the next word, and a placeholder in place of a
+//! number is not JSON. So keys and strings are written unescaped, in quotes, and each mask is applied to the part in
+//! which it was found.
 
 use std::{collections::HashMap, ops::Range};
 
@@ -13,18 +13,18 @@ use super::{
     sieve::{Mask, splice},
 };
 
-/// Texts up to this length have no quotes of their own in the reading, unless they look like JSON: a quote would end
-/// the value that a key announces.
+/// Strings up to this length have no quotes in the text, unless they look like JSON: a quote would end the value that a
+/// key labels.
 const SHORT: usize = 256;
 
-/// A value, written down for detectors.
+/// A value as text for the detectors.
 pub(super) struct Reading {
     pub(super) text: String,
-    /// Where each key, text and number stands, in the order of the value.
+    /// Ranges of keys, strings and numbers, in the order of the value.
     pub(super) parts: Vec<Range<usize>>,
 }
 
-/// A value, and where its parts stand in the text that it was written down in.
+/// A value with the ranges of its parts in the text.
 #[derive(Clone, Copy)]
 pub(super) struct Parts<'v> {
     pub(super) text: &'v str,
@@ -88,8 +88,8 @@ impl Reading {
         self.text.push('"');
     }
 
-    /// The value with placeholders in the places of these masks, which are in order and do not overlap. A number that
-    /// is masked becomes a text.
+    /// Returns the value with placeholders in place of these masks, which are ordered and do not overlap. A masked
+    /// number becomes a string.
     pub(super) fn masked(&self, value: Value, masks: &[Mask], names: &mut Masks) -> Value {
         Masking { parts: self.parts.iter(), masks, names }.value(value)
     }
@@ -97,7 +97,7 @@ impl Reading {
 
 struct Masking<'a> {
     parts: std::slice::Iter<'a, Range<usize>>,
-    /// Those that do not end before the next part.
+    /// The masks that do not end before the next part.
     masks: &'a [Mask],
     names: &'a mut Masks,
 }
@@ -117,7 +117,7 @@ impl Masking<'_> {
                 for (key, member) in members {
                     let (key, member) = (self.text(key), self.value(member));
                     let mut own = key.clone();
-                    // Two keys may have the same value behind them; no member is lost for that.
+                    // Two keys may have equal placeholders; no member is lost.
                     while masked.contains_key(&own) {
                         let times = times.entry(key.clone()).or_insert(1);
                         *times += 1;
@@ -131,7 +131,7 @@ impl Masking<'_> {
         }
     }
 
-    /// The next part, with what is masked of it.
+    /// Returns the next part with its masks applied.
     fn text(&mut self, text: String) -> String {
         let Some(part) = self.parts.next() else { return text };
         let gone = self.masks.partition_point(|mask| mask.end <= part.start);
@@ -147,7 +147,7 @@ impl Masking<'_> {
     }
 }
 
-/// What of a mask lies in this part. A finding that covers several parts hides each of them.
+/// Returns the part of a mask that is inside this range. A finding that covers several parts masks each of them.
 fn clipped(mask: &Mask, part: &Range<usize>) -> Mask {
     let clip = |range: Range<usize>| range.start.max(part.start)..range.end.min(part.end);
     let (place, value) = (clip(mask.start..mask.end), clip(mask.value.clone()));
