@@ -1,60 +1,61 @@
-//! Finds many words of ASCII at once, letter case ignored, with one step for each byte of the text.
+//! Finds many ASCII words at once, ignoring letter case, with one step per byte of the text.
 //!
-//! The automaton of Aho and Corasick (Communications of the ACM 18(6), 1975), with its table pressed: where a state goes is
-//! nearly always told by the last three bytes alone, and these have a table of their own. What is left, a few places to go
-//! on to for each state, is laid one row into the gaps of another (Tarjan and Yao, Communications of the ACM 22(11), 1979).
+//! The automaton of Aho and Corasick (Communications of the ACM 18(6), 1975) with a compressed table. The next state
+//! usually depends on the last three bytes only, and these have a table of their own. The remaining transitions, a few
+//! for each state, are rows that are placed into the gaps of each other (Tarjan and Yao, Communications of the ACM
+//! 22(11), 1979).
 //!
-//! INVARIANT: a state is the place where its row begins in `rows`, and no two rows begin at the same place. The entry of a
-//! kind of byte stands as many places behind, so an entry is a row's own if it is of the kind that was looked for.
+//! INVARIANT: a state is the offset of its row in `rows`, and no two rows have the same offset. The entry for a class
+//! of bytes is at the offset plus the class. So an entry belongs to the row if it has the class that was looked up.
 
 use std::{collections::HashMap, ops::Range};
 
 use crate::{Code, Error, Result};
 
-/// A word that ends in a state: its number and its length.
+/// A word that ends in a state: its number and its length in bytes.
 type End = (u32, u32);
 
-/// Marks a state in which words end.
+/// Flag of a state in which words end.
 const ENDS: u32 = 1 << 20;
 
-/// A state with its mark, inside an entry or a step.
+/// Mask of a state with its flag, inside an entry or a step.
 const STATE: u32 = (ENDS << 1) - 1;
 
-/// Above the state of an entry stands its kind of byte.
+/// Bit offset of the byte class in an entry.
 const KIND: u32 = 24;
 
-/// Above the state of a step stands what the new last two bytes tell.
+/// Bit offset, in a step, of the row for the new last two bytes.
 const LAST: u32 = 21;
 
-/// An entry of no row: there are not so many kinds.
+/// An entry that belongs to no row: there are fewer classes.
 const NONE: u32 = u32::MAX;
 
-/// States of at most so many bytes are found by the last bytes of the text.
+/// States of at most this depth are found by the last bytes of the text.
 const SHORT: usize = 3;
 
 /// A compiled list of words.
 pub(super) struct Automaton {
-    /// The kind of each byte.
+    /// Class of each byte.
     kinds: [u8; 256],
-    /// A row of `steps` has two to this power entries.
+    /// Binary logarithm of the length of a row of `steps`.
     bits: u32,
-    /// For what is told by two bytes, and each kind of byte, where they lead to: the longest state of at most three bytes,
-    /// and above it what is told by the new last two, a row of this.
+    /// Transitions by the last two bytes and the class of the next one: the deepest state of at most three bytes, and
+    /// above it the row for the new last two bytes.
     steps: Vec<u32>,
-    /// The state of no byte.
+    /// The start state.
     empty: u32,
-    /// Where a state goes on to a state of more than three bytes.
+    /// Transitions to states deeper than three bytes.
     rows: Vec<u32>,
-    /// For each state in which words end, its number among those.
+    /// For each state in which words end, its index among those states.
     lists: Vec<u32>,
-    /// Where the words of each of those begin in `ends`, and where they all end.
+    /// Offsets in `ends` of the words of each of those states, followed by the total.
     bounds: Vec<u32>,
-    /// The words that end in a state, the longest first.
+    /// The words that end in each state, longest first.
     ends: Vec<End>,
 }
 
 impl Automaton {
-    /// Compiles words of small letters.
+    /// Compiles a list of words in lower case.
     pub(super) fn build(words: &[String]) -> Result<Self> {
         let (kinds, bits) = kinds(words);
         let spelt =
@@ -86,19 +87,19 @@ impl Automaton {
         Ok(Self { kinds, bits, steps: steps.collect(), empty: place(0), rows, lists, bounds, ends })
     }
 
-    /// All words in a text, also those inside others, in the order of their ends.
+    /// Returns all words in a text, including those inside others, ordered by their ends.
     pub(super) fn find<'w, 't>(&'w self, text: &'t [u8]) -> Found<'w, 't> {
         Found { words: self, text, at: 0, state: self.empty, last: 0, ends: [].iter() }
     }
 
-    /// The state after one more byte, and what the last two bytes tell.
+    /// Returns the state after one more byte, and the row for the last two bytes.
     fn step(&self, (state, last): (u32, u32), byte: u8) -> (u32, u32) {
         let kind = self.kinds.get(usize::from(byte)).copied().unwrap_or_default();
         let step =
             self.steps.get((last as usize) << self.bits | usize::from(kind)).copied().unwrap_or_default();
         let place = (state & !ENDS) as usize + usize::from(kind);
         let entry = self.rows.get(place).copied().unwrap_or(NONE);
-        // WHY: in prose every second byte goes far, so a branch would be guessed wrong as often.
+        // WHY: in prose every second byte takes the deep transition, so a branch would be mispredicted as often.
         let next = std::hint::select_unpredictable(entry >> KIND == u32::from(kind), entry, step);
         (next & STATE, step >> LAST)
     }
@@ -110,7 +111,7 @@ impl Automaton {
     }
 }
 
-/// Walks over the words of a text.
+/// Iterator over the words of a text.
 pub(super) struct Found<'w, 't> {
     words: &'w Automaton,
     text: &'t [u8],
@@ -140,7 +141,7 @@ impl Iterator for Found<'_, '_> {
     }
 }
 
-/// The kind of each byte, and how many bits tell the kinds apart. What occurs in no word is of the last kind.
+/// Returns the class of each byte, and the number of bits of a class. Bytes that occur in no word have the last class.
 fn kinds(words: &[String]) -> ([u8; 256], u32) {
     let mut known: Vec<u8> = (b'a'..=b'z').collect();
     for byte in words.iter().flat_map(|word| word.bytes()) {
@@ -157,24 +158,24 @@ fn kinds(words: &[String]) -> ([u8; 256], u32) {
     (kinds, known.len().ilog2() + 1)
 }
 
-/// The beginning of some words.
+/// A node of the tree: a common prefix of some words.
 #[derive(Default)]
 struct Node {
     /// Its length in bytes.
     depth: usize,
-    /// The longest other beginning that it ends with.
+    /// The longest other node that is a suffix of it.
     fallback: usize,
-    /// Beginnings that are longer by one byte, ordered by its kind.
+    /// Nodes that are longer by one byte, ordered by its class.
     children: Vec<(u8, usize)>,
-    /// Where it goes on to more than three bytes, its own children and those of its fallbacks; ordered by kind.
+    /// Transitions to more than three bytes, its own and those of its fallbacks; ordered by class.
     far: Vec<(u8, usize)>,
     ends: Vec<End>,
 }
 
-/// Words that share their beginnings; node 0 is the empty one.
+/// A tree of words; node 0 is the empty prefix.
 struct Tree {
     nodes: Vec<Node>,
-    /// All nodes, the shorter ones first.
+    /// All nodes, ordered by length.
     order: Vec<usize>,
 }
 
@@ -185,7 +186,7 @@ impl Default for Tree {
 }
 
 impl Tree {
-    /// Takes a word by the kinds of its bytes; words come in order.
+    /// Adds a word by the classes of its bytes. Words must be added in order.
     fn put(&mut self, kinds: &[u8], word: End) {
         let mut at = 0;
         for (depth, kind) in (1..).zip(kinds) {
@@ -211,7 +212,7 @@ impl Tree {
         children.get(at).map(|(_, child)| *child)
     }
 
-    /// The longest node that a node and one more byte end with.
+    /// Returns the longest node that is a suffix of a node and one more byte.
     fn next(&self, mut node: usize, kind: u8) -> usize {
         loop {
             match self.child(node, kind) {
@@ -222,7 +223,7 @@ impl Tree {
         }
     }
 
-    /// Finds the fallback of each node, the words that end inside others, and the places that lie far.
+    /// Computes the fallback of each node, the words that end inside others, and the far transitions.
     fn close(&mut self) {
         let mut done = 0;
         self.order = vec![0];
@@ -230,7 +231,7 @@ impl Tree {
             done += 1;
             let Some(node) = self.nodes.get(at) else { break };
             let (depth, fallback, children) = (node.depth, node.fallback, node.children.clone());
-            // The fallback is shorter, so it is closed.
+            // The fallback is shorter, so it is complete already.
             let back = self.nodes.get(fallback).filter(|_| at != 0);
             let mut far = if depth < SHORT { Vec::new() } else { children.clone() };
             let others = back.map(|back| back.far.as_slice()).unwrap_or_default();
@@ -251,7 +252,7 @@ impl Tree {
         }
     }
 
-    /// Where two bytes and a third lead to: the row of the last two, and the node of at most three.
+    /// Returns the transitions from two bytes and a third: the row of the last two, and the node of at most three.
     fn steps(&self, width: usize) -> Result<Vec<(u32, usize)>> {
         let depth = |node: &usize| self.nodes.get(*node).map_or(0, |node| node.depth);
         let pairs = self.order.iter().take_while(|node| depth(node) < SHORT);
@@ -279,25 +280,24 @@ impl Tree {
     }
 }
 
-/// What stands at each place: the kind that an entry is for, and the node that it leads to.
+/// For each offset, the class that an entry is for, and the node that it leads to.
 type Places = Vec<(u8, usize)>;
 
-/// Lays rows into the gaps of others, the longest first: where each node's row begins, and at each place the kind that it
-/// is for and the node that it leads to.
+/// Places rows into the gaps of others, longest first. Returns the offset of each node's row and the entries.
 fn laid(tree: &Tree, width: usize) -> Result<(Vec<u32>, Places)> {
     let mut order: Vec<(&[(u8, usize)], usize)> =
         tree.nodes.iter().enumerate().map(|(number, node)| (node.far.as_slice(), number)).collect();
     order.sort_by_key(|(row, _)| std::cmp::Reverse(row.len()));
     let (mut full, mut begun) = (Bits::default(), Bits::default());
-    // The place 0 stands for none.
+    // Offset 0 stands for no row.
     begun.put(0);
     full.put(0);
-    // Where a row of the same kinds was laid last: before it there is no place for another.
+    // Last offset of a row with the same classes: there is no free place before it.
     let mut last: HashMap<Vec<u8>, usize> = HashMap::new();
     let (mut places, mut rows) = (vec![0; tree.nodes.len()], Vec::new());
     for (row, node) in order {
         let from = last.entry(row.iter().map(|(kind, _)| *kind).collect()).or_default();
-        // WHY: single entries, of which there are many, fill what gaps lie farther back.
+        // WHY: rows with one entry are numerous, and fill the gaps farther back.
         let near = if row.len() > 1 { rows.len().saturating_sub(NEAR) } else { 0 };
         let place = (near.max(*from) / 64..)
             .find_map(|word| {
@@ -326,7 +326,7 @@ fn laid(tree: &Tree, width: usize) -> Result<(Vec<u32>, Places)> {
     Ok((places, rows))
 }
 
-/// How far back of the end a place is looked for.
+/// Distance from the end over which a free place is searched.
 const NEAR: usize = 4096;
 
 /// A set of numbers.
@@ -341,7 +341,7 @@ impl Bits {
         }
     }
 
-    /// Which of the 64 numbers from this one on are in the set.
+    /// Returns which of the 64 numbers from this one on are in the set.
     fn from(&self, number: usize) -> u64 {
         let word = |at: usize| u128::from(self.0.get(at).copied().unwrap_or_default());
         let both = word(number / 64) | word(number / 64 + 1) << 64;

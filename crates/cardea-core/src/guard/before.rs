@@ -1,22 +1,22 @@
-//! Where a value may begin that stands before the word that tells of it: a name before its mailbox, an address before its
-//! postal code. Each walk looks back over a bounded number of bytes.
+//! Finds where a value may begin that precedes the word that announces it: a name before its mailbox, an address before
+//! its postal code. Each search reads a bounded number of bytes.
 
-/// How far back a name or some words are looked for.
+/// Search distance for a name or some words, in bytes.
 const WORDS: usize = 64;
 
-/// How far back the beginning of an address is looked for.
+/// Search distance for the beginning of an address, in bytes.
 const LINE: usize = 96;
 
-/// How far back the beginning of a line is looked for.
+/// Search distance for the beginning of a line, in bytes.
 const CLAUSE: usize = 80;
 
-/// How far back the beginning of a stretch is looked for.
+/// Search distance for the beginning of a stretch, in bytes.
 const STRETCH: usize = 64;
 
-/// Words before the sign of an address that is spelled out.
+/// Number of words before the sign of a spelled-out address.
 const SPELT: usize = 5;
 
-/// Where a name that ends at a place may begin: behind the last sign that stands in no name.
+/// Returns where a name may begin that ends at a position: after the last sign that no name contains.
 pub(super) fn name(bytes: &[u8], hit: usize) -> usize {
     let before = bytes.get(hit.saturating_sub(WORDS)..hit).unwrap_or_default();
     let quoted = before.strip_suffix(b" ").unwrap_or(before).ends_with(b"\"");
@@ -29,7 +29,7 @@ pub(super) fn name(bytes: &[u8], hit: usize) -> usize {
     if length == WORDS { whole_word(bytes, start, hit) } else { start }
 }
 
-/// Where an address may begin that is spelled out up to a place: at most five words before it, on the same line.
+/// Returns where a spelled-out address may begin that ends at a position: at most five words before, on the same line.
 pub(super) fn words(bytes: &[u8], hit: usize) -> usize {
     let before = bytes.get(hit.saturating_sub(WORDS)..hit).unwrap_or_default();
     let (mut start, mut words) = (hit, 0);
@@ -46,7 +46,7 @@ pub(super) fn words(bytes: &[u8], hit: usize) -> usize {
     start
 }
 
-/// The beginning of the line of a place, or of a word not far before it.
+/// Returns the beginning of the line, or of a word close before the position.
 pub(super) fn clause(bytes: &[u8], hit: usize) -> usize {
     let before = bytes.get(hit.saturating_sub(CLAUSE)..hit).unwrap_or_default();
     match before.iter().rposition(|byte| *byte == b'\n') {
@@ -56,7 +56,7 @@ pub(super) fn clause(bytes: &[u8], hit: usize) -> usize {
     }
 }
 
-/// The stretch that was asked for last. A hostile text asks at every other byte of one, and each would look back for it.
+/// The last result. A hostile text asks for it at every other byte of a stretch, and each request would search again.
 #[derive(Default)]
 pub(super) struct Stretches {
     place: usize,
@@ -64,8 +64,9 @@ pub(super) struct Stretches {
 }
 
 impl Stretches {
-    /// Where the stretch begins that a place is in, if it stands by itself, not far before: behind a space, or behind a
-    /// quote or bracket that is no part of code. A mailbox is none. Places are asked for in order.
+    /// Returns the beginning of the stretch around a position, if it is close before it and the stretch stands alone:
+    /// after a space, or after a quote or bracket that is not part of code. Mailboxes are excluded. Positions must be
+    /// requested in order.
     pub(super) fn start(&mut self, bytes: &[u8], place: usize) -> Option<usize> {
         let between = bytes.get(self.place..place).unwrap_or(b" ");
         if self.place == 0 || between.iter().any(ends_stretch) {
@@ -87,11 +88,11 @@ fn stretch(bytes: &[u8], place: usize) -> Option<usize> {
         Some(b'"' | b'\'' | b'`' | b'(' | b'[') => {
             behind(2).is_none_or(|byte| apart(byte) || matches!(byte, b':' | b'='))
         }
-        // Signs of other scripts are these in a folded text.
+        // In normalized text these are also signs of other scripts.
         Some(b',' | b';') => behind(2).is_some_and(|byte| byte >= 0x80),
         Some(byte) => apart(byte),
     };
-    // Only one that ends here: what is cut off may go on with any sign.
+    // Only one that ends here: a truncated one may continue with any sign.
     let mailbox = || {
         let (mut at, mut dot) = (false, false);
         for byte in bytes.get(start..).unwrap_or_default().iter().take(STRETCH) {
@@ -108,7 +109,7 @@ fn stretch(bytes: &[u8], place: usize) -> Option<usize> {
     (by_itself && length < STRETCH && !mailbox()).then_some(start)
 }
 
-/// True for what stands in no password that a sentence tells.
+/// Returns whether a password in a sentence cannot contain this byte.
 fn ends_stretch(byte: &u8) -> bool {
     byte.is_ascii_whitespace()
         || *byte >= 0x80
@@ -118,14 +119,14 @@ fn ends_stretch(byte: &u8) -> bool {
         )
 }
 
-/// Where the address may begin that a postal code ends, if a comma or the end of a line stands before the code.
+/// Returns where the address before a postal code may begin, if a comma or a line end precedes the code.
 pub(super) fn line(bytes: &[u8], code: usize) -> Option<usize> {
     let before = bytes.get(code.saturating_sub(LINE)..code)?;
-    // WHY: few numbers stand behind a comma or begin a line, and nearly all that wake a row end here.
+    // WHY: few numbers follow a comma or begin a line, so nearly all numbers that wake a row end here.
     if !matches!(before, [.., b',' | b'\n' | b' ' | b'\t', b' '] | [.., b',' | b'\n' | b'\t']) {
         return None;
     }
-    // The second line of a list or a receipt may stand far to the right.
+    // The second line of a list or a receipt may be indented far.
     let bare = before.trim_ascii_end();
     let after = before.get(bare.len()..)?;
     let end = match after.iter().filter(|byte| **byte == b'\n').count() {
@@ -139,11 +140,11 @@ pub(super) fn line(bytes: &[u8], code: usize) -> Option<usize> {
     Some(start + bytes.get(start..code)?.iter().take_while(is_space).count())
 }
 
-/// Where what stands on the same line before a value may begin, behind the sign of a field, if words with two large letters
-/// stand right before it: somebody's name before a mailbox or a number.
+/// Returns where text on the same line before a value may begin, after the sign of a field, if two capitalized words
+/// directly precede the value: a name before a mailbox or a number.
 pub(super) fn on_line(bytes: &[u8], hit: usize) -> Option<usize> {
     let before = bytes.get(hit.saturating_sub(LINE)..hit)?;
-    // WHY: most mailboxes and numbers stand alone, and a hostile text has thousands of them in a row.
+    // WHY: most mailboxes and numbers have no name before them, and a hostile text contains thousands of them in a row.
     let value = before.iter().rposition(|byte| matches!(byte, b' ' | b'('))?;
     let words = before.get(..value)?.trim_ascii_end();
     let last = words.last()?;
@@ -160,7 +161,7 @@ pub(super) fn on_line(bytes: &[u8], hit: usize) -> Option<usize> {
     Some(start + bytes.get(start..hit)?.iter().take_while(is_space).count())
 }
 
-/// True for signs that stand in no address and no name.
+/// Returns whether no address or name contains this byte.
 fn ends_field(byte: &u8) -> bool {
     matches!(byte, b'\n' | b':' | b';' | b'"' | b'|' | b'<' | b'>' | b'{' | b'}' | b'=')
 }
@@ -169,7 +170,7 @@ fn is_space(byte: &&u8) -> bool {
     matches!(**byte, b' ' | b'\'' | b'\t')
 }
 
-/// The first space from a place on: what a longer stretch is cut to may begin inside a letter or a word.
+/// Returns the first space from a position on: a limit on the length may be inside a letter or a word.
 fn whole_word(bytes: &[u8], start: usize, end: usize) -> usize {
     let rest = bytes.get(start..end).unwrap_or_default();
     start + rest.iter().position(|byte| *byte == b' ').unwrap_or(rest.len())

@@ -1,20 +1,20 @@
-//! With which bytes a match of a regex can begin. Most of what wakes a row is followed by something else, and a look at a
-//! few bytes is much less than to begin a regex.
+//! Bytes with which a match of a regex can begin. Most words that wake a row are not followed by a value, and a
+//! comparison of a few bytes is much faster than a regex.
 
 use regex_syntax::hir::{Class, Hir, HirKind};
 
 use super::bytes::Bytes;
 
-/// So many bytes are looked at.
+/// Number of bytes that are compared.
 const PLACES: u32 = 8;
 
-/// A set of places: one bit for each.
+/// A set of positions, as bits.
 type Places = u16;
 
-/// All places that are not looked at.
+/// All positions that are not compared.
 const FAR: Places = 1 << PLACES;
 
-/// The bytes that can stand at each of the first places of a match, up to where the shortest one ends.
+/// The possible bytes at each of the first positions of a match, up to the end of the shortest one.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Begins(Vec<Bytes>);
 
@@ -26,13 +26,14 @@ impl Begins {
         Self(sets)
     }
 
-    /// True if the text can begin a match, as far as it is here.
+    /// Returns whether the text, as far as it is present, can begin a match.
     pub(super) fn fit(&self, text: &[u8]) -> bool {
         self.0.iter().zip(text).all(|(set, byte)| set.has(*byte))
     }
 }
 
-/// Takes in what can stand in this part if it begins at one of these places. Gives the places where it can end.
+/// Adds the bytes that this part can have if it begins at one of these positions. Returns the positions at which it can
+/// end.
 fn take(sets: &mut [Bytes], part: &Hir, from: Places) -> Places {
     if from & !FAR == 0 {
         return from;
@@ -49,7 +50,7 @@ fn take(sets: &mut [Bytes], part: &Hir, from: Places) -> Places {
                 let next = take(sets, &repeated.sub, now);
                 ends |= if round >= repeated.min { next } else { 0 };
                 if next == now {
-                    // Whatever rounds follow, they end there as well.
+                    // Further repetitions end at the same positions.
                     return ends | next;
                 }
                 now = next;
@@ -62,14 +63,14 @@ fn take(sets: &mut [Bytes], part: &Hir, from: Places) -> Places {
     }
 }
 
-/// Takes in a byte at each of these places. Gives the places behind it.
+/// Adds a byte at each of these positions. Returns the next positions.
 fn put(sets: &mut [Bytes], places: Places, byte: impl Fn(&mut Bytes)) -> Places {
     let here = sets.iter_mut().enumerate().filter(|(place, _)| places >> place & 1 == 1);
     here.for_each(|(_, set)| byte(set));
     (places & !FAR) << 1 | places & FAR
 }
 
-/// Takes in the bytes of one sign of a class.
+/// Adds the bytes of one character of a class.
 fn take_class(sets: &mut [Bytes], class: &Class, from: Places) -> Places {
     let mut first = Bytes::default();
     put_class(&mut first, class);
@@ -84,7 +85,7 @@ fn take_class(sets: &mut [Bytes], class: &Class, from: Places) -> Places {
     ends
 }
 
-/// Takes in the first bytes of what is in a class.
+/// Adds the first bytes of the characters in a class.
 pub(super) fn put_class(bytes: &mut Bytes, class: &Class) {
     match class {
         Class::Bytes(class) => {
@@ -98,7 +99,7 @@ pub(super) fn put_class(bytes: &mut Bytes, class: &Class) {
     }
 }
 
-/// The first byte of a character in UTF-8; between two of them lie those of all characters between.
+/// Returns the first byte of a character in UTF-8. The first bytes of a range of characters are a range, too.
 fn first_byte(c: char) -> u8 {
     let mut bytes = [0; 4];
     c.encode_utf8(&mut bytes);
@@ -136,7 +137,7 @@ mod tests {
             regex in r"(\(\?:|[ab]\??|\[a-c\]\*?|\\b|c\{0,2\}|\(\?:ab\?\)\{2,3\}|\(\?u:\[é-ë\]\)|\||\)){1,8}",
             text in "[abcdéz ]{0,6}",
         ) {
-            // A bracket that closes what it has not opened would close the anchor's.
+            // A surplus closing bracket would close the bracket of the anchor.
             let whole = RegexBuilder::new(&regex).build().is_ok();
             let regex = format!(r"\A(?:{regex})");
             if let Some(compiled) = RegexBuilder::new(&regex).unicode(false).build().ok().filter(|_| whole) {

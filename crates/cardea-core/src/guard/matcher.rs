@@ -1,7 +1,7 @@
-//! A row's regex, and how the value is read where it matches.
+//! Compiled regexes of rows, and the extraction of the value from a match.
 //!
-//! WHY: a regex finds the end of a match fast, but walks step by step for the place of a group, ten times slower. So a group
-//! that ends the regex and is bytes of one set is read by hand, and so is a whole stretch.
+//! WHY: a regex finds the end of a match quickly, but the range of a group takes ten times as long. So a final group of
+//! bytes of one set is read by hand, and so is a whole stretch.
 
 use regex::bytes::{Captures, Regex, RegexBuilder};
 use regex_syntax::hir::{Class, Hir, HirKind, Repetition};
@@ -12,46 +12,46 @@ use super::{
     needs,
 };
 
-/// A row's regex with what is known of its matches.
+/// A row's regex with properties of its matches.
 pub(super) struct Matcher {
     regex: Regex,
     value: Value,
-    /// With what a match can begin.
+    /// Bytes with which a match can begin.
     pub(super) begins: Begins,
-    /// Of each of these sets each finding has at least one byte.
+    /// Each finding contains at least one byte of each of these sets.
     pub(super) needs: Vec<Bytes>,
 }
 
-/// Bytes of the longest letter.
+/// Length of the longest letter, in bytes.
 const LETTER: usize = 4;
 
-/// What of a match its row reads.
+/// The part of a match that is the value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Reads {
     Match,
-    /// The first group, where there is one.
+    /// The first group, if there is one.
     Group,
-    /// The password in a stretch: what `@secret` says.
+    /// The password in a stretch: `@secret`.
     Password,
 }
 
-/// Where the value stands in a match.
+/// Range of the value in a match.
 enum Value {
     Whole,
     /// The first group.
     Group,
-    /// So many bytes at its end, and at most so many more of a set behind it.
+    /// The last `least` bytes of the match, and up to `more` bytes of a set after it.
     Last {
         least: usize,
         more: usize,
         set: Bytes,
     },
-    /// As [`spoken`] reads it.
+    /// As read by [`spoken`].
     Spoken,
 }
 
 impl Matcher {
-    /// Nothing if the regex is broken.
+    /// Returns `None` if the regex is invalid.
     pub(super) fn of(written: &str, reads: Reads, needs: impl Fn(&Hir) -> Vec<Bytes>) -> Option<Self> {
         let read = needs::read(written)?;
         let groups = read.properties().explicit_captures_len() > 0 && reads == Reads::Group;
@@ -64,13 +64,13 @@ impl Matcher {
         Some(Self { regex, value, begins: Begins::of(&read), needs: needs(&read) })
     }
 
-    /// True if a match begins where the text begins.
+    /// Returns whether a match begins at the beginning of the text.
     #[cfg(test)]
     pub(super) fn is_match(&self, text: &[u8]) -> bool {
         self.value(text).is_some()
     }
 
-    /// The value's place, if a match begins where the text begins.
+    /// Returns the range of the value if a match begins at the beginning of the text.
     pub(super) fn value(&self, text: &[u8]) -> Option<(usize, usize)> {
         match &self.value {
             Value::Spoken => spoken(text),
@@ -82,11 +82,11 @@ impl Matcher {
                 Some((end - least, end + length))
             }
             Value::Group => {
-                // WHY: most do not match, and this tells without memory for groups. What stands farther on than a match
-                // and the letter behind it is not looked at again.
+                // WHY: most texts do not match, and this needs no memory for groups. Text beyond the match and the
+                // letter after it is not read again.
                 let end = self.regex.find(text)?.end();
                 let near = text.get(..end + LETTER).unwrap_or(text);
-                // INVARIANT: a match that ends there saw all that it looked at.
+                // INVARIANT: a match that ends there depends on nothing after it.
                 let same = |groups: &Captures<'_>| groups.get_match().end() == end;
                 let groups = self.regex.captures(near).filter(same).or_else(|| self.regex.captures(text))?;
                 let value = groups.iter().skip(1).flatten().next()?;
@@ -96,7 +96,7 @@ impl Matcher {
     }
 }
 
-/// A regex that matches only where the text begins.
+/// Compiles a regex that matches only at the beginning of the text.
 pub(super) fn anchored(text: &str) -> Result<Regex, regex::Error> {
     whole(text, false)
 }
@@ -105,7 +105,7 @@ fn whole(text: &str, unicode: bool) -> Result<Regex, regex::Error> {
     RegexBuilder::new(&format!(r"\A(?:{text})")).unicode(unicode).size_limit(1 << 20).build()
 }
 
-/// The regex with as little as can be of the group that ends it, if that is its only one and made of bytes of one set.
+/// Shortens a final group to its minimum, if it is the only one and consists of bytes of one set.
 fn last(regex: &Hir) -> Option<(Hir, Value)> {
     let HirKind::Concat(parts) = regex.kind() else { return None };
     let (group, before) = parts.split_last()?;
@@ -123,16 +123,17 @@ fn last(regex: &Hir) -> Option<(Hir, Value)> {
     Some((Hir::concat(before.iter().cloned().chain([Hir::repetition(least)]).collect()), value))
 }
 
-/// Bytes of a name before a password.
+/// Maximum length of a name before a password, in bytes.
 const NAME: usize = 40;
 
-/// Bytes of a password with its last one.
+/// Length of a password, in bytes.
 const SPOKEN: std::ops::RangeInclusive<usize> = 7..=41;
 
-/// Signs of the sentence that may stand behind a password.
+/// Maximum number of punctuation marks of the sentence after a password.
 const BEHIND: usize = 3;
 
-/// The password in a stretch, with the name before it and the stroke or colon between them left out: what `@secret` says.
+/// Returns the range of the password in a stretch, without the name before it and the dash or colon between them
+/// (`@secret`).
 fn spoken(text: &[u8]) -> Option<(usize, usize)> {
     let space = |byte: u8| matches!(byte, b'\t'..=b'\r' | b' ');
     let stays = |byte: &&u8| {

@@ -1,5 +1,5 @@
-//! What no finding of a row can do without: the semicolon of a connection string, the letter of a street, the digit of a
-//! key. Where nothing of it stands as far as the regex would read, it is not begun.
+//! Byte sets that every finding of a row needs: the semicolon of a connection string, the letter of a street, the digit
+//! of a key. The regex is not run where none of them is in its range.
 
 use regex_syntax::{
     ParserBuilder,
@@ -8,13 +8,13 @@ use regex_syntax::{
 
 use super::{begins::put_class, bytes::Bytes};
 
-/// More than this stands nearly everywhere.
+/// Sets with a higher frequency occur nearly everywhere, and are dropped.
 const MOST_USUAL: u32 = 100;
 
-/// So many sets are kept.
+/// Maximum number of sets of a row.
 const MOST: usize = 4;
 
-/// What checks ask for, where a regex often does not: without a byte of it they agree to nothing.
+/// Bytes that checks require. Without one of them, the check rejects every text.
 const ASKED: [(&[&str], &[u8]); 9] = [
     (&["made", "made_or_id", "issued", "random", "signs", "recovery_codes"], b"0123456789"),
     (&["chosen_password", "changed_password", "bare_password", "strong_password"], b"0123456789!#$%^&*?@"),
@@ -30,12 +30,13 @@ const ASKED: [(&[&str], &[u8]); 9] = [
     ),
 ];
 
-/// Reads a regex into its parts; nothing if it is broken.
+/// Parses a regex; `None` if it is invalid.
 pub(super) fn read(regex: &str) -> Option<Hir> {
     ParserBuilder::new().unicode(false).utf8(false).build().parse(regex).ok()
 }
 
-/// Sets of bytes: each finding of a row has at least one of each. Those that tell nothing are left out.
+/// Returns byte sets, of each of which every finding of a row contains at least one byte. `tells` selects the useful
+/// ones.
 pub(super) fn of(regex: &Hir, checks: &[String], tells: impl Fn(&Bytes) -> bool) -> Vec<Bytes> {
     let mut sets = all(regex);
     sets.retain(|set| usual(set) <= MOST_USUAL && tells(set));
@@ -43,22 +44,22 @@ pub(super) fn of(regex: &Hir, checks: &[String], tells: impl Fn(&Bytes) -> bool)
     asked.chain(rarest(sets)).collect()
 }
 
-/// What checks ask for.
+/// Returns the bytes that checks require.
 pub(super) fn asked(checks: &[String]) -> impl Iterator<Item = Bytes> {
     let asks = |of: &[&str]| checks.iter().any(|check| of.contains(&check.as_str()));
     let sets = ASKED.iter().filter(move |(of, _)| asks(of));
     sets.map(|(_, bytes)| Bytes::of(|byte| bytes.contains(&byte)))
 }
 
-/// Different letters that the words of a phrase have at least.
+/// Minimum number of different letters in the words of a phrase.
 pub(super) const PHRASE_LETTERS: usize = 12;
 
-/// The sets of which texts have least.
+/// Returns the sets that are rarest in texts.
 fn rarest(mut sets: Vec<Bytes>) -> Vec<Bytes> {
     sets.sort_by_cached_key(usual);
     let mut kept: Vec<Bytes> = Vec::new();
     for set in sets {
-        // What holds all of a smaller one stands wherever that does.
+        // A superset of a kept set occurs wherever that set occurs.
         if kept.len() < MOST && !kept.iter().any(|smaller| smaller.or(set) == set) {
             kept.push(set);
         }
@@ -66,7 +67,7 @@ fn rarest(mut sets: Vec<Bytes>) -> Vec<Bytes> {
     kept
 }
 
-/// How much texts have of a set, about.
+/// Returns the approximate frequency of a set in texts.
 fn usual(set: &Bytes) -> u32 {
     let of_one = |byte: u8| match byte {
         b' ' => 55,
@@ -79,7 +80,7 @@ fn usual(set: &Bytes) -> u32 {
     set.iter().map(of_one).sum()
 }
 
-/// Sets of which each match of this part has at least one byte.
+/// Returns sets, of each of which every match of this part contains at least one byte.
 fn all(part: &Hir) -> Vec<Bytes> {
     match part.kind() {
         HirKind::Empty | HirKind::Look(_) => Vec::new(),
@@ -155,7 +156,7 @@ mod tests {
             regex in r"(\(\?:|[ab]\??|\[a-c\]\*?|\[b-d\]\+|c\{0,2\}|\||\)){1,8}",
             text in "[abcd]{0,6}",
         ) {
-            // A bracket that closes what it has not opened would close the anchor's.
+            // A surplus closing bracket would close the bracket of the anchor.
             let whole = RegexBuilder::new(&regex).build().is_ok();
             let regex = format!(r"\A(?:{regex})");
             let compiled = RegexBuilder::new(&regex).unicode(false).build().ok().filter(|_| whole);

@@ -1,13 +1,16 @@
 //! The reviewed table of patterns: rows of text, checked and compiled once.
 //!
-//! A row is woken in one of two ways. `keywords` wake it where one of them stands: its regex must match from the
-//! keyword's first byte (or, with `back`, from the beginning of the word around it; with `@after`, from the keyword's end;
-//! with `@before`, from the beginning of the name before it; with `@clause`, from the beginning of its line). `tokens` wake it at every word with a digit whose first
-//! byte, length and next byte fit (with `back`, the word is only a part of the value; with `@stretch`, of what stands
-//! between spaces, quotes or brackets). `labels` are words that may stand shortly before, also as names
-//! of fields spell them (`date_of_birth`, `dateOfBirth`); a row with `alone = 0` speaks only then, one with `behind` only if
-//! one of those stands shortly behind the value. A regex sees a bounded piece of text, in ASCII mode, and runs in linear time. It is
-//! compiled when a text first wakes its row: most rows never wake, and all of them compiled take twenty megabytes.
+//! A row wakes in one of two ways. `keywords` wake it where one of them occurs. Its regex must match from the first
+//! byte of the keyword, or from another place: with `back`, the beginning of the word around it; with `@after`, the end
+//! of the keyword; with `@before`, the beginning of the name before it; with `@clause`, the beginning of its line.
+//! `tokens` wake it at every word with a digit whose first byte, length and next byte fit. With `back`, the word is
+//! only a part of the value; with `@stretch`, the value is the text between spaces, quotes or brackets.
+//!
+//! `labels` are words that may precede the value, also as field names spell them (`date_of_birth`, `dateOfBirth`). A
+//! row with `alone = 0` requires one. A row with `behind` requires one of those words after the value.
+//!
+//! A regex reads a bounded piece of text, in ASCII mode and linear time. It is compiled when a text first wakes its
+//! row: most rows never wake, and all of them compiled take twenty megabytes.
 
 use std::sync::OnceLock;
 
@@ -25,13 +28,13 @@ use super::{
 };
 use crate::{Code, Error, Result};
 
-/// How far before a value its label may end.
+/// Default distance between a label and its value, in bytes.
 pub(super) const LABEL_GAP: u8 = 48;
 
-/// The farthest that a row may ask for instead.
+/// Largest distance that a row can set instead, in bytes.
 pub(super) const MOST_GAP: u8 = 112;
 
-/// The files of the table.
+/// Files of the table.
 const FILES: &[(Family, &str)] = &[
     (Family::Personal, include_str!("patterns/personal.toml")),
     (Family::Personal, include_str!("patterns/person.toml")),
@@ -54,10 +57,10 @@ const FILES: &[(Family, &str)] = &[
     (Family::Content, include_str!("patterns/content.toml")),
 ];
 
-/// What a row says for [`ORDERS`] among its words that make a number something else.
+/// Name that rows use for [`ORDERS`] in `unless`.
 const ORDERED: &str = "@ordered";
 
-/// Words for numbers of orders, parts, goods and parcels. Those for bills are not among them: taxpayers stand on bills.
+/// Words for numbers of orders, parts, goods and parcels. Words for bills are not included: bills contain tax numbers.
 const ORDERS: [&str; 72] = [
     "order",
     "order no",
@@ -133,46 +136,47 @@ const ORDERS: [&str; 72] = [
     "numer seryjny",
 ];
 
-/// How the regex of a row begins that stands behind a name.
+/// Prefix of a regex that begins after a name.
 const NAME: &str = "@named";
 
-/// What joins a name to its value in code, shells, logs, JSON, YAML and talk, also as a block or a list below the name.
-/// The engine steps over the name itself.
+/// Regex of the text between a name and its value in code, shells, logs, JSON, YAML and prose, also as a block or a
+/// list below the name. The engine skips the name itself.
 const NAMED: &str = r#"(?:["'`)\]]{1,2}|</?b>)?[ \t]{0,24}(?:=>|:=|<-|={1,3}|:(?:: )?|>|,| is(?: now)?[ :]| to | \|)[ \t]{0,24}(?:(?:[|>][+\-]?|[\[(])[ \t]{0,4}\r?\n[ \t]{1,24}|\r?\n[ \t]{1,24}- )?(?:b?["'`]{1,3})?"#;
 
-/// How the regex of a row begins that reads on where the keyword ends.
+/// Prefix of a regex that begins at the end of the keyword.
 const AFTER: &str = "@after";
 
-/// How the regex of a row begins that reads from the beginning of the name before the keyword.
+/// Prefix of a regex that begins at the beginning of the name before the keyword.
 const NAME_BEFORE: &str = "@before";
 
-/// How the regex of a row begins that reads from the beginning of the line or sentence before what wakes it, if a comma
-/// stands right before that: an address before its postal code. Behind a keyword: from the beginning of its line or field.
+/// Prefix of a regex that begins at the beginning of the line or sentence, if a comma directly precedes the word that
+/// wakes the row: an address before its postal code. With a keyword: at the beginning of its line or field.
 const LINE_BEFORE: &str = "@line";
 
-/// How the regex of a row begins that reads from some words before the keyword: an address that is spelled out.
+/// Prefix of a regex that begins some words before the keyword: a spelled-out address.
 const WORDS_BEFORE: &str = "@words";
 
-/// How the regex of a row begins that reads from the beginning of the keyword's line, or not far before it: a password
-/// before the word that says that it is one.
+/// Prefix of a regex that begins at the beginning of the keyword's line, or close before it: a password before the word
+/// that announces it.
 const CLAUSE: &str = "@clause";
 
-/// How the regex of a row begins that reads a whole stretch between spaces, quotes or brackets: a password has any signs.
+/// Prefix of a regex that reads a whole stretch between spaces, quotes or brackets, since a password may contain any
+/// sign.
 const STRETCH: &str = "@stretch";
 
-/// What such a row reads.
+/// Body of such a regex.
 const SECRET: &str = "@secret";
 
-/// What rows say for short. The longer ones come first, because they are made of the shorter ones.
+/// Abbreviations in regexes. Longer names come first, since some begin with shorter ones.
 const SHORT: &[(&str, &str)] = &[
-    // Between the name of a field and its value, in forms, JSON, YAML, code, tables and talk.
+    // Separator between the name of a field and its value, in forms, JSON, YAML, code, tables and prose.
     (
         "@field",
         r#"["'`*_)\]>]{0,3}(?: ?\([^()\n]{1,24}\))?[ \t]{0,6}(?:=>|:=|={1,2}|:{1,2}|>|\||[._]{3,40}:?)[ \t|*_"'`>]{0,8}(?:\r?\n[ \t]{0,8})?["'`]?"#,
     ),
-    // A whole name: two to six words, of which the first and the last begin with a large letter.
+    // A full name: two to six words, the first and last of which are capitalized.
     ("@full", "@word(?: {1,2}(?:@word|[A-Z]\\.?|@small)){0,4} {1,2}@word"),
-    // A family name behind initials.
+    // A family name after initials.
     ("@initialled", "(?:[A-Z]\\. ?){1,3}@word(?: @word)?"),
     // The family name first, as in lists.
     ("@turned", "@word(?: @word)?, @word(?: (?:@word|[A-Z]\\.))?"),
@@ -181,7 +185,7 @@ const SHORT: &[(&str, &str)] = &[
         "@titled",
         "(?:Mr|Mrs|Ms|Miss|Mx|Dr|Prof|Herrn?|Frau|Hr|Mme|Mlle|MM?|Monsieur|Madame|Sra?|Srta|Don|Dona|D|Senora?|Senhora?|Signora?|[Ss]ig(?:\\.[rn]a)?|Dott(?:\\.ssa)?|Avv|[Dd]hr|[Mm]evr?|[Mm]w|heer|[Mm]evrouw|[Pp]an[aiu]?|[Ff]ru|hr)\\.?",
     ),
-    // A postal code with its town, as the continent of Europe and Latin America write it.
+    // A postal code and its town, in the order of continental Europe and Latin America.
     (
         "@town",
         "(?:[A-Z]{1,3}-)?(?:\\d{5}(?:-\\d{3,4})?|\\d{4}-\\d{3}|\\d{2}-\\d{3}|\\d{3} \\d{2}|\\d{4} ?[A-Z]{2}|\\d{4}),? {1,2}@word(?:[ \\-](?:@word|@small|[A-Z]{1,2}|\\d{1,2})\\b){0,3}(?:,? ?(?:-|/) ?[A-Z][A-Za-z]{1,20}| \\([A-Z]{2}\\)|, [A-Z][A-Za-z]{1,4}\\.)?",
@@ -196,22 +200,22 @@ const SHORT: &[(&str, &str)] = &[
         "@dot",
         r"(?: ?[\[({<] ?(?i:dot|punkt|punto|ponto|point|punt|kropka|tecka|bodka|pont|piste|prikk|tocka|d0t|\.|(?u:точка)) ?[\])}>] ?| (?i:dot|punkt|punto|ponto|point|punt|kropka|tecka|bodka|pont|piste|prikk|tocka|(?u:точка)) )",
     ),
-    // Words for a password, as they are folded.
+    // Words for a password, normalized.
     (
         "@password",
         "(?:(?i:password|passwd|pass[ \\-]?phrase|passcode|passwort|kennwort|mot de passe|mdp|contrasena|clave|senha|palavra-passe|wachtwoord|hasl(?:o|em)|losenord|passord|adgangskode|kodeord|salasana|heslo|jelszo|sifre|parola|lozinka|geslo)(?:s|en|et|n|e|na|om|em|u|a|si|ta|ni|ul)?|(?i:pass|pwd?)\\b|(?u:парол[а-я]{1,3}|密码|密碼|ハスワート|비밀번호|كلمة المرور|كلمة السر))",
     ),
-    // A stretch that may be a password, with the name before it and the stroke or colon between them.
+    // A stretch that may be a password, with the name before it and the dash or colon between them.
     (
         SECRET,
         r#"[*]{0,2}(?:[A-Za-z0-9._@\\\-]{0,40}[:/=])?([^\s"'`<>|;,()\[\]{}\x80-\xff]{6,40}[^\s"'`<>|;,()\[\]{}\x80-\xff.:?*])[.:?!*]{0,3}(?:[\s"'`)\]|;,<\x80-\xff]|\z)"#,
     ),
-    // What somebody sets as a password, up to what ends it in a sentence.
+    // The value that someone sets as a password, up to what ends it in a sentence.
     ("@value", "(?:[\"'`*]{0,2}|(?u:「|『|【|“|„|«|‘) ?)([^\\s\"'`<>|;,()\\x80-\\xff]{6,64})"),
-    // Up to three words, and what scripts without letters of ASCII have in their place.
+    // Up to three words, or the equivalent in scripts other than ASCII.
     ("@gap", r"(?:[^\w,.;!?]{1,4}\w{1,20}){0,3}?[^\w,.;!?]{1,3}"),
     ("@some", r"[^\n.!?;]{0,72}?"),
-    // Words of other scripts, which have no large letters here.
+    // Words of other scripts; the engine does not distinguish their capital letters.
     ("@foreign", "(?:@letter+(?:[ .\\-]{1,2}@letter+){0,4})"),
     ("@far", "(?:[,;.)\\n\"'|<\\]}/\\t]|\\z| -| \\d|(?u:\\u3001))"),
     ("@word", "(?:[A-Z]'|[a-z]')?@large@small_letter+(?:['\\-]@small_letter+){0,3}"),
@@ -227,15 +231,15 @@ const SHORT: &[(&str, &str)] = &[
     ),
 ];
 
-/// One row as it is written.
+/// A row as it is written in the file.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Row {
     pub(super) id: String,
-    /// The kind of its findings; the id if left out.
+    /// Kind of its findings; the id if absent.
     #[serde(default)]
     pub(super) kind: String,
-    /// The word in placeholders; `SECRET` if left out.
+    /// Label in placeholders; `SECRET` if absent.
     #[serde(default)]
     pub(super) label: String,
     pub(super) about: String,
@@ -244,71 +248,72 @@ pub(super) struct Row {
     pub(super) keywords: Vec<String>,
     #[serde(default)]
     pub(super) labels: Vec<String>,
-    /// A row with labels speaks only if one of these stands as near as a label as well; nothing if left out.
+    /// With labels, one of these words must also occur at the distance of a label; no condition if absent.
     #[serde(default)]
     pub(super) besides: Vec<String>,
-    /// The row speaks only if one of these ends within its gap behind the value.
+    /// One of these words must end within the row's distance after the value.
     #[serde(default)]
     pub(super) behind: Vec<String>,
-    /// How far before the value a label may end.
+    /// Maximum distance of a label before the value, in bytes.
     #[serde(default = "near")]
     pub(super) gap: u8,
-    /// A label on another line is none.
+    /// A label on another line does not count.
     #[serde(default)]
     pub(super) same_line: bool,
-    /// Words shortly before that make it something else.
+    /// Words before the value that give it another meaning.
     #[serde(default)]
     pub(super) unless: Vec<String>,
-    /// Words right before the keyword that turn it round: `do not`.
+    /// Words directly before the keyword that negate it: `do not`.
     #[serde(default)]
     pub(super) denied: Vec<String>,
-    /// The regex starts at the beginning of the word around the keyword.
+    /// The regex begins at the beginning of the word around the keyword.
     #[serde(default)]
     pub(super) back: bool,
-    /// The regex may look over spaces, this many bytes far; 0: only to the end of the word (and of a broken line).
+    /// Number of bytes that the regex may read across spaces. 0: only to the end of the word (or of a word that a line
+    /// end divides).
     #[serde(default)]
     pub(super) reach: usize,
     pub(super) regex: String,
     pub(super) tokens: Option<Tokens>,
-    /// Bytes of which each match has at least one, besides those that can be read from the regex.
+    /// Each match contains one of these bytes, in addition to what follows from the regex.
     #[serde(default)]
     pub(super) needs: String,
     #[serde(default)]
     pub(super) check: Vec<String>,
-    /// Confidence without a label; 0 means that a label is needed.
+    /// Confidence without a label; 0 if a label is required.
     #[serde(default = "sure")]
     pub(super) alone: f32,
     /// Confidence with a label.
     #[serde(default = "sure")]
     pub(super) labelled: f32,
-    /// Of two rows that saw the same place, the higher one speaks.
+    /// Priority: of two rows that match the same place, the higher one counts.
     #[serde(default = "middle")]
     pub(super) rank: u8,
-    /// The finding runs on to the end of the word.
+    /// The finding extends to the end of the word.
     #[serde(default)]
     pub(super) grow: bool,
-    /// If the checks refuse the match, they are asked again without its last group, up to three times.
+    /// If the checks reject the match, they are repeated without its last group, up to three times.
     #[serde(default)]
     pub(super) shrink: bool,
-    /// It is no part of a decimal (`0.12`) or of an id (`run_12`).
+    /// The value is not part of a decimal (`0.12`) or an id (`run_12`).
     #[serde(default)]
     pub(super) lone: bool,
-    /// The finding runs on to the end of the line with this marker: a block, such as a private key.
+    /// The finding extends to the end of the line with this marker: a block, such as a private key.
     #[serde(default)]
     pub(super) block: String,
-    /// The row speaks only about text of untrusted origin.
+    /// The row applies only to text of untrusted origin.
     #[serde(default)]
     pub(super) untrusted: bool,
-    /// Texts that must be found; `{alnum:20}` and the like are filled by the tests.
+    /// Texts that must be found. Tests fill in `{alnum:20}` and similar templates.
     #[cfg_attr(not(test), expect(dead_code, reason = "the table's samples are run by tests"))]
     pub(super) yes: Vec<String>,
-    /// Texts that must not.
+    /// Texts that must not be found.
     #[cfg_attr(not(test), expect(dead_code, reason = "the table's samples are run by tests"))]
     pub(super) no: Vec<String>,
 }
 
 impl Row {
-    /// True if its regex begins where its keyword ends: then the keyword is a label, spelled as those are.
+    /// Returns whether the regex begins at the end of the keyword. The keyword is then spelled like a label.
     pub(super) fn reads_after(&self) -> bool {
         self.regex.starts_with(AFTER)
     }
@@ -326,7 +331,7 @@ const fn middle() -> u8 {
     5
 }
 
-/// Where a keyword's row begins to read.
+/// Place at which the row of a keyword begins to read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum From {
     Keyword,
@@ -342,27 +347,27 @@ pub(super) enum From {
 pub(super) struct Pattern {
     pub(super) row: Row,
     pub(super) family: Family,
-    /// Nothing inside, once it was asked for, if the regex is broken.
+    /// Compiled at the first use; `None` inside if the regex is invalid.
     matcher: OnceLock<Option<Matcher>>,
-    /// The regex begins after a name, of which the keyword is a part.
+    /// Whether the regex begins after a name that contains the keyword.
     pub(super) named: bool,
     pub(super) from: From,
-    /// The first row with the same `unless`: what a word says against one of them, it says against all.
+    /// The first row with the same `unless` list. Such a word applies to all rows with this list.
     pub(super) against: u16,
     pub(super) checks: Vec<check::Check>,
-    /// So many different small letters stand where a match is.
+    /// Minimum number of different small letters in a match.
     pub(super) letters: usize,
 }
 
 impl Pattern {
-    /// The row's regex without how it begins, and with what it says for short written out.
+    /// Returns the row's regex without its prefix, with abbreviations expanded.
     pub(super) fn written_out(&self) -> String {
         let value = self.row.regex.as_str();
         let begins = [NAME, AFTER, NAME_BEFORE, WORDS_BEFORE, LINE_BEFORE, CLAUSE, STRETCH];
         in_full(begins.iter().find_map(|how| value.strip_prefix(how)).unwrap_or(value))
     }
 
-    /// What of a match is its value.
+    /// Returns which part of a match is the value.
     fn reads(&self) -> Reads {
         if self.row.regex.strip_prefix(STRETCH) == Some(SECRET) {
             Reads::Password
@@ -373,7 +378,7 @@ impl Pattern {
         }
     }
 
-    /// True if each word that wakes the row has something of a set, so that there is no need to look for it.
+    /// Returns whether each word that wakes the row contains a byte of a set, so that it need not be searched.
     fn has_always(&self, set: &Bytes) -> bool {
         let row = &self.row;
         let within = |words: &[String]| words.iter().all(|word| word.bytes().any(|byte| set.has(byte)));
@@ -383,7 +388,7 @@ impl Pattern {
         }
     }
 
-    /// What each finding has, as far as the row says so without its regex.
+    /// Returns the byte sets that each finding needs, as far as they are known without the regex.
     pub(super) fn asks(&self) -> Vec<Bytes> {
         let own = (!self.row.needs.is_empty()).then(|| {
             let needs = self.row.needs.as_bytes();
@@ -392,7 +397,7 @@ impl Pattern {
         needs::asked(&self.row.check).chain(own).collect()
     }
 
-    /// The row's regex, compiled at the first call. Nothing if it is broken: a test tries all rows.
+    /// Returns the compiled regex, compiled at the first call; `None` if it is invalid. A test tries all rows.
     pub(super) fn matcher(&self) -> Option<&Matcher> {
         let needs = |read: &Hir| {
             let mut needs = needs::of(read, &self.row.check, |set| !self.has_always(set));
@@ -404,7 +409,7 @@ impl Pattern {
         self.matcher.get_or_init(|| Matcher::of(&self.written_out(), self.reads(), needs)).as_ref()
     }
 
-    /// The value's place in the text, if the row's regex matches from its beginning and all checks agree.
+    /// Returns the range of the value if the regex matches at the beginning of the text and all checks accept it.
     pub(super) fn matched(&self, matcher: &Matcher, text: &[u8]) -> Option<(usize, usize)> {
         if !matcher.begins.fit(text) {
             return None;
@@ -478,18 +483,18 @@ fn compile(family: Family, mut row: Row) -> Result<Pattern> {
     Ok(Pattern { row, family, matcher: OnceLock::new(), named, from, against: 0, checks, letters })
 }
 
-/// The regex of what joins a name to its value.
+/// Returns the regex of the text between a name and its value.
 pub(super) fn joint() -> Result<Regex> {
     anchored(NAMED).map_err(|bad| broken(&format!("the regex for names is broken: {bad}")))
 }
 
-/// A regex that may begin anywhere, with what it says for short written out.
+/// Returns a regex that may match anywhere, with abbreviations expanded.
 pub(super) fn unanchored(text: &str) -> Result<Regex> {
     let made = RegexBuilder::new(&in_full(text)).unicode(false).size_limit(1 << 20).build();
     made.map_err(|bad| broken(&format!("a regex is broken: {bad}")))
 }
 
-/// A regex with what it says for short written out.
+/// Expands the abbreviations in a regex.
 pub(super) fn in_full(regex: &str) -> String {
     SHORT.iter().fold(regex.to_owned(), |text, (short, long)| text.replace(short, long))
 }
