@@ -1,9 +1,9 @@
-//! Values that somebody or something broke: literals that code joins, a value over the ends of lines, and groups of
-//! letters set apart. Put together they are examined as texts of their own, with the words before them.
+//! Joins values that are divided: literals that code concatenates, values across line ends, and separated groups of
+//! letters. The result is examined as a text of its own, with the words before it.
 //!
-//! Pieces may stand far apart, so only whole texts are read for them, not streams. What stands before a value is read
-//! again only from the value before it on, so that each byte goes into at most one child of each kind (two where the end
-//! of a value is unsure), and a child is at most [`LONGEST`] bytes.
+//! Pieces may be far apart, so this runs on whole texts only, not on streams. The text before a value is repeated only
+//! from the previous value on. So each byte is in at most one child of each kind (in two where the end of a value is
+//! ambiguous), and a child has at most [`LONGEST`] bytes.
 
 use memchr::memchr_iter;
 
@@ -13,13 +13,13 @@ use super::{
     stretch::Stretch,
 };
 
-/// What is put together is no longer than about this.
+/// Approximate maximum length of a joined value, in bytes.
 const LONGEST: usize = 8 * 1024;
 
-/// Most that may stand between two literals.
+/// Maximum distance between two literals, in bytes.
 const LONGEST_JOINT: usize = 64;
 
-/// All values of a text that stand in pieces.
+/// Returns all joined values of a text.
 pub(super) fn of(view: &View<'_>) -> Vec<View<'static>> {
     let mut found = Vec::new();
     literals(view, &mut found);
@@ -31,7 +31,7 @@ pub(super) fn of(view: &View<'_>) -> Vec<View<'static>> {
     found
 }
 
-/// Stretches written from the right to the left, in a text that says so. What is found in one lies somewhere in it.
+/// Returns reversed stretches of a text that announces them. A finding in one covers the whole stretch.
 pub(super) fn backwards(view: &View<'_>) -> Vec<View<'static>> {
     let (bytes, mut found) = (view.bytes(), Vec::new());
     for Stretch { start, end, .. } in view.stretches().iter().copied() {
@@ -45,14 +45,14 @@ pub(super) fn backwards(view: &View<'_>) -> Vec<View<'static>> {
     found
 }
 
-/// True for bytes of which keys are made.
+/// Returns whether a key may contain this byte.
 const fn is_key(byte: u8) -> bool {
     byte.is_ascii_alphanumeric()
         || matches!(byte, b'_' | b'-' | b'+' | b'/' | b'=' | b'.' | b'~' | b'%' | b':')
 }
 
-/// The length of what joins two literals of code at the beginning of the text: the quote that ends the first, white
-/// space with at most one sign in it, and the quote that begins the second. `listed` says that a comma is such a sign.
+/// Returns the length of the joint between two literals at the beginning of the text: a closing quote, white space with
+/// at most one operator, and an opening quote. `listed` returns whether a comma counts as an operator.
 fn joint(text: &[u8], listed: impl Fn() -> bool) -> Option<usize> {
     let quote = *text.first().filter(|byte| matches!(byte, b'"' | b'\'' | b'`'))?;
     let (mut at, mut signs) = (1, 0);
@@ -68,19 +68,19 @@ fn joint(text: &[u8], listed: impl Fn() -> bool) -> Option<usize> {
         }
         at += 1;
     }
-    // Two quotes side by side are an empty literal, or one quote inside a literal of SQL.
+    // Two adjacent quotes are an empty literal, or an escaped quote in SQL.
     (text.get(at) == Some(&quote) && at > 1).then_some(at + 1)
 }
 
-/// Fewest signs of a value that is joined.
+/// Minimum length of a joined value, in bytes.
 const SHORTEST_JOINED: usize = 4;
 
-/// Names of what puts the items of a list together.
+/// Names of functions that join the elements of a list.
 const JOINS: [&[u8]; 8] = [b"join", b"implode", b"concat", b"JOIN", b"CONCAT", b"reduce", b"Concat", b"Join"];
 
 fn literals(view: &View<'_>, found: &mut Vec<View<'static>>) {
     let bytes = view.bytes();
-    // Asked only where a list stands.
+    // Evaluated only at a list.
     let listed =
         std::cell::LazyCell::new(|| JOINS.iter().any(|name| memchr::memmem::find(bytes, name).is_some()));
     let mut end = 0;
@@ -111,26 +111,26 @@ fn literals(view: &View<'_>, found: &mut Vec<View<'static>>) {
                 None => break,
             }
         }
-        // WHY: rows of a table in quotes are such literals too, and no value has fewer signs.
+        // WHY: quoted table rows are such literals, too, and no value is shorter.
         if child.text.len() >= head + SHORTEST_JOINED {
             found.extend(child.done(view));
         }
     }
 }
 
-/// True for the same sign before a value and behind what the next line begins with: the cells of a table.
+/// Returns whether the same sign is before a value and after the beginning of the next line, as between table cells.
 fn sets_cells_apart(before: Option<&u8>, behind: Option<&u8>) -> bool {
     before.is_some_and(|sign| matches!(sign, b',' | b';' | b'\t' | b'|')) && before == behind
 }
 
-/// A longer run of lines is a block of data: a certificate, a picture.
+/// Maximum length. A longer run of lines is a block of data: a certificate, a picture.
 const LONGEST_VALUE: usize = 2048;
 
-/// Shortest last stretch of a line that may go on in the next one.
+/// Minimum length of the last stretch of a line that may continue in the next one.
 const SHORTEST_HEAD: usize = 4;
 
-/// The length of a line's end at the beginning of the text, with the sign that says that it goes on, and the marks and
-/// white space with which the next line begins.
+/// Returns the length of a line end at the beginning of the text, including a continuation sign, and the marks and
+/// white space at the beginning of the next line.
 fn line_end(text: &[u8]) -> Option<usize> {
     let sign = usize::from(matches!(text, [b'\\' | b'^' | b'`', b'\n' | b'\r', ..]));
     let ends = text.get(sign..)?.iter().take(2).take_while(|byte| matches!(byte, b'\n' | b'\r')).count();
@@ -142,7 +142,7 @@ fn line_end(text: &[u8]) -> Option<usize> {
     (ends > 0).then(|| sign + ends + marks.count())
 }
 
-/// Values that go on at the beginning of the next line, whatever marks it.
+/// Adds values that continue at the beginning of the next line, after any line mark.
 fn lines(view: &View<'_>, found: &mut Vec<View<'static>>) {
     let bytes = view.bytes();
     let mut done = 0;
@@ -188,7 +188,7 @@ fn lines(view: &View<'_>, found: &mut Vec<View<'static>>) {
         if !child.text.is_empty() {
             done = end;
             let whole = Some(child).filter(|child| child.text.len() <= LONGEST_VALUE);
-            // WHY: what follows the last piece may be a word of the next sentence.
+            // WHY: the text after the last piece may be a word of the next sentence.
             let word = bytes.get(piece..end).is_some_and(|last| !is_mixed(last));
             let less = whole.as_ref().zip(shorter.filter(|_| word)).map(|(child, end)| child.until(end));
             found.extend(less.into_iter().chain(whole).filter_map(|child| child.done(view)));
@@ -196,13 +196,13 @@ fn lines(view: &View<'_>, found: &mut Vec<View<'static>>) {
     }
 }
 
-/// True if a stretch can be a piece of a value: no end of a sentence or of a name.
+/// Returns whether a stretch can be a piece of a value: not the end of a sentence or a name.
 fn looks_cut(piece: &[u8]) -> bool {
     !piece.is_empty() && ![&b"."[..], b":", b"--"].iter().any(|end| piece.ends_with(end))
 }
 
-/// True if the second stretch is a setting of its own: behind a name without a value, or with a name as settings of the
-/// environment have them.
+/// Returns whether the second stretch is a setting of its own: it follows a name without a value, or has a name in the
+/// style of environment variables.
 fn is_next_setting(head: &[u8], tail: &[u8]) -> bool {
     let named = || {
         let name = memchr::memchr(b'=', tail).and_then(|at| tail.get(..at)).unwrap_or_default();
@@ -211,7 +211,8 @@ fn is_next_setting(head: &[u8], tail: &[u8]) -> bool {
     is_setting(tail) && (head.ends_with(b"=") || named())
 }
 
-/// True for a name with a sign and mostly a value: behind a name without a value this is the next setting.
+/// Returns whether a piece is a name with an equals sign, usually with a value. After a name without one it is the next
+/// setting.
 fn is_setting(piece: &[u8]) -> bool {
     let Some((name, value)) = memchr::memchr(b'=', piece).and_then(|at| piece.split_at_checked(at)) else {
         return false;
@@ -220,19 +221,19 @@ fn is_setting(piece: &[u8]) -> bool {
     !value.iter().all(|byte| *byte == b'=') || (name.contains(&b'_') && name.iter().all(large))
 }
 
-/// True if digits and letters, or small and large letters, stand side by side as they do not in words.
+/// Returns whether digits and letters, or small and capital letters, are adjacent as they are not in words.
 fn is_mixed(piece: &[u8]) -> bool {
     let rises = |pair: &[u8]| matches!(pair, [a, b] if a.is_ascii_lowercase() && b.is_ascii_uppercase());
     let digits = piece.iter().any(u8::is_ascii_digit) && piece.iter().any(u8::is_ascii_alphabetic);
     digits || piece.windows(2).any(rises)
 }
 
-/// True for bytes before the at sign of a mailbox, and those behind it.
+/// Returns whether a mailbox may contain this byte.
 const fn is_mailbox(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'%' | b'+' | b'-')
 }
 
-/// Mailboxes with the end of a line right beside their at sign, or behind a sign that ends no word.
+/// Adds mailboxes with a line end next to the at sign, or after a sign that does not end a word.
 fn mailboxes(view: &View<'_>, found: &mut Vec<View<'static>>) {
     let bytes = view.bytes();
     let back = |to: usize| bytes.get(..to).unwrap_or_default().iter().rev().take(64);
@@ -242,7 +243,7 @@ fn mailboxes(view: &View<'_>, found: &mut Vec<View<'static>>) {
         let length = rest.iter().take(64).take_while(|byte| is_mailbox(**byte)).count();
         let name = rest.get(..length).unwrap_or_default();
         let dots = name.iter().rposition(|byte| *byte == b'.');
-        // The last part of a domain has letters, and a full stop behind it ends the sentence.
+        // The last part of a domain has letters; a full stop after it ends the sentence.
         dots.is_some_and(|dot| dot > 0 && (dot + 1 == length || length - dot > 2)).then_some(length)
     };
     let mut done = 0;
@@ -257,7 +258,7 @@ fn mailboxes(view: &View<'_>, found: &mut Vec<View<'static>>) {
             child.copy(bytes, at + 1 + gap, at + 1 + gap + length);
             done = at + 1;
         } else {
-            // Either the at sign begins the line, or what stands before it does.
+            // Either the at sign begins the line, or the text before it does.
             let start = at - head(at);
             let breaks = if start == at {
                 before
@@ -281,7 +282,7 @@ fn mailboxes(view: &View<'_>, found: &mut Vec<View<'static>>) {
     }
 }
 
-/// Numbers in groups that go on in the next line, with the words for them before their first group.
+/// Adds numbers in groups that continue in the next line, with the label before their first group.
 fn numbers(view: &View<'_>, found: &mut Vec<View<'static>>) {
     let bytes = view.bytes();
     let is_group = |byte: &&u8| byte.is_ascii_digit() || matches!(**byte, b' ' | b'-' | b'.');
@@ -300,7 +301,7 @@ fn numbers(view: &View<'_>, found: &mut Vec<View<'static>>) {
         let rest = bytes.get(at + gap..).unwrap_or_default();
         let length = rest.iter().take(24).take_while(is_group).count();
         let (second, after) = rest.split_at_checked(length).unwrap_or_default();
-        // A label on the same line, and no word of a new sentence behind: the lines of a table have neither.
+        // A label on the same line, and no word of a new sentence after the number: table lines have neither.
         let labelled = first.starts_with(b" ")
             && label.last().is_some_and(|byte| {
                 byte.is_ascii_alphabetic() || matches!(byte, b':' | b'#' | b'.' | 0x80..)
@@ -318,7 +319,7 @@ fn numbers(view: &View<'_>, found: &mut Vec<View<'static>>) {
         {
             continue;
         }
-        // A full stop at the end of the line ends a sentence, unless the number has one before it as well.
+        // A full stop at the end of the line ends a sentence, unless the number contains one before it.
         let dots = first.iter().filter(|byte| **byte == b'.').count();
         if first.ends_with(b".") && dots < 2 {
             continue;
@@ -342,26 +343,26 @@ fn numbers(view: &View<'_>, found: &mut Vec<View<'static>>) {
     }
 }
 
-/// Longest group.
+/// Maximum length of a group.
 const LONGEST_GROUP: usize = 10;
 
-/// Fewest groups of a value.
+/// Minimum number of groups in a value.
 const FEWEST_GROUPS: usize = 4;
 
-/// Fewest digits of a number that is written digit by digit.
+/// Minimum number of digits of a number with separated digits.
 const FEWEST_DIGITS: usize = 9;
 
-/// Fewest letters that groups make together.
+/// Minimum number of letters in all groups.
 const FEWEST_LETTERS: usize = 16;
 
-/// Groups of as many letters each, set apart by the same signs: `ghp_ a1B2 c3D4`.
+/// Adds groups of equal length, separated by the same signs: `ghp_ a1B2 c3D4`.
 fn groups(view: &View<'_>, found: &mut Vec<View<'static>>) {
     let bytes = view.bytes();
     let (mut chain, mut joint) = (Vec::<Stretch>::new(), 0..0);
     for stretch in view.stretches().iter().copied() {
         let singles = chain.first().is_some_and(|first| first.len() == 1);
         if stretch.len() == 1 && !singles && is_sign(bytes, stretch) {
-            // A sign between two groups belongs to what sets them apart.
+            // A sign between two groups belongs to the separator.
             continue;
         }
         if bytes.get(stretch.end - 1) == Some(&b':') {
@@ -371,7 +372,7 @@ fn groups(view: &View<'_>, found: &mut Vec<View<'static>>) {
             continue;
         }
         let size = chain.first().map_or(0, |first| first.len());
-        // WHY: so it is with most words of a sentence, and nothing was begun that could be put together.
+        // WHY: this is the case for most words of a sentence, and there is no chain to join.
         if chain.len() <= 1 && stretch.len() != size {
             chain.clear();
             chain.extend(Some(stretch).filter(|stretch| stretch.len() <= LONGEST_GROUP));
@@ -390,7 +391,7 @@ fn groups(view: &View<'_>, found: &mut Vec<View<'static>>) {
             }
         }
         put_together(view, &chain, found);
-        // What ended this chain, or the group before it, may begin another.
+        // The stretch that ended this chain, or the group before it, may begin another one.
         let last = chain.last().copied().filter(|last| !goes_on && last.len() == stretch.len());
         chain.clear();
         if let (Some(last), Some(gap)) = (last, gap.filter(|gap| gap.len() <= 4)) {
@@ -408,21 +409,21 @@ fn is_sign(bytes: &[u8], stretch: Stretch) -> bool {
     bytes.get(stretch.start).is_some_and(|byte| matches!(byte, b'-' | b'.' | b',' | b'|' | b'/' | b'*'))
 }
 
-/// True for what no word has: a digit, or a large letter behind its beginning.
+/// Returns whether a group contains what no word does: a digit, or a capital letter after its beginning.
 fn is_strange(group: &[u8]) -> bool {
     let digit = group.iter().any(|byte| byte.is_ascii_digit() || *byte == b'_');
     digit || group.iter().any(u8::is_ascii_lowercase) && group.iter().skip(1).any(u8::is_ascii_uppercase)
 }
 
-/// The groups as one value, and once more without the words at its ends that happen to be as long.
+/// Adds the groups as one value, and again without the words at its ends that happen to have this length.
 fn put_together(view: &View<'_>, chain: &[Stretch], found: &mut Vec<View<'static>>) {
-    // WHY: words of a sentence are such groups all the time, and most by twos and threes.
+    // WHY: words of a sentence often form such groups, mostly two or three.
     if chain.len() < FEWEST_GROUPS {
         return;
     }
     let letters: usize = chain.iter().map(|group| group.len()).sum();
     let bytes = view.bytes();
-    // A number digit by digit needs fewer, since nothing else is written like that.
+    // A number with separated digits needs fewer groups, since nothing else has this form.
     let is_digit = |group: &Stretch| bytes.get(group.start).is_some_and(u8::is_ascii_digit);
     let singles = chain.first().is_some_and(|first| first.len() == 1 && is_digit(first));
     let digits = if singles { chain.iter().filter(|group| is_digit(group)).count() } else { 0 };
@@ -447,14 +448,14 @@ fn put_together(view: &View<'_>, chain: &[Stretch], found: &mut Vec<View<'static
     }
 }
 
-/// Fewest codes of letters in a row.
+/// Minimum number of consecutive letter codes.
 const FEWEST_CODES: usize = 12;
 
-/// Letters written as numbers: `0x41, 0x4b`, `41:4b`, `65, 75`.
+/// Adds letters written as numbers: `0x41, 0x4b`, `41:4b`, `65, 75`.
 fn codes(view: &View<'_>, found: &mut Vec<View<'static>>) {
     let bytes = view.bytes();
     let mut done = 0;
-    // WHY: most texts have few signs with a number before them, and looking for the signs is quick.
+    // WHY: most texts have few such signs after a number, and the search for the signs is fast.
     for sign in memchr::memchr3_iter(b',', b':', b';', bytes).chain(memchr_iter(b'-', bytes)) {
         let before = bytes.get(done..sign).unwrap_or_default();
         let length = before
@@ -492,7 +493,7 @@ fn codes(view: &View<'_>, found: &mut Vec<View<'static>>) {
     }
 }
 
-/// How a letter is written as a number.
+/// Notation of a letter as a number.
 #[derive(Clone, Copy)]
 enum Code {
     Marked,
@@ -501,7 +502,7 @@ enum Code {
 }
 
 impl Code {
-    /// The printable letter at the beginning of the text, and how long its number is.
+    /// Returns the printable letter at the beginning of the text, and the length of its number.
     fn letter(self, text: &[u8]) -> Option<(u8, usize)> {
         let (head, radix) = match self {
             Self::Marked => (2, 16),

@@ -1,9 +1,8 @@
-//! Payloads that are written in another way: undone once, and examined as texts of their own.
+//! Decodes payloads and examines them as texts of their own.
 //!
-//! Escapes (percent, HTML entities, quoted-printable, `\x41`, `\u0041`), base 64, hexadecimal, and letters set apart by
-//! spaces. A child knows for each of its bytes where in the original it came from. What comes out is not decoded again,
-//! but for an escape whose sign is escaped.
-//! Each stretch of text is decoded at most once per way and makes at most as many bytes as it has.
+//! Supported are escapes (percent, HTML entities, quoted-printable, `\x41`, `\u0041`), base64, hexadecimal, and letters
+//! separated by spaces. A child maps each of its bytes to the original text. Decoded text is not decoded again, except
+//! for an escaped escape sign. Each stretch is decoded at most once per encoding, to at most as many bytes as it has.
 
 mod formats;
 
@@ -19,21 +18,21 @@ use super::{
     stretch::{ESCAPE, Stretch},
 };
 
-/// Text before a payload that its child starts with, so that labels are seen.
+/// Number of bytes before a payload that its child begins with, so that labels are found.
 const LEAD: usize = 48;
 
-/// Shortest stretches that are tried.
+/// Minimum length of a stretch that is decoded, in bytes.
 const SHORTEST_BASE64: usize = 16;
 const SHORTEST_HEX: usize = 18;
 const FEWEST_SINGLES: usize = 8;
 
-/// Shortest first line of base 64 that goes on in the next.
+/// Minimum length of a base64 line that continues in the next one.
 const SHORTEST_LINE: usize = 16;
 
-/// What is put together from lines is no longer than about this.
+/// Approximate maximum length of a payload that is joined from lines, in bytes.
 const LONGEST_JOINED: usize = 64 * 1024;
 
-/// All decoded payloads of a text.
+/// Returns all decoded payloads of a text.
 pub(super) fn children(view: &View<'_>) -> Vec<View<'static>> {
     let mut found = Vec::new();
     let (mut in_a_row, mut apart) = (0, false);
@@ -54,7 +53,7 @@ pub(super) fn children(view: &View<'_>) -> Vec<View<'static>> {
     found
 }
 
-/// A child under construction: bytes with their places in the parent.
+/// A child under construction: bytes with their offsets in the parent.
 #[derive(Default)]
 pub(super) struct Child {
     pub(super) text: Vec<u8>,
@@ -73,13 +72,13 @@ impl Child {
         self.places.push((from, to));
     }
 
-    /// The first bytes of it.
+    /// Returns its first `length` bytes.
     pub(super) fn until(&self, length: usize) -> Self {
         let text = self.text.get(..length).unwrap_or_default().to_vec();
         Self { text, places: self.places.get(..length).unwrap_or_default().to_vec() }
     }
 
-    /// The child as a view of the original text.
+    /// Returns the child as a view of the original text.
     pub(super) fn done(self, parent: &View<'_>) -> Option<View<'static>> {
         let text = String::from_utf8(self.text).ok()?;
         let home = |(from, to): (usize, usize)| {
@@ -99,7 +98,7 @@ impl Child {
     }
 }
 
-/// Where a child's lead begins: on a character's first byte.
+/// Returns the offset at which a child's lead begins, on a character boundary.
 pub(super) fn lead(bytes: &[u8], start: usize) -> usize {
     let from = start.saturating_sub(LEAD);
     let skip =
@@ -107,11 +106,11 @@ pub(super) fn lead(bytes: &[u8], start: usize) -> usize {
     from + skip
 }
 
-/// A stretch with its escapes undone, if it has any.
+/// Returns a stretch with its escapes decoded, if it has any.
 fn unescaped(view: &View<'_>, start: usize, end: usize) -> Option<View<'static>> {
     let bytes = view.bytes();
     let solid = |at: Option<usize>| at.and_then(|at| bytes.get(at)).is_some_and(u8::is_ascii_alphanumeric);
-    // The query of an address and the body of a form write a space as a plus.
+    // Queries of addresses and bodies of forms encode a space as a plus.
     let spaced = |at: usize| bytes.get(at) == Some(&b'+') && solid(at.checked_sub(1)) && solid(Some(at + 1));
     let stretch = bytes.get(start..end)?;
     let form = memchr(b'=', stretch)
@@ -125,7 +124,7 @@ fn unescaped(view: &View<'_>, start: usize, end: usize) -> Option<View<'static>>
     let (mut place, mut undone) = (start, 0);
     while place < end {
         let rest = bytes.get(place..end)?;
-        // WHY: what stands behind the sign in a form is a value, and no letter of a mailer.
+        // WHY: in a form, the text after the equals sign is a value, and not quoted-printable.
         match escape(rest).filter(|_| !(form && rest.starts_with(b"="))) {
             Some((byte, length)) => {
                 child.put(byte, place, place + length);
@@ -146,14 +145,14 @@ fn unescaped(view: &View<'_>, start: usize, end: usize) -> Option<View<'static>>
     if undone > 0 { child.done(view) } else { None }
 }
 
-/// The character that an escape at the beginning stands for, and the escape's length. Printable ASCII only.
+/// Returns the character of an escape at the beginning, and the escape's length. Printable ASCII only.
 fn escape(text: &[u8]) -> Option<(u8, usize)> {
     let hex = |from: usize, length: usize| {
         let digits = text.get(from..from + length)?;
         digits.iter().try_fold(0_u32, |value, byte| Some(value * 16 + char::from(*byte).to_digit(16)?))
     };
     let (value, length) = match text {
-        // The sign of an escape may be written as one.
+        // The escape sign may be escaped itself.
         [b'%', b'2', b'5', ..] if hex(3, 2).is_some_and(is_printable) => (hex(3, 2)?, 5),
         [b'%', ..] => (hex(1, 2)?, 3),
         [b'=', b'2'..=b'7', ..] => (hex(1, 2)?, 3),
@@ -164,7 +163,7 @@ fn escape(text: &[u8]) -> Option<(u8, usize)> {
             (u32::from_str_radix(body, 16).ok()?, length + 1)
         }
         [b'\\', b'U', ..] => (hex(2, 8)?, 10),
-        // Three digits with the base of eight.
+        // Three octal digits.
         [b'\\', high @ b'0'..=b'1', middle @ b'0'..=b'7', low @ b'0'..=b'7', ..] => {
             (u32::from(high - b'0') * 64 + u32::from(middle - b'0') * 8 + u32::from(low - b'0'), 4)
         }
@@ -206,15 +205,15 @@ fn is_printable(value: u32) -> bool {
     (0x20..=0x7e).contains(&value)
 }
 
-/// Fewest tag characters that make a hidden text.
+/// Minimum number of tag characters in a hidden text.
 const FEWEST_TAGS: usize = 4;
 
-/// Text in tag characters, which nobody sees and a model may read.
+/// Returns text in Unicode tag characters, which is invisible and readable for a model.
 pub(super) fn smuggled(text: &str) -> Option<View<'static>> {
     if text.is_ascii() {
         return None;
     }
-    // Tags, and the selectors of which there are as many as bytes: the first 16 stand elsewhere.
+    // Tag characters, and the variation selectors, one for each byte: the first 16 are in another block.
     let tag = |(place, c): (usize, char)| {
         let code = match u32::from(c) {
             code @ 0xe_0020..=0xe_007e => code - 0xe_0000,
@@ -236,7 +235,7 @@ const fn is_packed(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'/' | b'-' | b'_')
 }
 
-/// Base 64 and hexadecimal inside a stretch.
+/// Adds base64 and hexadecimal inside a stretch.
 fn packed(view: &View<'_>, start: usize, end: usize, found: &mut Vec<View<'static>>) {
     let bytes = view.bytes();
     let mut place = start;
@@ -261,7 +260,7 @@ fn packed(view: &View<'_>, start: usize, end: usize, found: &mut Vec<View<'stati
     }
 }
 
-/// True for bytes that stand in texts; `may_go_on` says that the last letter may be cut.
+/// Returns whether the bytes are text. `may_go_on` says that the last character may be truncated.
 fn readable(bytes: &[u8], may_go_on: bool) -> bool {
     let odd = bytes.iter().filter(|byte| !is_plain(**byte) && **byte < 0x80).count();
     let letters = match std::str::from_utf8(bytes) {
@@ -271,14 +270,14 @@ fn readable(bytes: &[u8], may_go_on: bool) -> bool {
     !bytes.is_empty() && letters && odd <= bytes.len() / FEW
 }
 
-/// One byte in so many may be a sign that controls a terminal.
+/// At most one byte in this many may be a control character.
 const FEW: usize = 8;
 
 const fn is_plain(byte: u8) -> bool {
     matches!(byte, b' '..=b'~' | b'\n' | b'\r' | b'\t')
 }
 
-/// True if each letter has a second byte, which is nothing: UTF-16.
+/// Returns whether the text is UTF-16 with a zero byte for each letter.
 fn is_wide(bytes: &[u8]) -> bool {
     bytes.len() >= 4
         && bytes.iter().skip(1).step_by(2).all(|byte| *byte == 0)
@@ -291,7 +290,7 @@ fn hex(body: &[u8], at: usize) -> Option<Child> {
     for (number, pair) in body.chunks_exact(2).enumerate() {
         let [high, low] = pair else { return None };
         let byte = u8::try_from(value(*high) * 16 + value(*low)).ok()?;
-        // Whether the others are letters is seen at the end.
+        // Whether the others are letters is checked at the end.
         if !is_plain(byte) && byte < 0x80 {
             return None;
         }
@@ -300,12 +299,12 @@ fn hex(body: &[u8], at: usize) -> Option<Child> {
     Some(child)
 }
 
-/// How many signs fill up base 64 at the beginning of the text.
+/// Counts the padding of base64 at the beginning of the text.
 fn padding(text: Option<&[u8]>) -> usize {
     text.unwrap_or_default().iter().take(2).take_while(|byte| **byte == b'=').count()
 }
 
-/// Base 64 undone, where `home` says where in the parent each of its signs stands.
+/// Decodes base64. `home` returns the offset in the parent of each of its characters.
 fn base64(body: &[u8], home: &dyn Fn(usize) -> usize, padding: usize) -> Option<Child> {
     let plain: Vec<u8> = body
         .iter()

@@ -1,15 +1,15 @@
-//! What the name of a column says of its cells: whose they are, or that they let somebody in.
+//! Labels of table columns: which columns hold personal data, and which hold credentials.
 
 use std::{collections::BTreeMap, ops::Range};
 
 use super::automaton::Automaton;
 use crate::Result;
 
-/// The longest name of a column, and most words of one.
+/// Maximum length of a column name in bytes, and maximum number of its words.
 pub(super) const LONGEST_HEADER: usize = 40;
 const MOST_WORDS: usize = 5;
 
-/// Names of columns that hold names of people, but of things as well: they count beside a column that only people have.
+/// Column names for names of people or of things. They count next to a column that only people have.
 const NAMES: &[&str] = &[
     "name",
     "nome",
@@ -58,8 +58,8 @@ const NAMES: &[&str] = &[
     "gosc",
 ];
 
-/// Names of columns for the part that somebody plays, which teams and things play as well: only whole names count there,
-/// beside a column that only people have.
+/// Column names for roles, which teams and things have as well. Only whole names count, next to a column that only
+/// people have.
 const ROLES: &[&str] = &[
     "owner",
     "pupil",
@@ -205,7 +205,8 @@ const ROLES: &[&str] = &[
     "고객",
 ];
 
-/// Parts of names of columns that only people have, with the label under which their cells are read; nothing: their own.
+/// Parts of column names that only people have, with the label under which their cells are read; if empty, the name of
+/// the column.
 const TELLING: &[(&str, &str)] = &[
     ("first_name", "surname"),
     ("firstname", "surname"),
@@ -414,8 +415,8 @@ const TELLING: &[(&str, &str)] = &[
     ("bday", "date of birth"),
 ];
 
-/// Words of names of columns that hold what lets somebody in, with the label under which their cells are read; nothing:
-/// their own.
+/// Words of column names for credentials, with the label under which their cells are read; if empty, the name of the
+/// column.
 const SECRETS: &[(&str, &str)] = &[
     ("password", "password"),
     ("passwords", "password"),
@@ -456,7 +457,7 @@ const SECRETS: &[(&str, &str)] = &[
     ("pin", "pin"),
 ];
 
-/// Words of names of columns that only tell about such a thing.
+/// Words of column names for facts about a credential.
 const ABOUT: &[&str] = &[
     "hash", "hashed", "changed", "change", "reset", "at", "on", "date", "expires", "expiry", "expired",
     "type", "id", "age", "policy", "length", "count", "last", "updated", "created", "strength", "limit",
@@ -464,23 +465,23 @@ const ABOUT: &[&str] = &[
     "max", "min", "used",
 ];
 
-/// Labels for the cells below the names of columns.
+/// Labels for the cells of a table.
 #[derive(Debug, Clone)]
 pub(super) struct Labels {
-    /// For each column its label; empty where nothing is told.
+    /// Label of each column; empty if it has none.
     pub(super) names: Vec<String>,
-    /// A column holds what lets somebody in.
+    /// Whether a column holds credentials.
     pub(super) secrets: bool,
 }
 
-/// The words of all lists, found in a name at once.
+/// Automaton for the words of all lists.
 pub(super) struct Headers {
     words: Automaton,
-    /// For each word what it means, and where in a name.
+    /// For each word, its meanings and the required positions in a name.
     uses: Vec<Vec<(Means, Stands)>>,
 }
 
-/// What a word in a name of a column means: its place in [`TELLING`] or [`SECRETS`], or which list it is of.
+/// Meaning of a word in a column name: its index in [`TELLING`] or [`SECRETS`], or its list.
 #[derive(Debug, Clone, Copy)]
 enum Means {
     Tells(usize),
@@ -490,7 +491,7 @@ enum Means {
     Role,
 }
 
-/// Where in a name a word must stand.
+/// Required position of a word in a column name.
 #[derive(Debug, Clone, Copy)]
 enum Stands {
     Anywhere,
@@ -498,9 +499,9 @@ enum Stands {
     Apart,
     /// At the end of a word, as in `userPassword`.
     Last,
-    /// It is the name.
+    /// The whole name.
     Alone,
-    /// The same, also with an `s` behind it.
+    /// The whole name, with or without an `s` at the end.
     Plural,
 }
 
@@ -520,12 +521,12 @@ impl Stands {
     }
 }
 
-/// What the words in a name of a column mean.
+/// Meanings of the words in a column name.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 struct Told {
-    /// The first in [`TELLING`].
+    /// First index in [`TELLING`].
     tells: Option<usize>,
-    /// The first in [`SECRETS`].
+    /// First index in [`SECRETS`].
     secret: Option<usize>,
     about: bool,
     name: bool,
@@ -533,10 +534,10 @@ struct Told {
 }
 
 impl Told {
-    /// What a column that holds secrets is read under, if it does.
+    /// Returns the label of the column if it holds credentials.
     fn hidden(self, name: &str) -> Option<&str> {
         let (word, label) = SECRETS.get(self.secret?)?;
-        // `passes` and `fails` are columns of a test; so is `pass` beside others.
+        // `passes` and `fails` are columns of a test; so is `pass` next to other words.
         let told = (*word != "pass" || name.len() <= 12) && !self.about;
         told.then_some(if label.is_empty() { name } else { label })
     }
@@ -547,7 +548,7 @@ impl Headers {
         let mut uses: BTreeMap<&str, Vec<(Means, Stands)>> = BTreeMap::new();
         let mut put = |word, means, stands| uses.entry(word).or_default().push((means, stands));
         for (number, (part, _)) in TELLING.iter().enumerate() {
-            // WHY: short parts stand inside other words, as `sin` in `business`: they must be a word of the name.
+            // WHY: short parts occur inside other words, as `sin` in `business`. They must be a whole word of the name.
             let short = part.len() <= 3 && part.is_ascii();
             put(part, Means::Tells(number), if short { Stands::Apart } else { Stands::Anywhere });
         }
@@ -567,7 +568,7 @@ impl Headers {
         Ok(Self { words: Automaton::build(&words)?, uses: uses.into_values().collect() })
     }
 
-    /// Reads a name, letter case ignored.
+    /// Reads a column name, ignoring letter case.
     fn told(&self, name: &str) -> Told {
         let mut told = Told::default();
         let first = |known: Option<usize>, number| Some(known.map_or(number, |known| known.min(number)));
@@ -586,14 +587,14 @@ impl Headers {
         told
     }
 
-    /// Labels for the cells below these names; nothing if they are no names of columns, or none tells.
+    /// Returns labels for the cells below these names; `None` if they are not column names, or none has a meaning.
     pub(super) fn labels(&self, text: &str, header: &[Range<usize>]) -> Option<Labels> {
         let (mut people, mut secrets, mut odd) = (false, false, 0);
-        // WHY: most lines that could be names tell nothing, and cost no more than this walk.
+        // WHY: most lines of possible names have no meaning, and cost only this search.
         for cell in header {
             let name = text.get(cell.clone())?;
             if !is_name(name) {
-                // WHY: one column with an unusual name must not hide what stands in the others.
+                // WHY: one column with an unusual name must not hide the others.
                 odd += 1;
                 if !may_be_name(name) || odd * 2 > header.len() {
                     return None;
@@ -614,9 +615,9 @@ impl Headers {
                 (Some((_, "")), _) => name,
                 (Some((_, label)), _) => (*label).to_owned(),
                 (None, Some(label)) => label.to_owned(),
-                // Beside a password alone, an owner or a user is a machine's as well as a person's.
+                // Next to a password alone, an owner or a user may be a machine as well as a person.
                 (None, None) if !people => String::new(),
-                // Rows for other scripts know these words themselves.
+                // Rows for other scripts contain these words themselves.
                 (None, None) if told.role && !name.is_ascii() => name,
                 (None, None) if told.name => "surname".to_owned(),
                 (None, None) if told.role => "name".to_owned(),
@@ -629,14 +630,14 @@ impl Headers {
     }
 }
 
-/// True for what may stand over a column with other signs: few digits, no address.
+/// Returns whether a text with other signs may be a column name: few digits, not an address.
 fn may_be_name(name: &str) -> bool {
     let digits = name.bytes().filter(u8::is_ascii_digit).count();
     let address = name.split('@').skip(1).any(|rest| rest.starts_with(char::is_alphanumeric));
     name.len() <= 2 * LONGEST_HEADER && digits <= 1 && !address && !name.contains("//")
 }
 
-/// True for what a column may be called.
+/// Returns whether a text may be a column name.
 fn is_name(name: &str) -> bool {
     let plain =
         |c: char| c.is_alphanumeric() || matches!(c, ' ' | '_' | '-' | '.' | '\'' | '(' | ')' | '#' | '/');

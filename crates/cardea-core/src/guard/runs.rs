@@ -1,23 +1,23 @@
-//! Where a text may be cut: the stretches that belong together, and the end of those that are too long.
+//! Finds where a text may be divided.
 //!
-//! A stretch ends at white space, unless the word before it is a single character: letters set apart by spaces belong
-//! together. A stretch of [`LONGEST_RUN`] bytes is cut, and what follows is examined on its own, so that nothing depends
-//! on text without end. Both the whole text and the stream use this one walk.
+//! A run ends at white space, unless the word before it is a single character: letters separated by spaces belong
+//! together. A run of [`LONGEST_RUN`] bytes is divided, and the rest is examined on its own, so that nothing depends on
+//! unbounded text. Whole texts and streams use the same code.
 
 use super::{bounds::LONGEST_RUN, normalize::is_dropped};
 
-/// Walks over characters and knows the stretch it is in.
+/// Tracks the run that contains the current character. Offsets are in bytes.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Runs {
-    /// Where the stretch before the current one began.
+    /// Start of the run before the current one.
     pub(super) before: usize,
-    /// Where the current stretch began.
+    /// Start of the current run.
     pub(super) start: usize,
     word: usize,
 }
 
 impl Runs {
-    /// Takes the character that begins at `place`. True if the text must be cut before it.
+    /// Takes the character that begins at `place`. Returns whether the text must be divided before it.
     pub(super) fn take(&mut self, c: char, place: usize) -> bool {
         let cut = place - self.start >= LONGEST_RUN;
         if cut {
@@ -38,15 +38,15 @@ impl Runs {
     }
 }
 
-/// True if a stretch ends in these bytes for certain: white space after two letters or digits.
+/// Returns whether a run certainly ends in these bytes: white space after two letters or digits.
 fn has_break(bytes: &[u8]) -> bool {
     let solid = u8::is_ascii_alphanumeric;
     bytes.windows(3).any(|three| matches!(three, [a, b, b' ' | b'\n'] if solid(a) && solid(b)))
 }
 
-/// The pieces of a text that are examined on their own, with their places.
+/// Returns the sections of a text that are examined on their own, with their offsets.
 pub(super) fn sections(text: &str) -> Vec<(usize, &str)> {
-    // WHY: most texts have a break in each half of the longest stretch, so that none is cut, and those are quick to see.
+    // WHY: most texts have a break in each half of the longest run, so none is divided, and this is fast to check.
     let mut halves = text.as_bytes().chunks_exact(LONGEST_RUN / 2);
     if text.len() < LONGEST_RUN || halves.all(has_break) {
         return vec![(0, text)];

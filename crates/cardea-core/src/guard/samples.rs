@@ -1,11 +1,12 @@
-//! Fills the samples of the table: `{alnum:20}` and the like become made-up text, `{sum:###-##}` digits that add up.
+//! Fills the samples of the table: `{alnum:20}` and similar templates become generated text, `{sum:###-##}` becomes
+//! digits with a valid checksum.
 //!
-//! No sample in the repository is a whole key: bodies are made here, from the row's name, so that nothing in the table
-//! can be live and no scanner of the repository has a reason to stop.
+//! No sample in the repository is a complete key. Bodies are generated from the row's name, so the table cannot contain
+//! a live key, and secret scanners have nothing to report.
 
 use super::{Engine, Profile, Surface, table::Pattern};
 
-/// A small generator of made-up bodies; the same name gives the same text.
+/// A generator of sample text. The same name gives the same text.
 pub(super) struct Maker(u64);
 
 impl Maker {
@@ -27,7 +28,7 @@ impl Maker {
         (0..length).map(|_| signs[self.below(signs.len())]).collect()
     }
 
-    /// Fills all braces of a sample.
+    /// Fills all templates of a sample.
     pub(super) fn fill(&mut self, sample: &str, pattern: &Pattern) -> String {
         const UPPER: &str = "ABCDEFGHIJKLMNOPQRSTUVWXYZ";
         const LOWER: &str = "abcdefghijklmnopqrstuvwxyz";
@@ -59,7 +60,7 @@ impl Maker {
                 "nl" => out.push('\n'),
                 "wif" => out += &self.wallet_key(),
                 "sum" => out += &self.sum(body, pattern),
-                // Not one of ours: it belongs to the sample.
+                // Not a template: it belongs to the sample.
                 _ => out += &format!("{{{name}}}"),
             }
             rest = after;
@@ -67,7 +68,7 @@ impl Maker {
         out + rest
     }
 
-    /// A private key in base 58 with the sum of its own bytes behind it.
+    /// Generates a private key in base 58 with a valid checksum.
     fn wallet_key(&mut self) -> String {
         use aws_lc_rs::digest::{SHA256, digest};
         let mut bytes = vec![0x80];
@@ -106,7 +107,7 @@ impl Maker {
     }
 }
 
-/// The people that the strict profile finds in a text.
+/// Returns the people that the strict profile finds in a text.
 pub(super) fn people(text: &str) -> Vec<String> {
     let strict = Profile { second_look: None, ..Profile::built_in("strict").unwrap() };
     let findings = Engine::new(&strict).unwrap().scan(text, Surface::User).findings;
@@ -167,7 +168,7 @@ mod tests {
         assert!(wrong.is_empty(), "{} samples:\n{}", wrong.len(), wrong.join("\n"));
     }
 
-    /// JSON inside a string, once and twice, as logs, code and commands have it.
+    /// JSON inside a string, escaped once and twice, as in logs, code and commands.
     #[test]
     fn what_is_found_between_quotes_is_found_where_strokes_stand_before_them() {
         let detectors = Detectors::shared().unwrap();
@@ -227,7 +228,7 @@ mod tests {
         let detectors = Detectors::shared().unwrap();
         let (mut wrong, mut tried) = (Vec::new(), 0);
         let leaks = [Family::Personal, Family::Credential];
-        // They begin or end with a word that could as well be one of code.
+        // They begin or end with a word that could as well be part of code.
         let others = ["gps_pair", "vehicle_plate_field", "stripe_client_secret", "password_changed"];
         let judged = |one: &&Pattern| leaks.contains(&one.family) && !others.contains(&one.row.id.as_str());
         for pattern in detectors.patterns().iter().filter(judged) {
@@ -264,7 +265,7 @@ mod tests {
         assert!(tried > 300 && wrong.is_empty(), "{} of {tried}:\n{}", wrong.len(), wrong.join("\n"));
     }
 
-    /// Rows have few samples each; these are the many ways in which letters, forms and calls bring somebody up.
+    /// Rows have few samples each. These are the many ways in which letters, forms and calls introduce a person.
     #[test]
     fn people_are_found_however_a_sentence_brings_them_up() {
         let strict =
@@ -334,7 +335,7 @@ mod tests {
         assert!(rows.iter().all(|pattern| !pattern.row.keywords.is_empty() || pattern.row.tokens.is_some()));
     }
 
-    /// Texts that are made to keep one row busy: what wakes it, its samples, and what almost is one, over and over.
+    /// Texts designed to keep one row busy: its keywords, its samples, and near misses, repeated.
     fn hostile(pattern: &Pattern) -> Vec<String> {
         let mut maker = Maker::new(&pattern.row.id);
         let mut pieces: Vec<String> = pattern.row.keywords.iter().take(3).cloned().collect();
@@ -348,8 +349,8 @@ mod tests {
         pieces.iter().flat_map(joined).filter(|piece| !piece.is_empty()).collect()
     }
 
-    /// Every regex is linear in what it is given (its engine promises that), so what must be shown is that twice the
-    /// text gives the rows together no more than twice the bytes, and no more than so many for each byte of text.
+    /// Every regex takes linear time (its engine guarantees that). So the test shows that twice the text gives the rows
+    /// in total at most twice the bytes, and at most a constant number for each byte of text.
     #[test]
     fn no_row_can_be_made_to_work_more_than_linearly() {
         const SIZE: usize = 1 << 10;
@@ -363,7 +364,7 @@ mod tests {
         let (mut texts, mut worst) = (0, (0, String::new()));
         for pattern in detectors.patterns() {
             for piece in hostile(pattern) {
-                // Both end alike, since an end may be read in one more way.
+                // Both end alike, since the end of a text may be read in an additional way.
                 let half = piece.repeat(SIZE / piece.len() + 1);
                 let text = half.repeat(2);
                 let ((once, _), (twice, found)) = (worked(&half), worked(&text));

@@ -1,8 +1,8 @@
-//! A text as it is meant to be read, beside the text as it is written: quotes without the strokes that JSON inside a string
-//! puts before them, and HTML without its tags.
+//! Converts a text from its source form to the form that a reader sees: quotes without the backslashes of a JSON
+//! string, and HTML without tags.
 //!
-//! INVARIANT: each byte depends on few bytes around it, and what more text could still change at the end is left out, so
-//! that a stream is read as the whole is.
+//! INVARIANT: each byte depends on a few bytes around it, and the end that further text could change is left out. So a
+//! stream gives the same result as the whole text.
 
 use std::ops::Range;
 
@@ -10,29 +10,29 @@ use memchr::{memchr, memchr_iter, memchr2, memchr3, memmem};
 
 use super::normalize::View;
 
-/// Strokes before a quote, four levels deep.
+/// Maximum number of backslashes before a quote: four levels.
 const MOST_STROKES: usize = 15;
 
-/// A text read in another way.
+/// A converted text.
 pub(super) struct Shown {
     pub(super) view: View<'static>,
-    /// What begins from this place of the source on may be read otherwise with more text.
+    /// Offset in the source from which on further text can change the result.
     pub(super) until: usize,
 }
 
-/// All such readings of a text, to which more may be added.
+/// Returns all conversions of a text. `more` says that further text may follow.
 pub(super) fn shown(view: &View<'_>, more: bool) -> Vec<Shown> {
     let bare = unescaped(view, more);
     let read = without_tags(bare.as_ref().map_or(view, |bare| &bare.view), more);
     bare.into_iter().chain(read).collect()
 }
 
-/// Bytes with their places in the source.
+/// Bytes with their offsets in the source.
 struct Made<'a, 'v> {
     from: &'a View<'v>,
     text: Vec<u8>,
     source: Vec<(u32, u32)>,
-    /// The last byte that is no white space.
+    /// The last byte that is not white space.
     last: Option<u8>,
 }
 
@@ -56,7 +56,7 @@ impl<'a, 'v> Made<'a, 'v> {
         }
     }
 
-    /// Takes back what stands at the end.
+    /// Removes bytes at the end.
     fn trim(&mut self, ends: impl Fn(u8) -> bool) {
         let length = self.text.iter().rposition(|byte| !ends(*byte)).map_or(0, |at| at + 1);
         self.text.truncate(length);
@@ -69,7 +69,7 @@ impl<'a, 'v> Made<'a, 'v> {
     }
 }
 
-/// The text without strokes before its quotes, if there are some.
+/// Returns the text without backslashes before quotes, if there are any.
 fn unescaped(view: &View<'_>, more: bool) -> Option<Shown> {
     let bytes = view.bytes();
     let is_quote = |at: usize| matches!(bytes.get(at), Some(b'"' | b'\''));
@@ -91,36 +91,35 @@ fn unescaped(view: &View<'_>, more: bool) -> Option<Shown> {
     made.done(usize::MAX)
 }
 
-/// A longer tag is none.
+/// Maximum length of a tag, in bytes.
 const LONGEST_TAG: usize = 200;
 
-/// White space between two elements of which the second is the value of the first.
+/// Maximum length of the white space between two elements, the second of which is the value of the first.
 const LONGEST_INDENT: usize = 64;
 
-/// A longer entity for a space is none.
+/// Maximum length of an entity for a space, in bytes.
 const LONGEST_ENTITY: usize = 8;
 
-/// What people see in the place of a tag.
+/// What a reader sees in place of a tag.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Place {
-    /// Something else begins.
+    /// A separator.
     Space,
-    /// The end of a line.
+    /// A line end.
     Line,
-    /// A row of a table begins.
+    /// The beginning of a table row.
     Row,
-    /// A cell begins: white space before it ends no line.
+    /// The beginning of a cell. White space before it does not end a line.
     Cell,
-    /// It ends.
+    /// The end of a cell.
     Ends,
-    /// What stood there was a name.
+    /// The end of a name.
     Name,
-    /// Its value, if it stands right behind it; else something to be filled in.
+    /// A value, if it directly follows; otherwise a stand-in to fill in.
     Value,
 }
 
-/// Tags that are no words for something to be filled in, as `<password>`: with a stroke where the closing one says something
-/// else.
+/// Tags that are not stand-ins such as `<password>`. A slash marks those whose closing tag has another meaning.
 const TAGS: &[(Place, &[&str])] = &[
     (
         Place::Space,
@@ -163,13 +162,13 @@ const TAGS: &[(Place, &[&str])] = &[
     (Place::Value, &["value", "string"]),
 ];
 
-/// What a tag is, and its length.
+/// A tag and its length.
 enum Tag {
     None,
-    /// More text may make it one.
+    /// Further text may make it a tag.
     Begun,
     Is(Place, usize),
-    /// An element with attributes, and the length of what names it.
+    /// An element with attributes, and the length of its name.
     Named(usize, usize),
 }
 
@@ -178,10 +177,10 @@ fn place(name: &str) -> Option<Place> {
     of(name).or_else(|| name.strip_prefix('/').and_then(of))
 }
 
-/// The tag at the beginning of a text.
+/// Returns the tag at the beginning of a text.
 fn tag(rest: &[u8], more: bool) -> Tag {
     let head = rest.get(..LONGEST_TAG).unwrap_or(rest);
-    // What may still grow into a tag, as far as it is here.
+    // Text that may still become a tag, as far as it is present.
     let begun =
         || if more && head.len() == rest.len() && head.len() < LONGEST_TAG { Tag::Begun } else { Tag::None };
     let opens = |sign: &[u8]| head.starts_with(sign);
@@ -221,7 +220,7 @@ fn tag(rest: &[u8], more: bool) -> Tag {
     }
 }
 
-/// An entity for a space, or the end of a marked section.
+/// Returns an entity for a space, or the end of a CDATA section.
 fn sign(rest: &[u8], more: bool) -> Tag {
     const SPACES: [&[u8]; 7] = [b"&nbsp;", b"&#160;", b"&#xa0;", b"&#xA0;", b"&ensp;", b"&emsp;", b"]]>"];
     match SPACES.iter().find(|space| rest.starts_with(space)) {
@@ -233,7 +232,7 @@ fn sign(rest: &[u8], more: bool) -> Tag {
     }
 }
 
-/// The text without tags of HTML, and with elements of XML without their attributes, if there are some.
+/// Returns the text without HTML tags and without attributes of XML elements, if there are any.
 fn without_tags(view: &View<'_>, more: bool) -> Option<Shown> {
     let bytes = view.bytes();
     memchr(b'<', bytes)?;
@@ -272,7 +271,7 @@ fn without_tags(view: &View<'_>, more: bool) -> Option<Shown> {
     made.done(until)
 }
 
-/// The tables of HTML as lines of cells, if there are some.
+/// Returns the HTML tables as lines of cells, if there are any.
 pub(super) fn tables(view: &View<'_>) -> Option<View<'static>> {
     let is_row =
         |at: usize| view.bytes().get(at + 1..at + 3).is_some_and(|name| name.eq_ignore_ascii_case(b"tr"));
@@ -288,7 +287,7 @@ impl Made<'_, '_> {
         self.source.extend(std::iter::repeat_n(home, text.len()));
     }
 
-    /// Writes down what people see in the place of a tag.
+    /// Appends what a reader sees in place of a tag.
     fn show(&mut self, place: Place, tag: Range<usize>) {
         if matches!(place, Place::Cell | Place::Ends | Place::Value) {
             self.trim(|byte| byte.is_ascii_whitespace());
@@ -298,7 +297,7 @@ impl Made<'_, '_> {
         let text = match place {
             Place::Row if self.text.ends_with(b"\n") => "| ",
             Place::Row => "\n| ",
-            // A value may stand behind.
+            // A value may follow.
             _ if last == Some(b':') && !blank => " ",
             _ if last == Some(b':') => "",
             Place::Ends => " |",

@@ -1,4 +1,4 @@
-//! From what detectors saw to findings and masks, left to right: the same walk for a whole text and for a stream.
+//! Converts detections to findings and masks, from left to right. Whole texts and streams use the same code.
 
 use std::collections::HashMap;
 
@@ -10,20 +10,20 @@ use super::{
     verdict::{Action, Family, Finding, Surface},
 };
 
-/// Walks over findings in the order of their place and keeps those that no better one covers.
+/// Takes detections ordered by position, and keeps those that no better one covers.
 pub(super) struct Sieve {
     surface: Surface,
     /// Kept findings that may still cover a later one, with their rank.
     open: Vec<(Finding, u8)>,
-    /// Up to here the text is already behind a placeholder.
+    /// End of the text that is already masked.
     masked_to: usize,
 }
 
-/// A stretch of text to replace.
+/// A range to replace.
 pub(super) struct Mask {
     pub(super) start: usize,
     pub(super) end: usize,
-    /// The whole value that was found: a mask may be only the rest of it, where another one covers its head.
+    /// Range of the whole value. The mask may cover only the rest of it if another one covers its beginning.
     pub(super) value: std::ops::Range<usize>,
     pub(super) label: std::sync::Arc<str>,
 }
@@ -33,7 +33,7 @@ impl Sieve {
         Self { surface, open: Vec::new(), masked_to: 0 }
     }
 
-    /// Sorts what was seen into the order in which [`Sieve::take`] wants it.
+    /// Sorts detections into the order that [`Sieve::take`] requires.
     pub(super) fn order(&self, choices: &Choices, seen: &mut [Seen]) {
         let action = |one: &Seen| one.forced.unwrap_or(choices.of(one.kind, self.surface).action);
         seen.sort_by(|a, b| {
@@ -45,7 +45,7 @@ impl Sieve {
         });
     }
 
-    /// Takes the next one. Says what is reported and what is masked because of it.
+    /// Takes the next detection. Returns what is reported and what is masked because of it.
     pub(super) fn take(
         &mut self,
         (choices, kinds): (&Choices, &Catalogue),
@@ -59,7 +59,7 @@ impl Sieve {
         };
         self.open.retain(|(kept, _)| kept.span.end > seen.span.start);
         let facts = kinds.facts(seen.kind)?;
-        // A key inside an e-mail address is part of it; a key inside an attack is still a key.
+        // A key inside an e-mail address is part of the address; a key inside an attack is still a key.
         let leaks = |family| matches!(family, Family::Personal | Family::Credential);
         let alike = |family| family == facts.family || (leaks(family) && leaks(facts.family));
         let covered = self.open.iter().any(|(kept, rank)| {
@@ -91,10 +91,10 @@ impl Sieve {
     }
 }
 
-/// Writes `text` (which begins at `base` of the whole) into `out`, with masks in their places.
+/// Appends `text`, which begins at offset `base` of the whole text, to `out`, with its masks applied.
 pub(super) fn splice(text: &str, base: usize, masks: &[Mask], names: &mut Masks, out: &mut String) {
     let mut at = 0;
-    // WHY: a text can be the same value over and over, and to name one costs a keyed digest.
+    // WHY: a text can repeat one value, and each placeholder costs a keyed digest.
     let mut named: HashMap<(&str, &str), String> = HashMap::new();
     for mask in masks {
         let (start, end) = (mask.start.saturating_sub(base), mask.end.saturating_sub(base));

@@ -1,17 +1,17 @@
-//! Walks over the stretches of a text that white space sets apart, and knows what each of them is made of: nearly all
-//! hold nothing that would have to be read in another way, and one look for each byte tells.
+//! Divides a text at white space into stretches, and records which kinds of bytes each one contains. One lookup per
+//! byte shows that nearly all of them need no further decoding.
 
-/// Bytes of a word with the space behind it, about.
+/// Approximate length of a word with its space, in bytes.
 const USUAL: usize = 5;
 
 /// White space.
 const SPACE: u8 = 1;
-/// A sign with which an escape begins.
+/// A byte that begins an escape.
 pub(super) const ESCAPE: u8 = 2;
-/// A sign that stands for a letter.
+/// A sign that can replace a letter.
 pub(super) const LEET: u8 = 4;
 
-/// What each byte is.
+/// Kind of each byte.
 const MADE: [u8; 256] = {
     let (mut made, mut byte) = ([0; 256], 0);
     while byte < 256 {
@@ -33,7 +33,7 @@ fn made_of(byte: u8) -> u8 {
     MADE.get(usize::from(byte)).copied().unwrap_or_default()
 }
 
-/// A stretch without white space.
+/// A stretch of text without white space.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Stretch {
     pub(super) start: usize,
@@ -42,7 +42,7 @@ pub(super) struct Stretch {
 }
 
 impl Stretch {
-    /// All of a text.
+    /// Returns all stretches of a text.
     pub(super) fn all(bytes: &[u8]) -> Vec<Self> {
         let (mut found, mut place) = (Vec::with_capacity(bytes.len() / USUAL), 0);
         while let Some(stretch) = Self::next(bytes, place) {
@@ -52,7 +52,7 @@ impl Stretch {
         found
     }
 
-    /// The next one at or after a place.
+    /// Returns the next stretch at or after an offset.
     fn next(bytes: &[u8], from: usize) -> Option<Self> {
         let start = from + bytes.get(from..)?.iter().position(|byte| made_of(*byte) != SPACE)?;
         let (rest, mut made) = (bytes.get(start..)?, 0);
@@ -64,7 +64,7 @@ impl Stretch {
         Some(Self { start, end, made })
     }
 
-    /// True if it holds a sign of this kind.
+    /// Returns whether it contains a byte of this kind.
     pub(super) const fn has(self, kind: u8) -> bool {
         self.made & kind != 0
     }

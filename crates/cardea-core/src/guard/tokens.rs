@@ -1,47 +1,47 @@
-//! Which words wake a row of the table.
+//! Conditions on the words that wake a row of the table.
 
 use serde::Deserialize;
 
-/// Which words wake a row.
+/// Conditions on a word that wakes a row.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Tokens {
     /// Possible first bytes, such as `A-Z13`.
     pub(super) first: String,
-    /// Length of the first stretch of letters and digits, from and to.
+    /// Minimum and maximum length of the first run of letters and digits.
     pub(super) length: (usize, usize),
-    /// What may come after that stretch; anything if left out. `$` stands for the end of the text.
+    /// Bytes that may follow this run; any if absent. `$` stands for the end of the text.
     #[serde(default)]
     pub(super) next: String,
-    /// What may come after that byte, if anything does; anything if left out.
+    /// Bytes that may follow that byte, if there is one; any if absent.
     #[serde(default)]
     pub(super) then: String,
-    /// The stretch is made of digits only.
+    /// The run consists of digits only.
     #[serde(default)]
     pub(super) number: bool,
-    /// The regex begins this many bytes before it: letters, and a space.
+    /// The regex begins this many bytes before the word: letters, and a space.
     #[serde(default)]
     pub(super) ahead: usize,
 }
 
 impl Tokens {
-    /// True if a word may begin with this byte.
+    /// Returns whether a word may begin with this byte.
     pub(super) fn begins(&self, byte: u8) -> bool {
         in_set(&self.first, byte)
     }
 
-    /// True if this byte (or the end) may follow the first stretch.
+    /// Returns whether this byte (or the end) may follow the first run.
     pub(super) fn goes_on(&self, byte: Option<u8>) -> bool {
         self.next.is_empty() || byte.map_or_else(|| self.next.contains('$'), |byte| in_set(&self.next, byte))
     }
 
-    /// True if this byte may follow that one.
+    /// Returns whether this byte may follow that one.
     pub(super) fn goes_further(&self, byte: u8) -> bool {
         self.then.is_empty() || in_set(&self.then, byte)
     }
 }
 
-/// Sets are written as in a regex class: `A-Z`, single bytes, a `-` at the end for itself.
+/// Tests a set, which is written as in a regex class: `A-Z`, single bytes, and a final `-` for itself.
 fn in_set(set: &str, byte: u8) -> bool {
     let mut rest = set.as_bytes();
     loop {

@@ -1,23 +1,23 @@
-//! Remembers what each row has looked at, so that none looks at the same place twice.
+//! Records the places that each row has examined, so that none is examined twice.
 
 use std::ops::Range;
 
-/// What a row need not look at again. Places are as [`tried_at`] makes them.
+/// State of one row. Places are made by [`tried_at`].
 #[derive(Clone, Default)]
 pub(super) struct Looked {
-    /// The place that it last looked from.
+    /// The last place that it examined.
     pub(super) place: u32,
-    /// The value for which its labels were last looked at.
+    /// The value whose labels were examined last.
     pub(super) asked: u32,
-    /// What its last grown finding covers.
+    /// Range that its last extended finding covers.
     pub(super) grown: Range<u32>,
 }
 
-/// The same for all rows.
+/// State of all rows.
 ///
-/// WHY: there are hundreds of rows and most texts wake a few, so only those get a place.
+/// WHY: there are hundreds of rows and most texts wake a few, so only those get an entry.
 pub(super) struct Tried {
-    /// Where the row's own stands, plus one.
+    /// Index of the row's entry, plus one.
     places: Vec<u16>,
     looked: Vec<Looked>,
 }
@@ -36,13 +36,13 @@ impl Tried {
         self.looked.get_mut(usize::from(*place) - 1)
     }
 
-    /// A walk over the text begins anew.
+    /// Resets the places before another pass over the text.
     pub(super) fn forget_places(&mut self) {
         self.looked.iter_mut().for_each(|looked| looked.place = 0);
     }
 }
 
-/// A place in a text as [`Tried`] has it.
+/// Converts an offset to the form that [`Tried`] stores.
 pub(super) fn tried_at(place: usize) -> u32 {
     u32::try_from(place).unwrap_or(u32::MAX - 1) + 1
 }
