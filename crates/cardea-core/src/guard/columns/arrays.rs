@@ -1,5 +1,5 @@
-//! Tables in JSON: arrays of rows, under the names in the first row or in a list beside them, and values with a name beside
-//! them.
+//! Tables in JSON: arrays of rows with column names in the first row or in a list next to them, and values with a name
+//! next to them.
 
 use std::ops::Range;
 
@@ -12,18 +12,18 @@ use crate::guard::{
     value::Parts,
 };
 
-/// So many lists of names, and of tables without names, are known at a time.
+/// Maximum number of lists of names, and of tables without names, that are kept at a time.
 const MOST: usize = 64;
 
-/// How answers name the member that holds the name of a column or of a value.
+/// Members that hold the name of a column or a value, in answers of common services.
 const NAME: [&str; 10] =
     ["name", "Name", "label", "field", "title", "column", "column_name", "columnName", "key", "Key"];
 
-/// How they name the member that holds the value.
+/// Members that hold the value.
 const VALUE: [&str; 2] = ["value", "Value"];
 
-/// Hands over the cells of all tables of a value under their labels, as [`super::columns`] does for a text. The view is of
-/// the text that the value was written down in, with its parts in these places.
+/// Calls back with the cells of all tables of a value under their labels, as [`super::columns`] does for a text. The
+/// view is of the text that the value was converted to; the ranges are those of its parts.
 pub(in super::super) fn arrays(
     read: Parts<'_>,
     view: &View<'_>,
@@ -38,7 +38,7 @@ pub(in super::super) fn arrays(
     walk.made.hand_over()
 }
 
-/// True if a value holds an array of arrays, or a value with a name beside it.
+/// Returns whether a value contains an array of arrays, or a value with a name next to it.
 pub(in super::super) fn has_cells(value: &Value) -> bool {
     match value {
         Value::Array(items) => items.first().is_some_and(Value::is_array) || items.iter().any(has_cells),
@@ -49,7 +49,7 @@ pub(in super::super) fn has_cells(value: &Value) -> bool {
     }
 }
 
-/// Names that may be those of a table's columns, with the labels that they give.
+/// Possible column names of a table, with their labels.
 struct Names {
     count: usize,
     labels: Option<Labels>,
@@ -58,19 +58,19 @@ struct Names {
 struct Walk<'p, 'a, 'v, 'r> {
     parts: std::slice::Iter<'p, Range<usize>>,
     made: Made<'a, 'v, 'r>,
-    /// What no object around it has put together yet.
+    /// Names and tables that no enclosing object has joined yet.
     names: Vec<Names>,
     tables: Vec<Vec<Vec<Range<usize>>>>,
 }
 
 impl Walk<'_, '_, '_, '_> {
-    /// Where the next part stands in the view.
+    /// Returns the range of the next part in the view.
     fn part(&mut self) -> Range<usize> {
         let part = self.parts.next().cloned().unwrap_or_default();
         self.made.view.forth(part.start)..self.made.view.forth(part.end)
     }
 
-    /// Walks over a value. Gives the place of its text: its own, or that of the name in an object.
+    /// Visits a value. Returns the range of its text: its own, or that of the name in an object.
     fn value(&mut self, value: &Value) -> Option<Range<usize>> {
         match value {
             Value::String(_) | Value::Number(_) => Some(self.part()),
@@ -121,7 +121,7 @@ impl Walk<'_, '_, '_, '_> {
         Some(())
     }
 
-    /// Reads the tables since a place whose names stand in the same object, or in their first row.
+    /// Reads the tables since a mark whose names are in the same object, or in their first row.
     fn settle(&mut self, (names, tables): (usize, usize)) -> Option<()> {
         let mut without = Vec::new();
         for rows in self.tables.split_off(tables) {
@@ -139,7 +139,7 @@ impl Walk<'_, '_, '_, '_> {
                 self.read(&labels, &rows)?;
             }
         }
-        // INVARIANT: what the objects around look at again is bounded.
+        // INVARIANT: the number that enclosing objects examine again is bounded.
         self.tables.extend(without.into_iter().take(MOST));
         self.names.truncate(names + MOST);
         Some(())

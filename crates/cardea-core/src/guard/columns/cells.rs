@@ -1,22 +1,22 @@
-//! Cells of a row: what stands between the signs that part them, or in brackets.
+//! Divides rows into cells, by separators or in brackets.
 
 use std::ops::Range;
 
 use super::LONGEST_HEADER;
 
-/// Most cells above columns that are longer than a name.
+/// Maximum number of cells in a header that are longer than a name.
 const MOST_LONG: usize = 1;
 
-/// Cells of a line, without the quotes and spaces around them.
+/// Iterator over the cells of a line, without quotes and spaces around them.
 pub(super) struct Cells<'t> {
     line: &'t str,
     base: usize,
     sign: char,
-    /// Where the next cell begins; nothing behind the last.
+    /// Start of the next cell; `None` after the last.
     from: Option<usize>,
-    /// A line that ends outside of quotes ends the row.
+    /// Whether a line end outside quotes ends the row.
     lines: bool,
-    /// Where the row ended, and whether that was inside quotes.
+    /// End of the row, and whether it was inside quotes.
     end: usize,
     open: bool,
 }
@@ -30,18 +30,18 @@ impl<'t> Cells<'t> {
         let trimmed = line.trim_start();
         let begins = trimmed.strip_prefix('|').unwrap_or(trimmed);
         let ends = begins.trim_end();
-        // The last stroke ends the row where the first begins it; elsewhere it stands before an empty cell.
+        // A final bar ends the row if a bar begins it; otherwise an empty cell follows it.
         let whole =
             if begins.len() < trimmed.len() { ends.strip_suffix('|').unwrap_or(ends) } else { begins };
         cells(whole, base + line.len() - begins.len())
     }
 
-    /// The same for a row whose quotes may hold ends of lines; more text may stand behind it.
+    /// Does the same for a row whose quotes may contain line ends, and which other text may follow.
     pub(super) fn over_lines(text: &'t str, base: usize, sign: char) -> Self {
         Self { lines: true, ..Self::of(text, base, sign) }
     }
 
-    /// Puts the cells in the place of those that are there; one more than so many at most. True if the line ends inside
+    /// Replaces `cells` by the cells of the line, up to one more than `count`. Returns whether the line ends inside
     /// quotes.
     pub(super) fn at_most(mut self, count: usize, cells: &mut Vec<Range<usize>>) -> bool {
         cells.clear();
@@ -49,14 +49,14 @@ impl<'t> Cells<'t> {
         self.open
     }
 
-    /// As many of its cells, where it ended, and whether that was outside of quotes.
+    /// Does the same. Returns the end of the row, and whether it was outside quotes.
     pub(super) fn row(mut self, count: usize, cells: &mut Vec<Range<usize>>) -> (usize, bool) {
         cells.clear();
         cells.extend(self.by_ref().take(count.saturating_add(1)));
         (self.base + self.from.unwrap_or(self.end), !self.open && self.from.is_none())
     }
 
-    /// The same for names of columns, if there are several and each is short enough.
+    /// Does the same for column names. Returns whether there are several and each is short enough.
     pub(super) fn names(self, cells: &mut Vec<Range<usize>>) -> bool {
         cells.clear();
         let mut long = 0;
@@ -71,7 +71,7 @@ impl<'t> Cells<'t> {
         cells.len() > 1
     }
 
-    /// The last cell, which ends here.
+    /// Returns the last cell, which ends here.
     fn last(&mut self, from: usize, to: usize) -> Range<usize> {
         (self.from, self.end) = (None, to);
         bare(self.line, from, to, self.base)
@@ -92,7 +92,7 @@ impl Iterator for Cells<'_> {
                 (Some(open), c) if c == open => {
                     let next = signs.peek().map(|(_, next)| *next);
                     if next == Some(open) {
-                        // Two of them are one, inside.
+                        // Two adjacent quotes are one inside the cell.
                         signs.next();
                     } else if !(escaped && next.is_some_and(|next| goes_on(next, self.sign))) {
                         quote = None;
@@ -113,7 +113,8 @@ impl Iterator for Cells<'_> {
     }
 }
 
-/// False for what stands behind a cell. A stroke before a quote is part of the cell there, as the end of a path.
+/// Returns false for a character after a cell. A backslash before a quote is then part of the cell, as at the end of a
+/// path.
 fn goes_on(next: char, sign: char) -> bool {
     next != sign && !matches!(next, ')' | '\n' | '\r')
 }
@@ -126,8 +127,8 @@ fn bare(line: &str, from: usize, to: usize, base: usize) -> Range<usize> {
     base + start..base + end.max(start)
 }
 
-/// What stands in the next round brackets, which open within so many bytes, or up to the end of the text; quotes may hold
-/// brackets of their own.
+/// Returns the range inside the next round brackets, which must open within this many bytes, or to the end of the text.
+/// Quotes may contain brackets.
 pub(super) fn brackets(text: &str, from: usize, within: usize) -> Option<Range<usize>> {
     let rest = text.as_bytes().get(from..)?;
     let open = rest.iter().take(within).position(|byte| *byte == b'(')? + 1;
@@ -145,14 +146,15 @@ pub(super) fn brackets(text: &str, from: usize, within: usize) -> Option<Range<u
     Some(from + open..from + open + end.unwrap_or(body.len()))
 }
 
-/// False for most lines of prose, at the cost of looking for their first and last sign. Markdown fills its cells with spaces.
+/// Returns false for most lines of prose, by a search for the first and last separator only. Markdown pads its cells
+/// with spaces.
 pub(super) fn may_be_header(line: &str, sign: char) -> bool {
     let short = |cell: usize| sign == '|' || cell <= LONGEST_HEADER + 8;
     let (first, last) = (line.find(sign), line.rfind(sign));
     first.is_some_and(short) && last.is_some_and(|last| short(line.len() - last))
 }
 
-/// True for what stands before the brackets of a row: the word for it, commas, white space.
+/// Returns whether a text can precede the brackets of a row: the keyword, commas, white space.
 pub(super) fn is_between_rows(gap: &str) -> bool {
     let mut words = gap.split(|c: char| !c.is_alphanumeric()).filter(|word| !word.is_empty());
     let word = words
@@ -161,8 +163,8 @@ pub(super) fn is_between_rows(gap: &str) -> bool {
     word && words.next().is_none() && !gap.contains(';')
 }
 
-/// What a `select` behind names gives for them, in a text of small letters: to the end of the statement, of its line, or to
-/// where it is taken from.
+/// Returns the range of the values that a `select` gives for column names, in a text in lower case: to the end of the
+/// statement or of its line, or to `from`.
 pub(super) fn selected(small: &str) -> Option<Range<usize>> {
     let behind = small.trim_start().strip_prefix("select ")?;
     let start = small.len() - behind.len();

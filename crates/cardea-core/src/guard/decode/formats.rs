@@ -1,24 +1,24 @@
-//! Texts as formats write them: encoded words of mail headers, folded lines of calendars, bytes as numbers.
+//! Decodes text in formats: encoded words of mail headers, folded lines of calendars, bytes as numbers.
 
 use memchr::memmem;
 
 use super::{Child, escape, is_plain};
 use crate::guard::normalize::View;
 
-/// Fewest bytes that are written as numbers.
+/// Minimum number of bytes that are written as numbers.
 const FEWEST_NUMBERS: usize = 8;
 
-/// Longest name of a character set.
+/// Maximum length of the name of a character set.
 const LONGEST_NAME: usize = 40;
 
-/// All of them. Each byte of the text goes into at most one child of each kind.
+/// Adds all of them. Each byte of the text is in at most one child of each kind.
 pub(super) fn of(view: &View<'_>, found: &mut Vec<View<'static>>) {
     found.extend(encoded_words(view));
     found.extend(unfolded(view));
     numbers(view, found);
 }
 
-/// Where the text of an encoded word begins whose first byte stands here: `=?UTF-8?Q?`.
+/// Returns where the text begins of an encoded word that begins at `at`: `=?UTF-8?Q?`.
 fn word_begin(bytes: &[u8], at: usize) -> Option<usize> {
     let rest = bytes.get(at..)?.strip_prefix(b"=?")?;
     let in_name = |byte: &&u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'*');
@@ -26,7 +26,7 @@ fn word_begin(bytes: &[u8], at: usize) -> Option<usize> {
     matches!(rest.get(name..), Some([b'?', b'Q' | b'q', b'?', ..])).then_some(at + 2 + name + 3)
 }
 
-/// Encoded words of mail headers (RFC 2047), put together.
+/// Joins the encoded words of mail headers (RFC 2047).
 fn encoded_words(view: &View<'_>) -> Option<View<'static>> {
     let bytes = view.bytes();
     memmem::find(bytes, b"?Q?").or_else(|| memmem::find(bytes, b"?q?"))?;
@@ -35,7 +35,7 @@ fn encoded_words(view: &View<'_>) -> Option<View<'static>> {
     while let Some(at) = memmem::find(bytes.get(from..)?, b"=?").map(|at| from + at) {
         from = at + 2;
         let Some(begin) = word_begin(bytes, at) else { continue };
-        // White space between two of them is none of the text.
+        // White space between two encoded words is not part of the text.
         if last.is_some_and(|last| bytes.get(last..at).is_some_and(|gap| !gap.trim_ascii().is_empty())) {
             child.put(b'\n', at, at);
         }
@@ -58,7 +58,7 @@ fn encoded_words(view: &View<'_>) -> Option<View<'static>> {
     if child.text.is_empty() { None } else { child.done(view) }
 }
 
-/// Calendars and cards, whose lines go on behind a line's end with one blank (RFC 5545, RFC 6350).
+/// Unfolds calendars and contact cards, whose lines continue after a line end and one blank (RFC 5545, RFC 6350).
 fn unfolded(view: &View<'_>) -> Option<View<'static>> {
     let bytes = view.bytes();
     let start = memmem::find(bytes, b"BEGIN:V")?;
@@ -78,7 +78,7 @@ fn unfolded(view: &View<'_>) -> Option<View<'static>> {
     child.done(view)
 }
 
-/// A byte as two or three digits, or as eight with the base of two, and its length.
+/// Returns a byte written with two or three digits, or with eight binary digits, and its length.
 fn number(text: &[u8]) -> Option<(u8, usize)> {
     let length = text.iter().take(9).take_while(|byte| byte.is_ascii_digit()).count();
     let digits = text.get(..length)?;
@@ -91,7 +91,7 @@ fn number(text: &[u8]) -> Option<(u8, usize)> {
     u8::try_from(value).ok().filter(|byte| is_plain(*byte)).map(|byte| (byte, length))
 }
 
-/// Bytes that are written as numbers, with spaces or commas between them: `73 103 110`, `01001001 01100111`.
+/// Adds bytes written as numbers, separated by spaces or commas: `73 103 110`, `01001001 01100111`.
 fn numbers(view: &View<'_>, found: &mut Vec<View<'static>>) {
     let (bytes, mut place) = (view.bytes(), 0);
     for stretch in view.stretches() {
@@ -118,7 +118,7 @@ fn numbers(view: &View<'_>, found: &mut Vec<View<'static>>) {
     }
 }
 
-/// True for letters with spaces between them. Most numbers of which a table is made spell none.
+/// Returns whether the bytes are letters with spaces between them. The numbers of most tables are not.
 fn is_prose(text: &[u8]) -> bool {
     let spaces = text.iter().filter(|byte| byte.is_ascii_whitespace()).count();
     let letters = text.iter().filter(|byte| byte.is_ascii_alphabetic()).count();

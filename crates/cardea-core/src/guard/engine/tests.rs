@@ -3,7 +3,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::{super::injection::LAYERS, *};
 
-/// Answers, or keeps silent, and counts how often it was asked.
+/// A reader with a fixed answer, or none, that counts its calls.
 struct Counting(AtomicUsize, Option<f32>);
 
 impl SecondReader for Counting {
@@ -17,7 +17,7 @@ impl SecondReader for Counting {
     }
 }
 
-/// Harmless texts made of the words of attacks: some leave the classifier unsure, others do not.
+/// Harmless texts of words that occur in attacks. The classifier is unsure of some of them.
 const TEXTS: &str = include_str!("../../../../../evals/guard-triggers.txt");
 
 fn asked(profile: &Profile, answer: Option<f32>) -> (usize, usize) {
@@ -66,7 +66,7 @@ fn a_key_in_broken_lines_marks_or_pieces_of_code_is_masked_from_end_to_end() {
     }
 }
 
-/// Signs that nobody sees: a space, a joint, a hyphen, a mark, a selector and a tag.
+/// Invisible characters: a space, a joiner, a hyphen, a mark, a selector and a tag.
 const INVISIBLE: [char; 6] = ['\u{200b}', '\u{2060}', '\u{ad}', '\u{301}', '\u{fe0f}', '\u{e0020}'];
 
 #[test]
@@ -258,7 +258,7 @@ fn a_cell_without_any_break_hides_no_row_below_it() {
     assert!(!screened.contains("0xQ"), "{}", screened.get(screened.len() - 400..).unwrap());
 }
 
-/// Signs that nobody sees, as spaces: two that join nothing, four that do, a hyphen, a selector and a mark.
+/// Invisible characters in the place of spaces: two that join nothing, four that do, a hyphen, a selector and a mark.
 const SPACES: [char; 9] =
     ['\u{200b}', '\u{2060}', '\u{200c}', '\u{200d}', '\u{200e}', '\u{34f}', '\u{ad}', '\u{fe0f}', '\u{301}'];
 
@@ -422,7 +422,7 @@ fn what_is_looked_for_in_a_whole_text_gives_up_when_it_is_late_as_well() {
         ("SSN 536-22-8145 (Odin Falk) called.\n".repeat(600), 3),
         ("The river runs.".to_owned(), 1),
     ] {
-        // Of an answer nothing is looked for that depends on all of it; at the end each scan asks once more.
+        // An answer is not scanned for what depends on all of it. At the end, each scan checks the deadline once more.
         let (near, all) =
             (asked(&text, Surface::Output, usize::MAX).0, asked(&text, Surface::Document, usize::MAX).0);
         assert!(all >= near + more, "{all} {near} {text:.40}");

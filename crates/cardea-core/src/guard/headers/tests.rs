@@ -2,7 +2,7 @@ use proptest::prelude::*;
 
 use super::*;
 
-/// The same as [`Headers::told`], asking one word after the other.
+/// Does the same as [`Headers::told`], with one comparison per word.
 fn told_slowly(name: &str) -> Told {
     let words = || name.split(|c: char| !c.is_alphanumeric());
     let is_word = |word: &str| words().any(|one| one == word);

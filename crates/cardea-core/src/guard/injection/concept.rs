@@ -1,37 +1,37 @@
-//! Words by what they mean for an attack: "ignore", "vergiss" and "забудь" are all the concept `drop`.
+//! Maps words to concepts: "ignore", "vergiss" and "забудь" all have the concept `drop`.
 //!
-//! `models/injection/concepts.txt` lists concepts and the words (or beginnings of words, with a `-` behind) that stand for
-//! them in some twenty languages. The classifier weighs concepts, and which follows which, beside letters and words: so
-//! what it has learnt of an order in one wording and one language holds for others. `models/injection/concepts.py` says
-//! the same in Python.
+//! `models/injection/concepts.txt` lists concepts with their words (or prefixes of words, marked with a final `-`) in
+//! some twenty languages. Besides letters and words, the classifier weighs concepts and their order. So what it has
+//! learned from an instruction in one wording and language applies to others. `models/injection/concepts.py` is the
+//! same in Python.
 
 use std::collections::HashMap;
 
 use super::super::normalize::fold;
 
-/// Bytes of the longest beginning of a word, and of the shortest.
+/// Maximum and minimum length of a prefix, in bytes.
 const LONGEST: usize = 32;
 const SHORTEST: usize = 3;
 
-/// Places for the hashes of the first bytes.
+/// Number of slots for hashes of the first bytes.
 const BEGINS: usize = 4096;
 
-/// Concepts further back than so many words say nothing about this one.
+/// Maximum distance between two related concepts, in words.
 const NEAR: u32 = 7;
 
-/// Concepts before the current one that are looked at.
+/// Number of preceding concepts that are considered.
 const BEFORE: usize = 3;
 
-/// Signs of scripts without spaces that one word may be made of, at most; more are not looked at.
+/// Maximum number of characters of a word in a script without spaces. Further ones are ignored.
 const MOST_SIGNS: usize = 256;
 
-/// The concept of a place in prose where a sentence begins.
+/// Start concept for prose: the start of a sentence.
 pub(super) const START: u8 = 0;
 
-/// First value of the word hash.
+/// Initial value of the word hash.
 pub(super) const SEED: u32 = 0x811C_9DC5;
 
-/// One step of the word hash.
+/// Adds one byte to the word hash.
 pub(super) const fn hash(before: u32, byte: u8) -> u32 {
     (before ^ byte as u32).wrapping_mul(0x0100_0193)
 }
@@ -40,15 +40,16 @@ pub(super) const fn hash(before: u32, byte: u8) -> u32 {
 pub(super) struct Lexicon {
     whole: Table,
     heads: Table,
-    /// For the hash of their first [`SHORTEST`] bytes how many more they may have, a bit for each number: most words begin
-    /// otherwise.
+    /// For the hash of their first [`SHORTEST`] bytes, the possible further lengths, as bits. Most words do not begin
+    /// like any of them.
     begins: Vec<u32>,
-    /// Two signs of a script without spaces, six bytes.
+    /// Two characters of a script without spaces, six bytes.
     signs: HashMap<u64, u8>,
 }
 
 impl Lexicon {
-    /// Reads the list, folded as texts are. Lines are a concept's name and its words; `#` begins a comment.
+    /// Parses the list, and normalizes it like texts. A line is the name of a concept and its words; `#` begins a
+    /// comment.
     pub(super) fn parse(list: &str) -> Self {
         let folded = fold(list);
         let text = folded.text.as_ref();
@@ -82,7 +83,7 @@ impl Lexicon {
         Self { whole: Table::of(&whole), heads: Table::of(&heads), begins, signs }
     }
 
-    /// The concept of a word that begins like one: of the longest such beginning.
+    /// Returns the concept of the longest prefix of a word.
     fn by_head(&self, word: &[u8]) -> Option<u8> {
         let (first, rest) = word.split_at_checked(SHORTEST)?;
         let (mut now, mut rest, mut found) = (hash_of(first), rest.iter(), None);
@@ -100,7 +101,7 @@ impl Lexicon {
         found
     }
 
-    /// For each length of a text's beginning how many letters are known of it as a word: all, or those of a beginning.
+    /// For each length of a text's beginning, returns how many bytes are known as a word: all, or those of a prefix.
     pub(super) fn known(&self, text: &[u8]) -> impl Iterator<Item = usize> {
         let (mut now, mut head, mut more) = (SEED, 0, 0);
         text.iter().zip(1_usize..).map(move |(byte, length)| {
@@ -116,14 +117,14 @@ impl Lexicon {
         })
     }
 
-    /// The concepts of the signs in a word of a script without spaces.
+    /// Returns the concepts of the characters in a word of a script without spaces.
     fn by_signs(&self, word: &[u8]) -> impl Iterator<Item = u8> {
         let pairs = word.windows(6).filter(|six| matches!(six, [0xe3..=u8::MAX, .., 0x80..=u8::MAX]));
         pairs.filter_map(|six| self.signs.get(&pack(six)).copied()).take(MOST_SIGNS)
     }
 }
 
-/// The place of a hash among the beginnings.
+/// Returns the slot of a hash.
 const fn begin(hash: u32) -> usize {
     (hash.wrapping_mul(0x9E37_79B9) >> (u32::BITS - BEGINS.ilog2())) as usize
 }
@@ -132,7 +133,7 @@ fn hash_of(bytes: &[u8]) -> u32 {
     bytes.iter().fold(SEED, |value, byte| hash(value, if byte.is_ascii_digit() { b'0' } else { *byte }))
 }
 
-/// The first six bytes, if the word is made of signs of three bytes.
+/// Returns the first six bytes, if the word consists of three-byte characters.
 fn sign_pair(bytes: &[u8]) -> Option<u64> {
     let first = bytes.get(..6)?;
     bytes.iter().any(|byte| *byte >= 0xe3).then(|| pack(first))
@@ -142,7 +143,7 @@ fn pack(bytes: &[u8]) -> u64 {
     bytes.iter().rev().fold(0, |value, byte| (value << 8) | u64::from(*byte))
 }
 
-/// Hashes to concepts, open addressing; nearly all words are not in it, and the first look says so.
+/// Hash table with open addressing. Nearly all words are absent, which the first probe shows.
 struct Table {
     slots: Vec<(u32, u8)>,
     shift: u32,
@@ -184,36 +185,36 @@ impl Table {
     }
 }
 
-/// Follows the concepts of a text and gives the features that each one makes.
+/// Tracks the concepts of a text, and returns the features of each one.
 pub(super) struct Follower<'l> {
     lexicon: &'l Lexicon,
-    /// The last concepts with the numbers of their words, the newest last.
+    /// The last concepts with the indexes of their words, newest last.
     last: [Option<(u8, u32)>; BEFORE],
     words: u32,
-    /// The concept of a place where a sentence begins here.
+    /// The start concept of this text.
     start: u8,
 }
 
 impl<'l> Follower<'l> {
-    /// For a text in which sentences begin with this concept.
+    /// Starts a text with this start concept.
     pub(super) fn new(lexicon: &'l Lexicon, start: u8) -> Self {
         let last = [None, None, Some((start, 0))];
         Self { lexicon, last, words: 0, start }
     }
 
-    /// The feature of the beginning.
+    /// Returns the feature of the beginning.
     pub(super) const fn first(&self) -> u64 {
         self.start as u64 + 1
     }
 
-    /// The end of a sentence.
+    /// Ends a sentence.
     pub(super) fn stop(&mut self) {
         if self.last[2].is_some_and(|(concept, _)| concept != self.start) {
             self.push(self.start);
         }
     }
 
-    /// The end of a word with this hash: tells each feature that it makes.
+    /// Ends a word with this hash. Calls `tell` with each feature.
     pub(super) fn end(&mut self, word: &[u8], hash: u32, mut tell: impl FnMut(u64)) {
         self.words += 1;
         let lexicon = self.lexicon;
@@ -255,7 +256,7 @@ impl<'l> Follower<'l> {
 mod tests {
     use super::*;
 
-    /// The concepts of a text in a small lexicon, by the features that single ones make.
+    /// Returns the concepts of a text in a small lexicon, as the features of single concepts.
     fn read(text: &str) -> Vec<u64> {
         let lexicon = Lexicon::parse("# words\ndrop ignor- vergiss 忽略\nrule rules 规则\n");
         let mut follower = Follower::new(&lexicon, START);

@@ -1,7 +1,7 @@
-//! Layouts that join, part or draw the words of an order: names with underscores, words broken at the ends of lines,
-//! letters set apart by signs or wide spaces, pictures between words.
+//! Layouts that join, divide or draw the words of an instruction: names with underscores, words divided at line ends,
+//! letters separated by signs or wide spaces, pictures between words.
 //!
-//! Only for orders, in whole texts: each is another way to read the text.
+//! Each is an additional reading of a whole text, for instructions only.
 
 use memchr::{memchr, memchr_iter};
 
@@ -10,23 +10,23 @@ use super::{
     reading::Turn,
 };
 
-/// Fewest underscores between letters of a name that may be a sentence.
+/// Minimum number of underscores between letters of a name that may be a sentence.
 const FEWEST_JOINTS: usize = 3;
 
-/// Fewest letters that are set apart.
+/// Minimum number of separated letters.
 const FEWEST_LETTERS: usize = 8;
 
-/// Widest space between two letters of a word, and between two words of such letters.
+/// Maximum number of spaces between two letters of a word, and (`WIDEST_BREAK`) between two such words.
 const WIDEST: usize = 3;
 const WIDEST_BREAK: usize = 12;
 
-/// Fewest pictures between words, and fewest letters in the form of flags.
+/// Minimum number of pictures between words, and of letters in the form of flags.
 const FEWEST_PICTURES: usize = 3;
 
-/// Most white space at the beginning of a line that goes on with a word.
+/// Maximum white space at the beginning of a line that continues a word.
 const INDENT: usize = 8;
 
-/// All other readings.
+/// Returns all additional readings.
 pub(super) fn of(view: &View<'_>, turns: &[Turn]) -> Vec<View<'static>> {
     let joined = turns.contains(&Turn::Joined).then(|| named(view)).flatten();
     joined
@@ -38,7 +38,7 @@ pub(super) fn of(view: &View<'_>, turns: &[Turn]) -> Vec<View<'static>> {
         .collect()
 }
 
-/// Names that join many words, as sentences.
+/// Splits names of many joined words into sentences.
 fn named(view: &View<'_>) -> Option<View<'static>> {
     let (bytes, mut child) = (view.bytes(), Child::default());
     let letter = |at: Option<usize>| at.and_then(|at| bytes.get(at)).is_some_and(u8::is_ascii_alphabetic);
@@ -57,7 +57,7 @@ fn named(view: &View<'_>) -> Option<View<'static>> {
     if child.text.is_empty() { None } else { child.done(view) }
 }
 
-/// Where a word goes on that a hyphen at the end of a line broke.
+/// Returns where a word continues that a hyphen divides at a line end.
 fn next_half(bytes: &[u8], line_end: usize) -> Option<(usize, usize)> {
     let before = bytes.get(..line_end)?;
     let before = before.strip_suffix(b"\r").unwrap_or(before).strip_suffix(b"-")?;
@@ -68,7 +68,7 @@ fn next_half(bytes: &[u8], line_end: usize) -> Option<(usize, usize)> {
     Some((before.len(), line_end + 1 + indent))
 }
 
-/// The text with words that are broken at the ends of lines put together.
+/// Joins words that are divided at line ends.
 fn hyphens(view: &View<'_>) -> Option<View<'static>> {
     let bytes = view.bytes();
     let mut halves = memchr_iter(b'\n', bytes).filter_map(|at| next_half(bytes, at)).peekable();
@@ -82,7 +82,7 @@ fn hyphens(view: &View<'_>) -> Option<View<'static>> {
     child.done(view)
 }
 
-/// The letters of a word that signs set apart, `I-g-n-o-r-e`: where they end.
+/// Returns the end of a word whose letters are separated by signs: `I-g-n-o-r-e`.
 fn letters_apart(word: &[u8]) -> Option<usize> {
     let sign = *word.get(1).filter(|sign| sign.is_ascii_punctuation())?;
     if word.len() < 5 || word.get(3) != Some(&sign) {
@@ -98,7 +98,7 @@ fn letters_apart(word: &[u8]) -> Option<usize> {
     (end >= 5 && end + 1 >= word.len()).then_some(end)
 }
 
-/// Words whose letters signs set apart, put together.
+/// Joins words whose letters are separated by signs.
 fn dashed(view: &View<'_>) -> Option<View<'static>> {
     let (bytes, mut child, mut letters) = (view.bytes(), Child::default(), 0);
     for Stretch { start, end, .. } in view.stretches().iter().copied() {
@@ -113,7 +113,7 @@ fn dashed(view: &View<'_>) -> Option<View<'static>> {
     if letters < FEWEST_LETTERS { None } else { child.done(view) }
 }
 
-/// Letters that spaces set apart, with wider ones between words, put together.
+/// Joins letters that are separated by spaces, with wider spaces between words.
 fn wide(view: &View<'_>) -> Option<View<'static>> {
     let (bytes, mut child) = (view.bytes(), Child::default());
     let single = |one: &Stretch| one.len() == 1 && bytes.get(one.start).is_some_and(u8::is_ascii_alphabetic);
@@ -143,23 +143,23 @@ fn wide(view: &View<'_>) -> Option<View<'static>> {
     if child.text.is_empty() { None } else { child.done(view) }
 }
 
-/// True for pictures that people write between words.
+/// Returns whether a character is a picture that people write between words.
 const fn is_picture(c: char) -> bool {
     matches!(c, '\u{2600}'..='\u{27bf}' | '\u{2b00}'..='\u{2bff}' | '\u{1f000}'..='\u{1faff}')
 }
 
-/// The letter of which two make a flag.
+/// Returns the letter of a regional indicator; two of them are a flag.
 fn flag_letter(c: char) -> Option<u8> {
     let number = u8::try_from(u32::from(c).checked_sub(0x1_f1e6)?).ok()?;
     (number < 26).then_some(b'a' + number)
 }
 
-/// The text with a space for each picture, and letters for those of flags, if many stand in it.
+/// Replaces each picture by a space and each flag by its letters, if the text contains many.
 fn pictured(view: &View<'_>) -> Option<View<'static>> {
     let bytes = view.bytes();
     memchr(0xf0, bytes).or_else(|| memchr(0xe2, bytes))?;
     let (mut child, mut between, mut flags) = (Child::default(), 0, 0);
-    // Whether a word stands before, a picture since then, and the letter of a flag right before.
+    // Whether a word precedes, whether a picture follows it, and whether the letter of a flag directly precedes.
     let (mut word, mut picture, mut flag) = (false, false, false);
     let mut all = view.text.char_indices().peekable();
     while let Some((at, c)) = all.next() {
@@ -167,7 +167,7 @@ fn pictured(view: &View<'_>) -> Option<View<'static>> {
         if let Some(letter) = flag_letter(c) {
             child.put(letter, at, end);
             flags += 1;
-            // One space stands between letters that are no flags, and several between words.
+            // Between letters that are not flags there is one space, and between words there are several.
             let mut ahead = all.clone().map(|(_, c)| c);
             let mut next = || ahead.next();
             let single = !std::mem::replace(&mut flag, true) && next() == Some(' ');

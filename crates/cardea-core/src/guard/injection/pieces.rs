@@ -1,6 +1,6 @@
-//! Orders in pieces: base 64 over several lines, and quoted strings that are to be put together.
+//! Instructions in pieces: base64 over several lines, and quoted strings that are to be concatenated.
 //!
-//! Only for orders, in whole texts: what is found here depends on text far apart, and a stream cannot wait for it.
+//! For instructions in whole texts only: the result depends on distant text, for which a stream cannot wait.
 
 use base64::{
     Engine as _, alphabet,
@@ -11,13 +11,13 @@ use memchr::{memchr, memchr2_iter};
 
 use super::super::normalize::View;
 
-/// Shortest line of a payload; the last one may be shorter.
+/// Minimum length of a line of a payload; the last one may be shorter.
 const SHORTEST_LINE: usize = 16;
 
-/// Fewest letters that pieces make together.
+/// Minimum number of letters in all pieces.
 const SHORTEST_WHOLE: usize = 16;
 
-/// All payloads of a text that stand in pieces.
+/// Returns all divided payloads of a text.
 pub(super) fn of(view: &View<'_>) -> Vec<View<'static>> {
     let mut found = lines(view);
     found.extend(quoted(view));
@@ -33,7 +33,7 @@ const fn is_packed(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'/')
 }
 
-/// Base 64 that goes on from line to line.
+/// Returns base64 that continues from line to line.
 fn lines(view: &View<'_>) -> Vec<View<'static>> {
     let bytes = view.bytes();
     let (mut found, mut body, mut places, mut count) = (Vec::new(), Vec::new(), Vec::new(), 0);
@@ -83,7 +83,7 @@ fn decoded(view: &View<'_>, body: &[u8], places: &[usize]) -> Option<View<'stati
     Some(View::made(String::from_utf8(text).ok()?, source))
 }
 
-/// The text without what joins its quoted strings: `"ign" + "ore"` is read as `"ignore"`.
+/// Removes the joints between quoted strings: `"ign" + "ore"` is read as `"ignore"`.
 fn quoted(view: &View<'_>) -> Option<View<'static>> {
     let bytes = view.bytes();
     let is_joint = |at: &usize| bytes.get(*at..).and_then(joint).is_some();
@@ -107,7 +107,7 @@ fn quoted(view: &View<'_>) -> Option<View<'static>> {
     Some(View::made(String::from_utf8(text).ok()?, source))
 }
 
-/// The length of a joint of two quoted strings: a quote, blanks around one `+`, `.` or `,`, and the same quote.
+/// Returns the length of a joint: a quote, blanks around one `+`, `.` or `,`, and the same quote.
 fn joint(text: &[u8]) -> Option<usize> {
     let quote = *text.first().filter(|byte| matches!(byte, b'"' | b'\''))?;
     let blanks = |from: usize| text.iter().skip(from).take(4).take_while(|byte| **byte == b' ').count();

@@ -1,30 +1,30 @@
-//! Other ways to read a whole text, for orders only: letters that signs stand for, letters moved by thirteen places,
-//! words written from right to left. A text is turned only where a word in it says that it was.
+//! Additional readings of a whole text, for instructions only: leetspeak, rot13, and words written from right to left.
+//! The last two apply only if a word in the text announces them.
 
 use super::super::{
     normalize::View,
     stretch::{LEET, Stretch},
 };
 
-/// Fewest words in leetspeak before the text is read as such.
+/// Minimum number of leetspeak words for this reading.
 const FEWEST_LEET: usize = 2;
 
-/// A way in which all letters of a text can have been put elsewhere.
+/// A rearrangement of the letters of a text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in super::super) enum Turn {
-    /// By thirteen places in the alphabet.
+    /// Rot13, indicated by a word in rot13.
     Moved,
-    /// From right to left.
+    /// From right to left, indicated by a reversed word.
     Reversed,
-    /// By thirteen places, and the text says so.
+    /// Rot13, announced by the text.
     Told,
-    /// From right to left, and the text says so.
+    /// From right to left, announced by the text.
     Backwards,
     /// Words joined by underscores, as in names.
     Joined,
 }
 
-/// What tells of each: ignore, disregard, instruction, system, prompt, password, reveal, forget, secret.
+/// The words that indicate each: ignore, disregard, instruction, system, prompt, password, reveal, forget, secret.
 pub(in super::super) const TELLING: [(Turn, &[&str]); 5] = [
     (
         Turn::Joined,
@@ -49,7 +49,7 @@ pub(in super::super) const TELLING: [(Turn, &[&str]); 5] = [
     ),
     (
         Turn::Told,
-        // The last ones are what token, key, api and Bearer become.
+        // The last ones are token, key, api and Bearer in rot13.
         &[
             "rot13",
             "rot-13",
@@ -99,20 +99,20 @@ pub(in super::super) const TELLING: [(Turn, &[&str]); 5] = [
     ),
 ];
 
-/// All other readings of a text in which these words were seen, at most one of each kind.
+/// Returns all additional readings of a text in which such words were found, at most one of each kind.
 pub(super) fn of(view: &View<'_>, turns: &[Turn]) -> Vec<View<'static>> {
     let moved = (turns.contains(&Turn::Moved) && !turns.contains(&Turn::Told)).then(|| rot13(view)).flatten();
     let reversed = turns.contains(&Turn::Reversed).then(|| from_the_end(view)).flatten();
     unleet(view).into_iter().chain(moved).chain(reversed).collect()
 }
 
-/// Where the byte of a view came from.
+/// Returns the source range of a byte of a view.
 pub(super) fn home(view: &View<'_>, at: usize) -> (u32, u32) {
     let (from, to) = view.back(at, at + 1);
     (u32::try_from(from).unwrap_or(u32::MAX), u32::try_from(to).unwrap_or(u32::MAX))
 }
 
-/// The text with its letters moved back by thirteen places.
+/// Decodes rot13.
 pub(super) fn rot13(view: &View<'_>) -> Option<View<'static>> {
     let turn = |byte: u8, first: u8| (byte - first + 13) % 26 + first;
     let moved = view.bytes().iter().map(|byte| match byte {
@@ -130,12 +130,12 @@ fn from_the_end(view: &View<'_>) -> Option<View<'static>> {
         return None;
     }
     let text = String::from_utf8(bytes.iter().rev().copied().collect()).ok()?;
-    // A view's places only grow, and these would not: what is found here lies somewhere in the whole.
+    // Offsets of a view must not decrease, and these would. So a finding here covers the whole text.
     let whole = (home(view, 0).0, home(view, bytes.len().saturating_sub(1)).1);
     Some(View::made(text, vec![whole; bytes.len()]))
 }
 
-/// The text with leetspeak written out, if it has some: signs that stand for letters, inside words of letters.
+/// Decodes leetspeak, if there is any: signs that replace letters inside words.
 fn unleet(view: &View<'_>) -> Option<View<'static>> {
     let bytes = view.bytes();
     let (mut text, mut words) = (Vec::new(), 0);
@@ -173,7 +173,8 @@ const fn letter_of(byte: u8) -> Option<u8> {
     })
 }
 
-/// A sign that stands for a letter between or before letters, in a word that is mostly letters.
+/// Returns whether a word contains a sign that replaces a letter, between or before letters, and otherwise mostly
+/// letters.
 fn is_leet(word: &[u8]) -> bool {
     if !(3..=24).contains(&word.len()) || !word.iter().any(|byte| letter_of(*byte).is_some()) {
         return false;

@@ -1,41 +1,41 @@
-//! The classifier: hashed grams and words, and concepts with their order, one byte of weight each.
+//! The classifier: weights of one byte for hashed n-grams and words, and for concepts and their order.
 //!
-//! `models/injection/features.py` says the same in Python; a test compares the two on golden texts. What a user writes is
-//! read as a whole and in windows of two blocks. What a tool returns is read in sentences, one to three at a time: an
-//! order in a record is one sentence among many, and a mean over the record would drown it.
+//! `models/injection/features.py` is the same in Python; a test compares the two on golden texts. User text is scored
+//! as a whole and in windows of two blocks. Tool results are scored by sentences, one to three at a time: an
+//! instruction in a record is one sentence among many, and has little effect on a mean over the record.
 
 use std::ops::Range;
 
 use super::concept::{Follower, Lexicon, SEED, START, hash};
 use crate::{Code, Error, Result};
 
-/// Bytes of squeezed text in one block; a window is two blocks.
+/// Number of bytes of normalized text in one block; a window is two blocks.
 const BLOCK: usize = 128;
 const MULTIPLIER: u64 = 0x9E37_79B9_7F4A_7C15;
 const HEADER: usize = 56;
-/// Letters and words of what users write, and of what tools hold, have tables of 2 to these powers.
+/// Binary logarithm of the number of weights for letters and words in user text; tool results have half as many.
 const PROMPT_BITS: u32 = 17;
 const PROMPTS: usize = 1 << PROMPT_BITS;
 const RECORDS: usize = PROMPTS / 2;
-/// The table of concepts and their order.
+/// Number of weights for concepts and their order.
 const CONCEPTS: usize = 1 << 14;
-/// A shorter sentence goes on with the next.
+/// A sentence shorter than this is joined with the next, in bytes.
 const SHORTEST: usize = 16;
-/// A longer sentence is cut at the next blank.
+/// A sentence longer than this is divided at the next blank, in bytes.
 const LONG: usize = 200;
-/// Sentences that are read together.
+/// Maximum number of sentences that are scored together.
 const TOGETHER: usize = 3;
-/// Stands before a sentence, where a blank stands before other words.
+/// Precedes a sentence, as a blank precedes other words.
 const FIRST: u8 = 1;
 
-/// Two sets of weights: for what users write, and for what tools and documents hold.
+/// Two sets of weights: for user text, and for tool results and documents.
 pub(super) struct Model {
     lexicon: Lexicon,
     prompts: Linear<PROMPTS>,
     records: Linear<RECORDS>,
 }
 
-/// Weights, scales, bias, and the lines of calibration.
+/// Weights, scales, bias, and the thresholds of calibration.
 struct Linear<const SIZE: usize> {
     weights: Weights<SIZE>,
     concepts: Weights<CONCEPTS>,
@@ -46,14 +46,14 @@ struct Linear<const SIZE: usize> {
 
 /// Hashed weights of one byte.
 ///
-/// WHY: with their number known to the compiler nothing has to be asked for each gram of each text.
+/// WHY: with a constant size, the compiler omits the bounds check for each n-gram.
 struct Weights<const SIZE: usize> {
     bytes: Box<[i8; SIZE]>,
     scale: f32,
 }
 
 impl<const SIZE: usize> Weights<SIZE> {
-    /// The first bytes of these.
+    /// Reads the first `SIZE` bytes as weights.
     fn parse(bytes: &[u8], scale: f32) -> Option<Self> {
         let bytes: Box<[i8]> = bytes.get(..SIZE)?.iter().map(|byte| i8::from_le_bytes([*byte])).collect();
         Some(Self { bytes: bytes.try_into().ok()?, scale })
@@ -65,7 +65,7 @@ impl<const SIZE: usize> Weights<SIZE> {
     }
 }
 
-/// Weights that were added up, and how many.
+/// A sum of weights, and their number.
 #[derive(Clone, Copy, Default)]
 struct Sum {
     sum: i64,
@@ -82,7 +82,7 @@ impl Sum {
         Self { sum: self.sum + other.sum, count: self.count + other.count }
     }
 
-    /// Their sum over the square root of their number.
+    /// Returns the sum divided by the square root of the number.
     fn margin(self, scale: f32) -> f32 {
         #[expect(
             clippy::cast_precision_loss,
@@ -97,12 +97,12 @@ impl Sum {
 struct Block {
     letters: Sum,
     concepts: Sum,
-    /// Where its text begins.
+    /// Offset in the text.
     from: usize,
 }
 
 impl Model {
-    /// Reads the file that the training script writes, and the list of concepts.
+    /// Parses the output of the training script, and the list of concepts.
     pub(super) fn parse(file: &[u8], concepts: &str) -> Result<Self> {
         let broken = || Error::new(Code::Internal).detail("The injection classifier's weights are damaged.");
         let (body, sum) = file.split_at_checked(file.len().saturating_sub(4)).ok_or_else(broken)?;
@@ -119,17 +119,17 @@ impl Model {
         Ok(Self { lexicon: Lexicon::parse(concepts), prompts, records })
     }
 
-    /// Margins that 5 %, 1 % and 0.1 % of unseen harmless texts reach.
+    /// Returns the margins that 5 %, 1 % and 0.1 % of unseen harmless texts reach.
     pub(super) const fn lines(&self, untrusted: bool) -> [f32; 3] {
         if untrusted { self.records.lines } else { self.prompts.lines }
     }
 
-    /// Words that orders are made of.
+    /// Returns the words of instructions.
     pub(super) const fn lexicon(&self) -> &Lexicon {
         &self.lexicon
     }
 
-    /// The highest margin of a text's windows, and where that window lies.
+    /// Returns the highest margin of a text's windows, and the range of that window.
     pub(super) fn score(&self, text: &[u8], untrusted: bool) -> (f32, Range<usize>) {
         let mut best = None;
         self.windows(text, untrusted, |margin, window| {
@@ -140,7 +140,7 @@ impl Model {
         best.unwrap_or((if untrusted { self.records.bias } else { self.prompts.bias }, 0..text.len()))
     }
 
-    /// Gives the margin of each window of a text, and where it lies. A record without words has none.
+    /// Calls `found` with the margin and range of each window of a text. A record without words has none.
     pub(super) fn windows(&self, text: &[u8], untrusted: bool, found: impl FnMut(f32, Range<usize>)) {
         if untrusted {
             self.records.record(text, &self.lexicon, found);
@@ -150,7 +150,7 @@ impl Model {
     }
 }
 
-/// How sure a margin makes us, between the lines of calibration.
+/// Converts a margin to a confidence by interpolation between the thresholds of calibration.
 pub(super) fn confidence(margin: f32, [five, one, tenth]: [f32; 3]) -> f32 {
     let between = |low: f32, high: f32| (margin - low) / (high - low).max(0.01);
     if margin < five {
@@ -165,7 +165,7 @@ pub(super) fn confidence(margin: f32, [five, one, tenth]: [f32; 3]) -> f32 {
 }
 
 impl<const SIZE: usize> Linear<SIZE> {
-    /// Reads the figures that stand in a file's head, and the weights that stand farther on.
+    /// Parses the numbers at offset `head`, and the weights at offset `from`.
     fn parse(body: &[u8], head: usize, from: usize, float: &dyn Fn(usize) -> Option<f32>) -> Option<Self> {
         Some(Self {
             weights: Weights::parse(body.get(from..)?, float(head)?)?,
@@ -175,7 +175,7 @@ impl<const SIZE: usize> Linear<SIZE> {
         })
     }
 
-    /// The whole text, and each pair of its blocks.
+    /// Scores the whole text, and each pair of its blocks.
     fn prompt(&self, text: &[u8], lexicon: &Lexicon, mut found: impl FnMut(f32, Range<usize>)) {
         let mut reader = Reader::new(self, lexicon, Some(BLOCK));
         let blocks = reader.read(text, 0, b' ', START);
@@ -190,7 +190,7 @@ impl<const SIZE: usize> Linear<SIZE> {
         }
     }
 
-    /// Each sentence, and each two and three that follow each other.
+    /// Scores each sentence, and each two and three consecutive ones.
     fn record(&self, text: &[u8], lexicon: &Lexicon, mut found: impl FnMut(f32, Range<usize>)) {
         let mut last = [const { None }; TOGETHER];
         let kind = kind_of(text);
@@ -218,13 +218,13 @@ fn join(a: Block, b: Block) -> Block {
     Block { letters: a.letters.join(b.letters), concepts: a.concepts.join(b.concepts), from: a.from }
 }
 
-/// The sentences of a record: they end at line breaks, quotes, tags and bars, and after a full stop before white space.
-/// What has no words is none.
+/// Returns the sentences of a record. They end at line breaks, quotes, tags and bars, and after a full stop before
+/// white space. Text without words is not a sentence.
 fn sentences(text: &[u8]) -> impl Iterator<Item = Range<usize>> {
     let (mut start, mut at) = (0, 0);
     std::iter::from_fn(move || {
         while start < text.len() {
-            // The next place where a sentence ends, from where the last search stopped.
+            // The next sentence end, searched from where the last search stopped.
             while at < text.len() && (at <= start || !is_end(text, at)) {
                 at += 1;
             }
@@ -247,7 +247,7 @@ fn sentences(text: &[u8]) -> impl Iterator<Item = Range<usize>> {
     })
 }
 
-/// False for the bracket that closes a record, for lines, numbers and the fence around code: nobody orders anything there.
+/// Returns false for the closing bracket of a record, for rules, numbers and code fences: they cannot be instructions.
 fn has_words(sentence: &[u8]) -> bool {
     let said = sentence.trim_ascii();
     let said = match said.strip_prefix(b"```") {
@@ -257,10 +257,11 @@ fn has_words(sentence: &[u8]) -> bool {
     said.iter().any(|byte| byte.is_ascii_alphabetic() || *byte >= 0x80)
 }
 
-/// Bytes of a record that tell of what kind it is.
+/// Number of bytes of a record that determine its kind.
 const HEAD: usize = 4096;
 
-/// What a sentence begins in: prose, or JSON, a table, markup, code or fields, where an order is a stranger.
+/// Returns the start concept of a record's kind: prose, or JSON, a table, markup, code or fields, in which instructions
+/// are unusual.
 fn kind_of(text: &[u8]) -> u8 {
     let head = text.get(..HEAD).unwrap_or(text);
     let (mut bars, mut ends, mut signs, mut fields, mut ticks) = (0, 0, 0, 0, 0);
@@ -291,7 +292,7 @@ fn kind_of(text: &[u8]) -> u8 {
     }
 }
 
-/// True if a sentence may end before the byte at this place.
+/// Returns whether a sentence may end before the byte at this offset.
 fn is_end(text: &[u8], at: usize) -> bool {
     let before = at.checked_sub(1).and_then(|before| text.get(before));
     let here = text.get(at);
@@ -306,11 +307,11 @@ fn is_end(text: &[u8], at: usize) -> bool {
     }
 }
 
-/// Bits of a byte as it is read, above the byte itself: it is part of a word, or a sentence ends there.
+/// Flags of a byte, above the byte itself: it is part of a word, or a sentence ends at it.
 const LETTER: u16 = 1 << 8;
 const STOP: u16 = 1 << 9;
 
-/// A byte as it is read: lower case, digits to `0`, white space to one kind, and what it is.
+/// Returns a byte as it is scored, with its flags: lower case, digits as `0`, white space as one character.
 const fn sign_of(byte: u8) -> u16 {
     let byte = match byte {
         b'A'..=b'Z' => byte + 32,
@@ -323,7 +324,7 @@ const fn sign_of(byte: u8) -> u16 {
     byte as u16 | if letter { LETTER } else { 0 } | if stop { STOP } else { 0 }
 }
 
-/// All bytes as they are read: this is asked for each byte of every text.
+/// The table of all bytes, since this is needed for each byte of every text.
 const SIGNS: [u16; 256] = {
     let (mut signs, mut byte) = ([0; 256], 0);
     while byte < 256 {
@@ -340,35 +341,36 @@ fn sign(byte: u8) -> u16 {
     SIGNS.get(usize::from(byte)).copied().unwrap_or_default()
 }
 
-/// Bytes before the first that is read, so that eight of them end anywhere.
+/// Number of bytes before the first one, so that eight bytes end at any position.
 const AHEAD: usize = 8;
 
-/// Reads texts into blocks: once for the words, with what is read put down, and once for the grams of that.
+/// Reads texts into blocks in two passes: the first finds words and stores the converted bytes, the second adds their
+/// n-grams.
 ///
-/// WHY: each of the two is a short loop whose state stands in registers.
+/// WHY: each pass is a short loop whose state fits into registers.
 struct Reader<'m, const SIZE: usize> {
     model: &'m Linear<SIZE>,
     lexicon: &'m Lexicon,
-    /// Bytes to a block.
+    /// Number of bytes in a block.
     size: usize,
     blocks: Vec<Block>,
-    /// What was read, behind [`AHEAD`] others.
+    /// The converted bytes, after [`AHEAD`] others.
     signs: Vec<u8>,
-    /// Where in there it ends.
+    /// Their end.
     end: usize,
-    /// The two words before.
+    /// Hashes of the two preceding words.
     before: [Option<u32>; 2],
 }
 
 impl<'m, const SIZE: usize> Reader<'m, SIZE> {
-    /// Reads into blocks of so many bytes; into one if no size is given.
+    /// Uses blocks of `size` bytes, or one block if there is no size.
     fn new(model: &'m Linear<SIZE>, lexicon: &'m Lexicon, size: Option<usize>) -> Self {
         let size = size.unwrap_or(usize::MAX);
         let (blocks, signs, before) = (Vec::new(), Vec::new(), [None; 2]);
         Self { model, lexicon, size, blocks, signs, end: AHEAD, before }
     }
 
-    /// Reads a text in which sentences begin with this concept, and gives its blocks.
+    /// Reads a text with this start concept, and returns its blocks.
     fn read(&mut self, text: &[u8], from: usize, first: u8, start: u8) -> &[Block] {
         let mut concepts = Follower::new(self.lexicon, start);
         self.signs.clear();
@@ -380,7 +382,7 @@ impl<'m, const SIZE: usize> Reader<'m, SIZE> {
             block.concepts.add(self.model.concepts.of(concepts.first()));
         }
         self.put(first);
-        // INVARIANT: all before `at` was read, and the byte there has the place `from + 1 + at`.
+        // INVARIANT: everything before `at` was read, and the byte there has the position `from + 1 + at`.
         let mut at = 0;
         loop {
             let (length, word) = self.letters(text.get(at..).unwrap_or_default());
@@ -411,7 +413,7 @@ impl<'m, const SIZE: usize> Reader<'m, SIZE> {
         &self.blocks
     }
 
-    /// Puts down a byte that was read.
+    /// Stores a converted byte.
     fn put(&mut self, sign: u8) {
         if let Some(slot) = self.signs.get_mut(self.end) {
             *slot = sign;
@@ -419,12 +421,12 @@ impl<'m, const SIZE: usize> Reader<'m, SIZE> {
         self.end += 1;
     }
 
-    /// True if a space here would be a second one.
+    /// Returns whether a space here would be a second one.
     fn is_behind_space(&self) -> bool {
         self.signs.get(self.end - 1).is_some_and(|last| matches!(*last, b' ' | FIRST))
     }
 
-    /// Puts down the letters at the beginning of a text. Gives their number and their hash.
+    /// Stores the letters at the beginning of a text. Returns their number and their hash.
     fn letters(&mut self, text: &[u8]) -> (usize, u32) {
         let slots = self.signs.get_mut(self.end..).unwrap_or_default();
         let (mut length, mut word) = (0, SEED);
@@ -440,7 +442,7 @@ impl<'m, const SIZE: usize> Reader<'m, SIZE> {
         (length, word)
     }
 
-    /// Begins the blocks of what was put down: it ends before this place, and its last bytes stand side by side.
+    /// Creates the blocks of the stored bytes up to this position.
     fn fill(&mut self, place: usize) {
         let length = self.end - AHEAD;
         loop {
@@ -452,7 +454,7 @@ impl<'m, const SIZE: usize> Reader<'m, SIZE> {
         }
     }
 
-    /// Adds the word of so many letters that was put down last.
+    /// Adds the last stored word, of this many letters.
     fn end_word(&mut self, length: usize, word: u32, concepts: &mut Follower<'_>) {
         const LOW: u64 = (1 << 56) - 1;
         let (model, before) = (self.model, self.before);
@@ -471,7 +473,7 @@ impl<'m, const SIZE: usize> Reader<'m, SIZE> {
         concepts.end(letters, word, |feature| block.concepts.add(model.concepts.of(feature)));
     }
 
-    /// Adds the grams of four and of six bytes to the blocks in which they end.
+    /// Adds the n-grams of four and six bytes to the blocks in which they end.
     fn grams(&mut self) {
         let (weights, signs) = (&self.model.weights, self.signs.as_slice());
         let (length, mut from) = (self.end - AHEAD, 0_usize);
@@ -483,7 +485,7 @@ impl<'m, const SIZE: usize> Reader<'m, SIZE> {
         let six = |last: u64| i64::from(weights.of((last >> 16) | (6 << 56)));
         for block in &mut self.blocks {
             let to = length.min(from.saturating_add(self.size));
-            // The first places of a text have no gram behind them.
+            // No n-gram ends at the first positions of a text.
             let (fours, sixes) = (to.min(from.max(3)), to.min(from.max(5)));
             let sum = eights(fours, sixes).map(four).sum::<i64>()
                 + eights(sixes, to).map(|last| four(last) + six(last)).sum::<i64>();
@@ -494,7 +496,7 @@ impl<'m, const SIZE: usize> Reader<'m, SIZE> {
     }
 }
 
-/// The check sum of zip files, over the weights.
+/// Returns the CRC-32 of the weights.
 pub(super) fn crc32(bytes: &[u8]) -> u32 {
     let mut table = [0_u32; 256];
     for (number, entry) in (0_u32..).zip(table.iter_mut()) {

@@ -1,24 +1,24 @@
-//! A tail that no person wrote: what a search over tokens leaves behind a request.
+//! Detects adversarial suffixes: the result of a search over tokens, after a request.
 //!
-//! There are no words to look for in it, but it does not look like anything either. Prose has few signs inside and
-//! between words; code has many, but closes what it opens and begins new lines. The tail has many signs, leaves them
-//! open, and hangs on a line of prose. Only the end of a text's last line is looked at. A tail of bare words is not seen.
+//! They contain no known words, but do not look like ordinary text. Prose has few signs inside and between words. Code
+//! has many, but closes its brackets and begins new lines. A suffix has many signs, leaves brackets open, and follows a
+//! line of prose. Only the end of a text's last line is examined. A suffix of words only is not detected.
 
 use super::super::normalize::View;
 
-/// Bytes of the end that are looked at.
+/// Number of bytes at the end that are examined.
 const TAIL: usize = 320;
 
-/// Words of a tail, at least.
+/// Minimum number of words in a suffix.
 const FEWEST: usize = 5;
 
-/// Odd words among them, at least; and two in five.
+/// Minimum number of unusual words among them; at least two in five must be unusual.
 const FEWEST_ODD: usize = 4;
 
-/// Words of prose before it, at least.
+/// Minimum number of words of prose before it.
 const PROSE: usize = 4;
 
-/// Where such a tail begins in the view, if the text has one.
+/// Returns where a suffix begins in the view, if there is one.
 pub(super) fn of(view: &View<'_>) -> Option<usize> {
     let text = view.text.trim_end();
     let line = text.rfind('\n').map_or(0, |at| at + 1);
@@ -48,7 +48,7 @@ pub(super) fn of(view: &View<'_>) -> Option<usize> {
     (prose >= PROSE && is_left_open(text.get(begin..)?)).then_some(begin)
 }
 
-/// A word of letters, with the signs that prose puts around it.
+/// Returns whether a word consists of letters, with the punctuation of prose around it.
 fn is_plain(word: &str) -> bool {
     let inner = word.trim_matches(['.', ',', '?', '!', ';', ':', '"', '\'', '(', ')']);
     inner.len() > 1 && inner.chars().all(|c| c.is_alphabetic() || matches!(c, '\'' | '-'))
@@ -59,15 +59,15 @@ const fn is_sign(byte: u8) -> bool {
         && !matches!(byte, b'%' | b'&' | b'\'' | b'?')
 }
 
-/// How much there is that could make words odd: each has a sign, or a large letter behind a small one.
+/// Counts what could make words unusual: signs, and capital letters after small ones.
 ///
-/// WHY: prose has next to nothing of it, and counting is quicker than to look at words.
+/// WHY: prose contains almost none, and counting is faster than an examination of words.
 fn signs(text: &[u8]) -> usize {
     let rises = |pair: &&[u8]| matches!(pair, [a, b] if a.is_ascii_lowercase() && b.is_ascii_uppercase());
     text.iter().filter(|byte| is_sign(**byte)).count() + text.windows(2).filter(rises).count()
 }
 
-/// A word with signs where prose has none: between letters, one after the other, or alone.
+/// Returns whether a word has signs where prose has none: between letters, several in a row, or alone.
 fn is_odd(word: &[u8]) -> bool {
     let between = word.windows(3).any(
         |part| matches!(part, [a, b, c] if a.is_ascii_lowercase() && is_sign(*b) && c.is_ascii_alphabetic()),
@@ -82,8 +82,8 @@ fn is_odd(word: &[u8]) -> bool {
     between || in_a_row || glued || (word.len() <= 3 && word.iter().all(|byte| is_sign(*byte)))
 }
 
-/// True if something is opened and not closed, or closed and not opened. Formulas, code and commands close what they open;
-/// that they are full of backslashes says nothing.
+/// Returns whether a bracket is opened and not closed, or closed and not opened. Formulas, code and commands close
+/// theirs; backslashes, of which they contain many, do not count.
 fn is_left_open(text: &str) -> bool {
     let count = |sign: char| text.matches(sign).count();
     [('(', ')'), ('[', ']'), ('{', '}')].iter().any(|(open, close)| count(*open) != count(*close))

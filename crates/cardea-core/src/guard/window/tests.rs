@@ -9,7 +9,7 @@ fn engine() -> Engine {
     Engine::new(&Profile::parse(mask_all).unwrap()).unwrap()
 }
 
-/// One that waits for a pattern of its own as well.
+/// An engine with a pattern of its own in a `deny` list.
 fn denying() -> Engine {
     let mask = "name = 'all'\n[[deny]]\nname = 'rival'\nphrases = ['acme rocket company', '公司']\naction = 'mask'\n\
         [[deny]]\nname = 'number'\nregex = '#?é\\d[ -]+'\naction = 'mask'";
@@ -39,7 +39,7 @@ fn through(mut window: Window, text: &str, cuts: &[usize]) -> (String, Vec<Findi
 
 fn whole(engine: &Engine, text: &str) -> (String, Vec<Finding>) {
     let verdict = engine.scan_in(text, Surface::Output, &mut masks());
-    // Detectors of whole texts mask nothing; a stream does not run them.
+    // Detectors for whole texts mask nothing, and do not run on a stream.
     let near = verdict.findings.iter().filter(|finding| !matches!(finding.detector, "rule" | "classifier"));
     (verdict.text.to_string(), near.cloned().collect())
 }
