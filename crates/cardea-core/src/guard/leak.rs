@@ -1,8 +1,8 @@
 //! Finds personal data and credentials: one pass over all keywords, then the regexes of the rows that they wake.
 //!
-//! INVARIANT: a finding at a position depends only on the [`BEFORE`] bytes before it and the bytes up to the reach of
+//! INVARIANT: a finding at a position depends only on the `BEFORE` bytes before it and the bytes up to the reach of
 //! its row after it. So a piece of text with enough context gives the same findings as the whole text. Each regex reads
-//! at most [`REACH`] bytes, and the work is bounded by the number of keywords in the text.
+//! at most `REACH` bytes, and the work is bounded by the number of keywords in the text.
 
 use std::ops::Range;
 

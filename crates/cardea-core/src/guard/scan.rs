@@ -1,6 +1,6 @@
-//! Looks at one piece of a text: what a word wakes there, where the value would begin, and where it ends.
+//! Scans one piece of a text: which rows a word wakes, where the value begins, and where it ends.
 //!
-//! INVARIANT: each row looks at a place once, and reads at most its reach from it.
+//! INVARIANT: each row examines a position once, and reads at most its reach from there.
 
 mod again;
 mod attempt;
@@ -22,44 +22,44 @@ use super::{
     words::{LONGEST_TOLD, Word, is_after_escape, is_escape, is_hump},
 };
 
-/// The pairs of a hardware address, and the length of one with the sign behind it.
+/// Number of pairs in a hardware address, and length of a pair with its separator.
 const PAIRS: usize = 6;
 const PAIR: usize = 3;
 
-/// Longest text before a keyword in which words are looked for that turn it round.
+/// Maximum length of the text before a keyword in which negating words are searched.
 const LONGEST_DENIAL: usize = 48;
 
-/// True for bytes of which keys and addresses are made.
+/// Returns whether keys and addresses may contain this byte.
 const fn is_key_byte(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-' | b'+' | b'/' | b'=' | b'.' | b'~' | b'%')
 }
 
-/// Key bytes without the one that joins a name to its value.
+/// Returns the same, without the byte that separates a name from its value.
 const fn is_word_byte(byte: u8) -> bool {
     is_key_byte(byte) && byte != b'='
 }
 
-/// The walk over one piece.
+/// State of the scan of one piece.
 pub(super) struct Scan<'a, 'v> {
     leaks: &'a Leaks,
     piece: &'a Piece<'v>,
     bytes: &'a [u8],
     seen: &'a mut Vec<Seen>,
-    /// The first place at which more text could still change something.
+    /// First offset at which more text could still change something.
     pub(super) open: usize,
-    /// Words that tell of what stood before them, with their rows, in the order of their ends.
+    /// Words that announce a value before them, with their rows, ordered by their ends.
     pub(super) behind: Vec<(Range<usize>, u16)>,
-    /// From where the last stretch was looked for, and its end.
+    /// Offset from which the last run was searched, and its end.
     run: (usize, usize),
-    /// A place, and where its line begins.
+    /// An offset, and the beginning of its line.
     clause: (usize, usize),
-    /// A place, and where the word of key bytes around it begins.
+    /// An offset, and the beginning of the word of key bytes around it.
     word: (usize, usize),
-    /// A place, and where the key bytes before it begin.
+    /// An offset, and the beginning of the key bytes before it.
     keys: (usize, usize),
     stretches: before::Stretches,
     blocks: Blocks<'a>,
-    /// Blocks around a word, and which of what rows ask for stands there.
+    /// Blocks around a word, and which of the byte sets that rows need occur there, as bits.
     near: (Range<usize>, u64),
     tried: Tried,
     again: Again,
@@ -87,12 +87,12 @@ impl<'a, 'v> Scan<'a, 'v> {
         }
     }
 
-    /// False if nothing of what the row asks for stands near a word. A few words wake dozens of rows each, and may stand
-    /// at each place of a text.
+    /// Returns false if a byte set that the row needs does not occur near a word. A few words wake dozens of rows each,
+    /// and may occur at each position of a text.
     pub(super) fn may_wake(&mut self, row: u16, hit: Range<usize>) -> bool {
         let asked = self.leaks.asked.get(usize::from(row)).copied().unwrap_or(0);
         let far = hit.end + NEAR;
-        // WHY: in a stream it may come yet, and the row says how much has to wait for it.
+        // WHY: in a stream it may still follow, and the row decides how much text has to wait.
         if asked == 0 || (self.piece.pace.more && far >= self.bytes.len()) {
             return true;
         }
@@ -106,7 +106,7 @@ impl<'a, 'v> Scan<'a, 'v> {
         self.near.1 >> asked & 1 == 1
     }
 
-    /// A keyword of the row stands here.
+    /// Examines a keyword of the row.
     pub(super) fn woken(&mut self, row: u16, hit: Range<usize>, labels: &[Label]) {
         let Some(pattern) = self.leaks.patterns.get(usize::from(row)) else { return };
         let start = match pattern.from {
@@ -121,7 +121,7 @@ impl<'a, 'v> Scan<'a, 'v> {
                 return start.into_iter().for_each(|at| self.attempt(row, pattern, at, pattern.row.alone));
             }
             From::Clause => {
-                // WHY: several rows read from there, and each would look back for it.
+                // WHY: several rows begin there, and each one would search for it.
                 if self.clause.0 != hit.start {
                     self.clause = (hit.start, before::clause(self.bytes, hit.start));
                 }
@@ -130,7 +130,7 @@ impl<'a, 'v> Scan<'a, 'v> {
             _ if !pattern.row.back => hit.start,
             _ => self.word_start(hit.start),
         };
-        // A sign that parts an address ends what stands before it.
+        // A separator in an address ends the text before it.
         let parts = matches!(self.bytes.get(start), Some(b'&' | b'?' | b'/' | b'-'));
         let touched =
             start.checked_sub(1).and_then(|at| self.bytes.get(at)).is_some_and(u8::is_ascii_alphanumeric);
@@ -154,7 +154,7 @@ impl<'a, 'v> Scan<'a, 'v> {
         self.attempt(row, pattern, start, pattern.row.alone);
     }
 
-    /// True if one of these words stands right before.
+    /// Returns whether one of these words directly precedes the position.
     fn is_denied(&self, words: &[String], start: usize) -> bool {
         let before = self.bytes.get(start.saturating_sub(LONGEST_DENIAL)..start).unwrap_or_default();
         let before = before.trim_ascii_end();
@@ -166,28 +166,29 @@ impl<'a, 'v> Scan<'a, 'v> {
         })
     }
 
-    /// The beginning of the word of key bytes around a place.
+    /// Returns the beginning of the word of key bytes around a position.
     fn word_start(&mut self, hit: usize) -> usize {
-        // WHY: several rows read from there, and each would look back for it.
+        // WHY: several rows begin there, and each one would search for it.
         if self.word.0 != hit {
             self.word = (hit, self.look_back(hit));
         }
         self.word.1
     }
 
-    /// The same, looked for at most [`BACK`] bytes back.
+    /// Does the same, over at most [`BACK`] bytes.
     fn look_back(&mut self, hit: usize) -> usize {
         let own = self.keys_before(hit);
         let before = self.bytes.get(hit.saturating_sub(BACK)..hit).unwrap_or_default();
         let length = |text: &[u8]| text.iter().rev().take_while(|byte| is_word_byte(**byte)).count();
         let own = own - usize::from(own > 0 && is_escape(self.bytes, hit - own));
-        // The apostrophe inside a name, as in `o'brien@…`: letters stand before it, not the space before a quote.
+        // The apostrophe inside a name, as in `o'brien@…`: letters precede it, and not the space before a quote.
         let rest = before.get(..before.len() - own).and_then(|rest| rest.strip_suffix(b"'"));
         let more = rest.filter(|_| self.bytes.get(hit) == Some(&b'@')).map_or(0, length);
         if more > 0 { hit - own - 1 - more } else { hit - own }
     }
 
-    /// How many key bytes stand right before a place, up to [`BACK`]. Those before an earlier place are not counted again.
+    /// Returns the number of key bytes directly before a position, up to [`BACK`]. Those before an earlier position are
+    /// not counted again.
     fn keys_before(&mut self, hit: usize) -> usize {
         let from = hit.saturating_sub(BACK);
         let (place, begin) = if self.keys.0 > hit { (0, 0) } else { self.keys };
@@ -198,12 +199,12 @@ impl<'a, 'v> Scan<'a, 'v> {
         hit - self.keys.1
     }
 
-    /// A word with a digit.
+    /// Examines a word with a digit.
     pub(super) fn word(&mut self, word: &Word, near: &Near<'_>) {
         let leaks = self.leaks;
         let before = word.start.checked_sub(1).and_then(|at| self.bytes.get(at)).copied();
         if word.length <= 4 && before == word.next && matches!(word.next, Some(b':' | b'.')) {
-            // In the middle of a chain of short groups: whatever this is began earlier.
+            // Inside a chain of short groups: its value began earlier.
             return;
         }
         if word.length == PAIR - 1
@@ -218,7 +219,7 @@ impl<'a, 'v> Scan<'a, 'v> {
             waking.is_some_and(|waking| waking.fits(word) && waking.begins(word.first))
         };
         for row in leaks.alone.of(word) {
-            // INVARIANT: it fits, but for the length of a long word.
+            // INVARIANT: all other conditions are met; only the length of a long word is not checked yet.
             if word.length > LONGEST_TOLD && !fits(row) {
                 continue;
             }
@@ -246,7 +247,7 @@ impl<'a, 'v> Scan<'a, 'v> {
         }
     }
 
-    /// True if as many pairs of hexadecimal digits as a hardware address has stand before, each with a stroke.
+    /// Returns whether as many pairs of hexadecimal digits as a hardware address has precede, each with a hyphen.
     fn is_in_chain(&self, start: usize) -> bool {
         let before = start.checked_sub(PAIRS * PAIR).and_then(|from| self.bytes.get(from..start));
         let pair =
@@ -254,19 +255,19 @@ impl<'a, 'v> Scan<'a, 'v> {
         before.is_some_and(|before| before.chunks(PAIR).all(pair))
     }
 
-    /// Where the stretch begins that a word is in, if its looks can tell of it.
+    /// Returns the beginning of the stretch around a word; `None` in decoded text.
     fn stretch(&mut self, place: usize) -> Option<usize> {
         self.stretches.start(self.bytes, place).filter(|_| self.piece.is_written())
     }
 
-    /// Where the regex of a row begins that reads from a few bytes before the word, at a word's beginning.
+    /// Returns where the regex begins of a row that begins a few bytes before the word, at the beginning of a word.
     fn ahead(&self, pattern: &Pattern, place: usize) -> Option<usize> {
         let start = place.checked_sub(pattern.row.tokens.as_ref().map_or(0, |tokens| tokens.ahead))?;
         let touched = |at: usize| self.bytes.get(at).is_some_and(|byte| is_key_byte(*byte));
         (start == place || start.checked_sub(1).is_none_or(|before| !touched(before))).then_some(start)
     }
 
-    /// A word that wakes a row which speaks only beside a label. It is asked once, however many labels are near.
+    /// Examines a word that wakes a row which requires a label. This is done once, whatever the number of labels.
     fn labelled(&mut self, row: u16, pattern: &Pattern, word: &Word, near: &Near<'_>) {
         let start = match pattern.from {
             From::Stretch => self.stretch(word.start),
@@ -274,7 +275,7 @@ impl<'a, 'v> Scan<'a, 'v> {
             _ => Some(word.start),
         };
         let Some(start) = start else { return };
-        // WHY: what lies farther inside a longer stretch is no value of its own: a picture, a certificate, an address.
+        // WHY: a word farther inside a longer stretch is not a value of its own: a picture, a certificate, an address.
         let inside =
             start.checked_sub(1).and_then(|at| self.bytes.get(at)).is_some_and(|at| is_word_byte(*at));
         if pattern.row.back && inside && word.start >= start + BACK {
@@ -296,7 +297,7 @@ impl<'a, 'v> Scan<'a, 'v> {
         }
     }
 
-    /// True if what stands before makes this the tail of a decimal or of an id.
+    /// Returns whether the text before makes this the end of a decimal or an id.
     fn is_part(&self, start: usize) -> bool {
         let before = |back: usize| start.checked_sub(back).and_then(|at| self.bytes.get(at));
         let decimal = before(1) == Some(&b'.') && before(2).is_some_and(u8::is_ascii_digit);
@@ -304,7 +305,8 @@ impl<'a, 'v> Scan<'a, 'v> {
     }
 }
 
-/// Bytes that regexes and walks were given: what the test of linearity counts, since times lie on a busy machine.
+/// Number of bytes that regexes and searches have read. The test of linearity counts them, since durations vary on a
+/// busy machine.
 #[cfg(test)]
 pub(super) mod work {
     use std::cell::Cell;
@@ -315,7 +317,7 @@ pub(super) mod work {
         BYTES.set(BYTES.get() + bytes);
     }
 
-    /// What was counted since the last time.
+    /// Returns the number since the last call.
     pub(crate) fn take() -> usize {
         BYTES.replace(0)
     }

@@ -1,42 +1,42 @@
-//! What a word wakes is found once where a text repeats itself: behind the same text and before the same text the same
-//! is found. A hostile text is a few words, over and over, and each wakes dozens of rows.
+//! Reuses results where a text repeats itself: between equal texts, a word wakes the same rows with the same results. A
+//! hostile text consists of a few words, repeated, each of which wakes dozens of rows.
 //!
-//! INVARIANT: what a word wakes depends on the [`BEFORE`] bytes before it and the [`AFTER`] bytes from it on, and on
-//! what the last findings of rows cover, unless a finding reaches out of these bytes.
+//! INVARIANT: the result of a word depends on the [`BEFORE`] bytes before it, on the [`AFTER`] bytes from it on, and on
+//! the ranges that the last findings of rows cover, unless a finding extends beyond these bytes.
 
 use std::ops::Range;
 
 use super::{super::tried::tried_at, Scan};
 
-/// More than stands between a word and the farthest label of a value that it is in.
+/// More than the distance between a word and the farthest label of its value, in bytes.
 const BEFORE: usize = 512;
 
-/// More than rows read behind the word that wakes them, with what may stand behind their values.
+/// More than rows read after the word that wakes them, including words after their values, in bytes.
 const AFTER: usize = 1024;
 
-/// A text may repeat itself after so many bytes.
+/// Maximum period of a repetition, in bytes.
 const LONGEST: usize = 4096;
 
-/// Words whose last places are known at a time; others take their places.
+/// Number of words whose last positions are kept; other words replace them.
 const WORDS: usize = 32;
 
-/// Places that are known of each: a text may have it twice before it repeats itself.
+/// Number of positions that are kept for each: a text may contain a word twice within its period.
 const EACH: usize = 2;
 
-/// What became of a row at a place.
+/// Result of a row at a position.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Outcome {
-    /// There is nothing.
+    /// No finding.
     Nothing,
-    /// It did not look, since its last finding covers the place.
+    /// Not examined, since the row's last finding covers the position.
     Covered,
-    /// It depends on text far away.
+    /// Depends on distant text.
     Unsure,
-    /// It found something, and that covers so much of what follows.
+    /// A finding, and the number of following bytes that it covers.
     Found { from: usize, to: usize, covers: Option<usize> },
 }
 
-/// What a row did that a word has woken.
+/// Result of a row that a word has woken.
 #[derive(Debug, Clone, Copy)]
 struct Note {
     row: u16,
@@ -45,17 +45,17 @@ struct Note {
     outcome: Outcome,
 }
 
-/// What the rows did that a word has woken: all notes of them.
+/// Results of all rows that a word has woken.
 #[derive(Debug, Clone)]
 struct Known {
     at: usize,
     length: usize,
     notes: Range<usize>,
-    /// The next word that begins there, plus one.
+    /// Index of the next word that begins there, plus one.
     next: usize,
 }
 
-/// Between these places each byte is the one that stands a period before it.
+/// A range in which each byte is equal to the byte one period before it.
 #[derive(Debug, Default)]
 struct Period {
     length: usize,
@@ -64,7 +64,7 @@ struct Period {
 }
 
 impl Period {
-    /// That of a text which is the same around two places.
+    /// Returns the period of a text that is equal around two positions.
     fn between(bytes: &[u8], before: usize, at: usize) -> Option<Self> {
         let length = at.checked_sub(before).filter(|length| (1..=LONGEST).contains(length))?;
         let around = |at: usize| bytes.get(at.checked_sub(BEFORE)?..at + AFTER);
@@ -72,7 +72,7 @@ impl Period {
         alike.then_some(Self { length, from: at - BEFORE, until: at + AFTER })
     }
 
-    /// True if all around a place is as it is a period before. Reads each byte once.
+    /// Returns whether the text around a position is equal to the text one period before. Reads each byte once.
     fn holds(&mut self, bytes: &[u8], at: usize) -> bool {
         let far = at + AFTER;
         if self.length == 0 || at < self.from + BEFORE {
@@ -92,18 +92,18 @@ impl Period {
 #[derive(Default)]
 pub(super) struct Again {
     period: Period,
-    /// Where words stood last.
+    /// The last positions of words.
     last: [[usize; EACH]; WORDS],
-    /// For each place in the period the last word that is known to begin there, plus one.
+    /// For each position in the period, the index of the last known word that begins there, plus one.
     begin: Vec<usize>,
     known: Vec<Known>,
     notes: Vec<Note>,
-    /// What the rows of the word at hand do is written down.
+    /// Whether the results of the current word are recorded.
     writes: bool,
 }
 
 impl Again {
-    /// True if the text around a word is as it was where it stood before.
+    /// Returns whether the text around a word is equal to the text around its previous occurrence.
     fn repeats(&mut self, bytes: &[u8], at: usize) -> bool {
         if self.period.holds(bytes, at) {
             return true;
@@ -124,7 +124,7 @@ impl Again {
         true
     }
 
-    /// What is known of a word.
+    /// Returns the results of a word.
     fn of(&self, word: &Range<usize>) -> Option<Known> {
         let mut next = *self.begin.get(word.start % self.period.length.max(1))?;
         while let Some(known) = next.checked_sub(1).and_then(|number| self.known.get(number)) {
@@ -136,7 +136,7 @@ impl Again {
         None
     }
 
-    /// Begins to write down what a word wakes.
+    /// Begins to record the results of a word.
     fn write(&mut self, word: &Range<usize>) {
         let Some(first) = self.begin.get_mut(word.start % self.period.length.max(1)) else { return };
         let notes = self.notes.len()..self.notes.len();
@@ -145,14 +145,14 @@ impl Again {
         self.writes = true;
     }
 
-    /// Writes down what became of a row, if that is of any use.
+    /// Records the result of a row, if it is useful.
     pub(super) fn note(&mut self, row: u16, start: usize, confidence: f32, outcome: Outcome) {
         if self.writes && !matches!(outcome, Outcome::Nothing) {
             self.notes.push(Note { row, start, confidence, outcome });
         }
     }
 
-    /// What became of a row may be reported for the same word elsewhere, unless it reaches too far.
+    /// Returns a result in the form that applies to the same word elsewhere: `Unsure` if it extends too far.
     fn bounded(outcome: Outcome, at: usize) -> Outcome {
         match outcome {
             Outcome::Found { from, to, covers }
@@ -166,7 +166,7 @@ impl Again {
 }
 
 impl Scan<'_, '_> {
-    /// True if what a word wakes here is what it woke where it stood before: that is reported here as well.
+    /// Returns whether the results of a word are those of its previous occurrence. They are then reported.
     pub(in super::super) fn again(&mut self, word: Range<usize>) -> bool {
         #[cfg(test)]
         if anew::ALWAYS.get() {
@@ -183,7 +183,7 @@ impl Scan<'_, '_> {
         true
     }
 
-    /// Does what a row did so many bytes before.
+    /// Repeats the result of a row from `far` bytes before.
     fn report_again(&mut self, number: usize, far: usize) {
         let Some(Note { row, start, confidence, outcome }) = self.again.notes.get(number).copied() else {
             return;
@@ -218,7 +218,7 @@ impl Scan<'_, '_> {
         }
     }
 
-    /// The word at hand has woken all that it wakes.
+    /// Ends the record of the current word.
     #[inline]
     pub(in super::super) fn remember(&mut self) {
         if std::mem::take(&mut self.again.writes) {
@@ -231,14 +231,14 @@ impl Scan<'_, '_> {
         }
     }
 
-    /// The text is walked over once more, for other words.
+    /// Resets the state before another pass over the text, for other words.
     pub(in super::super) fn start_over(&mut self) {
         self.again = Again::default();
         self.tried.forget_places();
     }
 }
 
-/// Lets a test look at each place anew.
+/// Disables the reuse, for tests.
 #[cfg(test)]
 mod anew {
     use std::cell::Cell;
@@ -264,7 +264,7 @@ mod tests {
 
     static LEAKS: LazyLock<Leaks> = LazyLock::new(|| Leaks::build(&mut Catalogue::default()).unwrap());
 
-    /// What is found in a text, and how many bytes were given to regexes.
+    /// Returns the findings in a text, and the number of bytes that regexes have read.
     fn found(text: &str, anew: bool) -> (BTreeSet<(String, usize, usize, u32)>, usize) {
         anew::ALWAYS.set(anew);
         super::super::work::take();

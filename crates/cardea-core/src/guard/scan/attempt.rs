@@ -1,4 +1,4 @@
-//! Tries one row from one place: how far its regex reads, and where the value ends that it finds.
+//! Runs one row from one position: how far its regex reads, and where the value ends.
 
 use std::ops::Range;
 
@@ -18,23 +18,23 @@ use super::{
     is_key_byte,
 };
 
-/// Longest name before a value.
+/// Maximum length of a name before a value, in bytes.
 const LONGEST_NAME: usize = 64;
 
-/// Most that may stand between a name and its value.
+/// Maximum length of the text between a name and its value, in bytes.
 const LONGEST_JOINT: usize = 64;
 
-/// The longest block, such as a private key, that is taken as one.
+/// Maximum length of a block, such as a private key, in bytes.
 const LONGEST_BLOCK: usize = 16 * 1024;
 
 impl Scan<'_, '_> {
-    /// Runs one row's regex from one place.
+    /// Runs a row's regex from one position.
     pub(super) fn attempt(&mut self, row: u16, pattern: &Pattern, start: usize, confidence: f32) {
         let outcome = self.look(row, pattern, start, confidence);
         self.again.note(row, start, confidence, outcome);
     }
 
-    /// The same, and says what became of it.
+    /// Does the same, and returns the result.
     pub(super) fn look(&mut self, row: u16, pattern: &Pattern, start: usize, confidence: f32) -> Outcome {
         if (pattern.row.untrusted && !self.piece.untrusted) || !self.piece.has(pattern.family) {
             return Outcome::Nothing;
@@ -51,7 +51,7 @@ impl Scan<'_, '_> {
         }
         looked.place = tried_at(start);
         let matcher = pattern.matcher();
-        // WHY: what cannot begin here cannot with more text either, so a stream need not wait for it.
+        // WHY: a value that cannot begin here cannot do so with more text either, so a stream need not wait.
         let rest = self.bytes.get(start..).filter(|rest| !pattern.named && !rest.is_empty());
         if rest.is_some_and(|rest| matcher.is_some_and(|matcher| !matcher.begins.fit(rest))) {
             return Outcome::Nothing;
@@ -64,7 +64,7 @@ impl Scan<'_, '_> {
         let far = end.max(self.joined_end(pattern, run_end));
         self.leave_open(start, far);
         let Some(matcher) = matcher else {
-            // A row that cannot look is a refusal, not a pass.
+            // A row that cannot be run is a refusal, not a pass.
             self.report(row, pattern, start..end.min(self.bytes.len()), (1.0, Some(Action::Refuse)));
             return Outcome::Unsure;
         };
@@ -114,23 +114,23 @@ impl Scan<'_, '_> {
         if pattern.row.block.is_empty() { Outcome::Found { from, to, covers } } else { Outcome::Unsure }
     }
 
-    /// Notes that the row's last finding covers a place.
+    /// Records that the row's last finding covers a range.
     pub(super) fn grow(&mut self, row: u16, place: Range<usize>) {
         if let Some(looked) = self.tried.of(row) {
             looked.grown = tried_at(place.start)..tried_at(place.end);
         }
     }
 
-    /// False if no word of the row stands as near as one may behind a value that begins here.
+    /// Returns false if none of the row's `behind` words is close enough after a value that begins here.
     fn may_be_told_behind(&self, row: u16, pattern: &Pattern, start: usize) -> bool {
         let far = start + pattern.row.reach + usize::from(pattern.row.gap);
         let from = self.behind.partition_point(|(word, _)| word.end <= start);
         let mut near = self.behind.iter().skip(from).take_while(|(word, _)| word.end <= far);
-        // WHY: in a stream it may come yet.
+        // WHY: in a stream it may still follow.
         (self.piece.pace.more && far >= self.bytes.len()) || near.any(|(_, of)| *of == row)
     }
 
-    /// True if a word of the row stands shortly behind a value.
+    /// Returns whether one of the row's `behind` words follows a value.
     fn is_told_behind(&mut self, row: u16, pattern: &Pattern, start: usize, to: usize) -> bool {
         let far = to + usize::from(pattern.row.gap);
         self.leave_open(start, far);
@@ -139,8 +139,8 @@ impl Scan<'_, '_> {
         near.into_iter().any(|(word, of)| *of == row && word.start >= to)
     }
 
-    /// True if a key ends in the middle of its letters and digits, because it is longer than its row expects: what is left
-    /// of it would stand readable behind its placeholder.
+    /// Returns whether a key ends between letters and digits, because it is longer than its row expects. The rest of it
+    /// would be readable after the placeholder.
     fn is_cut(&self, pattern: &Pattern, found: Range<usize>) -> bool {
         const SHORTEST: usize = 40;
         let goes_on = |at: usize| self.bytes.get(at).is_some_and(u8::is_ascii_alphanumeric);
@@ -151,7 +151,7 @@ impl Scan<'_, '_> {
             && goes_on(found.end)
     }
 
-    /// Where a value begins whose first bracket stands right before it: `(0117) 496 0018`.
+    /// Returns the beginning of a value whose opening bracket directly precedes it: `(0117) 496 0018`.
     fn with_bracket(&self, from: usize, to: usize) -> usize {
         let value = self.bytes.get(from..to).unwrap_or_default();
         let closes = value.iter().find(|byte| matches!(**byte, b'(' | b')')) == Some(&b')');
@@ -159,7 +159,7 @@ impl Scan<'_, '_> {
         before.filter(|_| closes).unwrap_or(from)
     }
 
-    /// Where the value begins that belongs to the name at a place.
+    /// Returns the beginning of the value for the name at a position.
     fn after_name(&self, start: usize) -> Option<usize> {
         let rest = self.bytes.get(start..)?;
         let in_name = |byte: &&u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'.' | b'-');
@@ -176,7 +176,7 @@ impl Scan<'_, '_> {
         Some(start + length + self.leaks.joint.find(joint)?.end())
     }
 
-    /// True if what stands in the value's place is the name once more, with a value of its own.
+    /// Returns whether the text in the value's place is the name again, with a value of its own.
     fn is_name_again(&self, pattern: &Pattern, from: usize) -> bool {
         let rest = self.bytes.get(from..).unwrap_or_default();
         pattern.row.keywords.iter().any(|name| {
@@ -200,14 +200,14 @@ impl Scan<'_, '_> {
         self.seen.push(Seen { kind, span: from..to, confidence, detector, rule, rank, forced });
     }
 
-    /// Notes that what begins at `start` depends on the text up to `far`, if that is not all here.
+    /// Records that the text from `start` on depends on the text up to `far`, if that is incomplete.
     pub(super) fn leave_open(&mut self, start: usize, far: usize) {
         if self.piece.pace.more && far >= self.bytes.len() {
             self.open = self.open.min(start);
         }
     }
 
-    /// The end of a block: of the line with its marker, or else of what looks like its body.
+    /// Returns the end of a block: the end of the line with its marker, or of what looks like its body.
     fn block_end(&mut self, marker: &[u8], start: usize, body: usize) -> usize {
         let bytes = self.bytes;
         let limit = (start + LONGEST_BLOCK).min(bytes.len());
@@ -216,7 +216,7 @@ impl Scan<'_, '_> {
         super::work::add(text.len());
         let line_end = |from: usize| {
             let rest = text.get(from..).unwrap_or_default();
-            // A marker of dashes ends with dashes; any other with its line.
+            // A marker of hyphens ends with hyphens; any other one with its line.
             let length = rest.iter().take(80).position(|byte| matches!(byte, b'\n' | b'\r' | b'"' | b'\''));
             length.unwrap_or(rest.len().min(80))
         };
@@ -233,8 +233,8 @@ impl Scan<'_, '_> {
         body + text.get(..length).unwrap_or_default().trim_ascii_end().len()
     }
 
-    /// The end of the stretch without white space around a place. Words that wake a row come in one walk and words with
-    /// digits in another, so the place may lie before the last one.
+    /// Returns the end of the run without white space around a position. Words that wake a row and words with digits
+    /// are handled in two passes, so the position may precede the last one.
     fn run_end(&mut self, start: usize) -> usize {
         let (first, last) = self.run;
         if !(first..last).contains(&start) {
@@ -247,7 +247,7 @@ impl Scan<'_, '_> {
         self.run.1
     }
 
-    /// Where the next line's first stretch ends, if a key could have been broken over the line's end.
+    /// Returns the end of the next line's first run, if a key may continue across the line end.
     fn joined_end(&self, pattern: &Pattern, run_end: usize) -> usize {
         if pattern.row.reach > 0 || !matches!(self.bytes.get(run_end), Some(b'\n' | b'\r')) {
             return run_end;
@@ -259,7 +259,7 @@ impl Scan<'_, '_> {
         run_end + gap + length
     }
 
-    /// Tries the row on the stretch put together with the one on the next line.
+    /// Runs the row on the run joined with the one on the next line.
     fn joined(
         &self,
         (pattern, matcher): (&Pattern, &Matcher),
@@ -280,7 +280,7 @@ impl Scan<'_, '_> {
         super::work::add(head.len() + tail.len());
         let whole = [head, tail].concat();
         let (from, to) = pattern.matched(matcher, &whole)?;
-        // A match that ends on the first line is none of this.
+        // A match that ends on the first line does not need the second.
         let over = to.checked_sub(head.len()).filter(|over| *over > 0)?;
         Some((start + from, far - tail.len() + over))
     }
