@@ -15,9 +15,9 @@ RATE, PRIOR, DROP, BATCH = 2e-3, 1e-4, 0.5, 256
 # The mean of so many heads, each from another seed, with so many hidden units, after so many epochs.
 HEADS, HIDDEN, EPOCHS = {"prompt": 3, "document": 1}, {"prompt": 64, "document": 192}, {"prompt": 5, "document": 8}
 # Between these shares of harmless held-out texts the classifier is unsure.
-UNSURE = {"prompt": (0.90, 0.9995), "document": (0.75, 0.9995)}
+UNSURE = {"prompt": (0.90, 0.9995), "document": (0.50, 0.9999)}
 # What the look adds, as a share of what its head says.
-SHARE = {"prompt": 0.75, "document": 1.0}
+SHARE = {"prompt": 0.75, "document": 1.5}
 # A source of harmless texts counts by its size to this power for the lines that the engine is given, of prompts each alike.
 # Three quarters of those are of two sources, and what people ask on any day is in the small ones; of the records two thirds
 # are manuals, but of one source there are three texts only.
@@ -25,8 +25,10 @@ LINED = {"prompt": 0.0, "document": 0.3}
 # What the harmless records of every day count beside others, for the first look: chosen by leaving sources out. The head reads
 # them at full weight, with which its false alarms among them are fewer.
 WORK = 0.2
-# What our own texts count beside a source of their size.
-OWN = {"prompt": {"own": 2.0, "written": 1.0}, "document": {"own": 2.0, "written": 2.0}}
+# What our own texts count beside a source of their size, and what they count for the head. In the first look, hand-written
+# records at a higher weight hide the bare orders that other sources have.
+OWN = {"prompt": {"own": 2.0, "written": 1.0}, "document": {"own": 2.0, "written": 1.0}}
+HEAD_OWN = {"prompt": {"own": 2.0, "written": 1.0}, "document": {"own": 2.0, "written": 2.0}}
 
 
 # Texts of our own: filled by grammars, and written one by one. They count for no line and no mean.
@@ -37,7 +39,7 @@ def family(source):
     return source.split("/")[0] if source.startswith((*OURS, "manuals/")) else source
 
 
-def weigh(rows, use, work=WORK):
+def weigh(rows, use, work=WORK, own=OWN):
     """Each source counts by its size to the power 0.6; both labels count the same."""
     weight = np.zeros(len(rows))
     name = np.array([family(source) for source in rows.source])
@@ -45,7 +47,7 @@ def weigh(rows, use, work=WORK):
         for which in (0, 1):
             members = np.flatnonzero(use & (name == source) & (rows.label == which))
             if len(members):
-                weight[members] = len(members) ** 0.6 / len(members) * OWN[rows.surface].get(source, 1.0)
+                weight[members] = len(members) ** 0.6 / len(members) * own[rows.surface].get(source, 1.0)
     for which in (0, 1):
         mask = use & (rows.label == which)
         weight[mask] /= weight[mask].sum()
@@ -160,7 +162,7 @@ def look(options, rows, windows, said, held, groups):
     def made(use):
         chosen = use[text] & taught
         count = np.maximum(np.bincount(text[chosen], minlength=len(rows)), 1)
-        return rounded(fit(seen[chosen], label[chosen], (weigh(rows, use, 1.0) / count)[text][chosen], surface), SHARE[surface])
+        return rounded(fit(seen[chosen], label[chosen], (weigh(rows, use, 1.0, HEAD_OWN) / count)[text][chosen], surface), SHARE[surface])
 
     after = np.full(len(text), np.nan)
     for group in groups:
